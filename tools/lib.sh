@@ -1,0 +1,26 @@
+# Sourced by the scripts of tools/ and image/: where things are, and which mirror to ask.
+# shellcheck shell=sh disable=SC2034
+repo=$(cd "$(dirname "$0")/.." && pwd -P)
+cache=${ETCD_BOOTSTRAPPER_CACHE:-$HOME/.cache/etcd-bootstrapper}
+
+say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
+die() { say "$*"; exit 1; }
+
+need_root() { [ "$(id -u)" = 0 ] || die "needs root (mount namespaces, apt); run it with sudo"; }
+
+# The machine's own mirror, so that a site without internet needs to configure it once.
+host_mirror() { # label
+  apt-get indextargets --format '$(LABEL)|$(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
+    sed -n "s,^$1|\(http[^ ]*[^/]\)/*\$,\1,p" | head -n 1
+}
+mirrors() {
+  : "${DEBIAN_MIRROR:=$(host_mirror Debian)}"
+  : "${DEBIAN_MIRROR:=http://deb.debian.org/debian}"
+  : "${DEBIAN_SECURITY_MIRROR:=$(host_mirror Debian-Security)}"
+  : "${DEBIAN_SECURITY_MIRROR:=$DEBIAN_MIRROR-security}"
+  export DEBIAN_MIRROR DEBIAN_SECURITY_MIRROR
+}
+# Proxies, and whether a frozen mirror's old dates are accepted, are this host's decisions as well.
+host_apt_conf() {
+  apt-config dump | grep -E '^Acquire::(http|https)::(Proxy|CaInfo)|^Acquire::Check-(Date|Valid-Until) ' || true
+}

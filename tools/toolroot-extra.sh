@@ -1,0 +1,33 @@
+#!/bin/sh
+# Runs while mmdebstrap makes the tool root: adds what trixie does not have. $1 is the new root, $2 the cache.
+# Packer left Debian after bookworm and needs only libc6; etcd 3.5.30 has not reached trixie.
+set -eu
+root=$1 cache=$2
+list=$root/etc/apt/sources.list.d/other-suites.list
+key=/usr/share/keyrings/debian-archive-keyring.gpg
+printf "deb [signed-by=$key] $DEBIAN_MIRROR %s main\n" bookworm forky >"$list"
+# Downloaded by name, never installed: nothing of another suite may enter the root's own dependencies.
+printf 'Package: *\nPin: release n=%s\nPin-Priority: -1\n\n' bookworm forky >"$root/etc/apt/preferences.d/other-suites"
+chroot "$root" apt-get -q update
+mkdir "$root/debs"
+fetch() { chroot "$root" sh -c 'cd /debs && mkdir "$1" && cd "$1" && shift && apt-get -q -o APT::Sandbox::User=root download "$@"' _ "$@"; }
+fetch packer packer/bookworm
+dpkg-deb -x "$root"/debs/packer/packer_*.deb "$root/debs/packer/x"
+install -m 755 "$root/debs/packer/x/usr/bin/packer" "$root/usr/bin/packer"
+for suite in forky trixie; do
+  fetch $suite etcd-server/$suite etcd-client/$suite
+  for deb in "$root"/debs/$suite/*.deb; do dpkg-deb -x "$deb" "$root/debs/$suite/x"; done
+  package=$(dpkg-deb -f "$root"/debs/$suite/etcd-server_*.deb Version)
+  version=${package%%-*} version=${version%%+*}
+  case $version in 3.5.*) ;; *) echo "etcd $version in $suite: this project is made for etcd 3.5" >&2; exit 1 ;; esac
+  if [ ! -d "$cache/etcd-$version" ]; then
+    rm -rf "$cache/etcd-$version.new"
+    mkdir "$cache/etcd-$version.new"
+    install -m 755 "$root/debs/$suite/x/usr/bin/etcd" "$root/debs/$suite/x/usr/bin/etcdctl" \
+      "$root/debs/$suite/x/usr/bin/etcdutl" "$cache/etcd-$version.new/"
+    echo "$package" >"$cache/etcd-$version.new/debian-version"
+    mv "$cache/etcd-$version.new" "$cache/etcd-$version"
+  fi
+  echo "etcd-$version" >"$root/etc/etcd-of-$suite"
+done
+rm -rf "$root/debs" "$list" "$root/etc/apt/preferences.d/other-suites" "$root"/var/lib/apt/lists/*
