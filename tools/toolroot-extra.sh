@@ -14,6 +14,10 @@ fetch() { chroot "$root" sh -c 'cd /debs && mkdir "$1" && cd "$1" && shift && ap
 fetch packer packer/bookworm
 dpkg-deb -x "$root"/debs/packer/packer_*.deb "$root/debs/packer/x"
 install -m 755 "$root/debs/packer/x/usr/bin/packer" "$root/usr/bin/packer"
+# A stock kernel, for tools/accel.sh to boot.
+fetch kernel "$(chroot "$root" apt-cache depends linux-image-cloud-amd64 | sed -n 's/^ *Depends: //p' | head -n 1)"
+dpkg-deb -x "$root"/debs/kernel/*.deb "$root/debs/kernel/x"
+install -D -m 644 "$root"/debs/kernel/x/boot/vmlinuz-* "$root/usr/share/etcd-bootstrapper/probe-vmlinuz"
 for suite in forky trixie; do
   fetch $suite etcd-server/$suite etcd-client/$suite
   for deb in "$root"/debs/$suite/*.deb; do dpkg-deb -x "$deb" "$root/debs/$suite/x"; done
