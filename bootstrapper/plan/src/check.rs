@@ -1,0 +1,204 @@
+//! From the document to its meaning: everything that no single field can tell.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::document::{Document, PeerEntry};
+use crate::spec::{Host, Problem, Set, Spec};
+
+/// etcd's options that the bootstrapper decides; a user who could set them could undo its laws.
+const OURS: [&str; 25] = [
+    "name",
+    "data-dir",
+    "wal-dir",
+    "config-file",
+    "initial-cluster",
+    "initial-cluster-state",
+    "initial-cluster-token",
+    "initial-advertise-peer-urls",
+    "advertise-client-urls",
+    "listen-peer-urls",
+    "listen-client-urls",
+    "discovery",
+    "discovery-srv",
+    "discovery-srv-name",
+    "discovery-token",
+    "discovery-endpoints",
+    "force-new-cluster",
+    "strict-reconfig-check",
+    "cert-file",
+    "key-file",
+    "trusted-ca-file",
+    "peer-cert-file",
+    "peer-key-file",
+    "peer-trusted-ca-file",
+    "unsafe-no-fsync",
+];
+
+struct Problems(Vec<Problem>);
+
+impl Problems {
+    fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.0.push(Problem { path: path.into(), message: message.into() });
+    }
+}
+
+pub(crate) fn check(document: Document) -> Result<(Spec, Host), Vec<Problem>> {
+    let mut problems = Problems(Vec::new());
+    if document.version != 1 {
+        problems.add(
+            "version",
+            format!("version {} of the document is not known: this program reads version 1", document.version),
+        );
+    }
+    check_size(&document, &mut problems);
+    check_peers(&document, &mut problems);
+    check_absent(&document, &mut problems);
+    check_restore(&document, &mut problems);
+    let etcd = check_etcd(&document, &mut problems);
+    if !problems.0.is_empty() {
+        return Err(problems.0);
+    }
+    let seconds =
+        |d: Option<crate::spec::Duration>, default: u64| d.map_or(Duration::from_secs(default), |d| d.0).as_secs();
+    let spec = Spec {
+        cluster: document.cluster.name,
+        size: document.cluster.size,
+        epoch: document.cluster.epoch,
+        found_until: document.cluster.found_until,
+        mode: document.mode,
+        set: Set::Static(document.peers),
+        replace_after: seconds(document.replace_after, 60),
+        restore: document.restore.as_ref().map(|r| r.sha256.clone()),
+        store: None,
+        recover: document.recover,
+    };
+    let host = Host {
+        name: document.member.name,
+        address: document.member.address,
+        device: document.data.device,
+        tls: document.tls,
+        restore_url: document.restore.map(|r| r.url),
+        allow_inline_secrets: document.allow_inline_secrets,
+        metadata_timeout: seconds(document.timeouts.metadata, 120),
+        data_device_timeout: seconds(document.timeouts.data_device, 60),
+        time_sync_timeout: seconds(document.timeouts.time_sync, 60),
+        etcd,
+    };
+    Ok((spec, host))
+}
+
+fn check_size(document: &Document, problems: &mut Problems) {
+    let size = document.cluster.size;
+    match size {
+        1 | 3 | 5 | 7 => {}
+        2 | 4 | 6 => problems.add(
+            "cluster.size",
+            format!("{size} voters survive no more failures than {}: write {} or {}", size - 1, size - 1, size + 1),
+        ),
+        _ => problems.add("cluster.size", format!("{size} is not a number of voters: write 1, 3, 5 or 7")),
+    }
+    if document.cluster.epoch == 0 {
+        problems.add("cluster.epoch", "epochs count from 1");
+    }
+}
+
+fn check_peers(document: &Document, problems: &mut Problems) {
+    let peers = &document.peers;
+    if peers.len() != usize::from(document.cluster.size) {
+        problems.add(
+            "peers",
+            format!(
+                "cluster.size is {} and peers has {}: list every member, this host included, as {{name: …, peer_url: …}}",
+                document.cluster.size,
+                entries(peers.len())
+            ),
+        );
+    }
+    let mut names = BTreeMap::new();
+    let mut urls = BTreeMap::new();
+    for (i, PeerEntry { name, peer_url }) in peers.iter().enumerate() {
+        if let Some(first) = names.insert(name, i) {
+            problems.add(
+                format!("peers[{i}].name"),
+                format!("`{name}` is already the name of peers[{first}]: give each member its own"),
+            );
+        }
+        if let Some(first) = urls.insert(peer_url, i) {
+            problems.add(
+                format!("peers[{i}].peer_url"),
+                format!("{peer_url} is already the peer URL of peers[{first}]: give each member its own"),
+            );
+        }
+        let loopback = peer_url.host() == "localhost"
+            || peer_url.host().parse::<std::net::IpAddr>().is_ok_and(|a| a.is_loopback());
+        if loopback && peers.len() > 1 {
+            problems.add(
+                format!("peers[{i}].peer_url"),
+                format!("{peer_url} is this host itself to every host: write the address that others reach"),
+            );
+        }
+    }
+}
+
+fn entries(n: usize) -> String {
+    match n {
+        0 => "no entries".into(),
+        1 => "1 entry".into(),
+        n => format!("{n} entries"),
+    }
+}
+
+fn check_absent(document: &Document, problems: &mut Problems) {
+    let later = [
+        ("discovery", document.discovery.is_some()),
+        ("store", document.store.is_some()),
+        ("backup", document.backup.is_some()),
+        ("health", document.health.is_some()),
+        ("metadata", document.metadata.is_some()),
+        ("recover", document.recover.is_some()),
+    ];
+    for (key, there) in later {
+        if there {
+            problems.add(key, format!("`{key}` is planned and not in this version: remove it"));
+        }
+    }
+}
+
+fn check_restore(document: &Document, problems: &mut Problems) {
+    use crate::spec::Mode;
+    match (&document.restore, document.mode) {
+        (None, Mode::Restore) => problems.add("mode", "mode is restore and there is no `restore: {url: …, sha256: …}`"),
+        (Some(_), Mode::Join) => problems
+            .add("restore", "mode is join, which never founds, so nothing would be restored: remove one of both"),
+        (Some(restore), Mode::Auto | Mode::Init | Mode::Restore) => {
+            let scheme = restore.url.reveal().split("://").next().unwrap_or_default().to_owned();
+            if !matches!(scheme.as_str(), "https" | "file") {
+                problems.add("restore.url", "write an https:// or a file:// URL");
+            }
+        }
+        (None, Mode::Auto | Mode::Init | Mode::Join) => {}
+    }
+}
+
+fn check_etcd(document: &Document, problems: &mut Problems) -> BTreeMap<String, String> {
+    let ours: BTreeSet<&str> = OURS.into_iter().collect();
+    let mut environment = BTreeMap::new();
+    for (option, value) in &document.etcd {
+        let path = format!("etcd.{option}");
+        let value = value.to_string();
+        if !option.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') || option.is_empty() {
+            problems.add(
+                path,
+                format!("{option:?} is not the name of an etcd option: write it as etcd does, without the leading --"),
+            );
+        } else if ours.contains(option.as_str()) {
+            problems.add(path, format!("`{option}` is decided by the bootstrapper: remove it"));
+        } else if value.chars().any(char::is_control) {
+            problems.add(path, "the value has a control character");
+        } else {
+            environment.insert(format!("ETCD_{}", option.to_ascii_uppercase().replace('-', "_")), value);
+        }
+    }
+    environment
+}

@@ -1,0 +1,292 @@
+//! The decision table, rows 1 to 7: what lives in the data dir decides first.
+
+use crate::decision::{Aim, Code, Decided, Decision, Plan, Refusal, Start, Step, Wait};
+use crate::document::Recover;
+use crate::facts::{ClaimState, DataDir, Facts, Heard, Identity, Inventory};
+use crate::founding::{Founder, Founding, Terms};
+use crate::member::{MemberName, PeerUrl};
+use crate::spec::{Mode, Set, Spec};
+use crate::{founding_rows, joining};
+
+/// What to do, from what was asked for and what was observed: total, pure and deterministic.
+///
+/// The first row of the decision table that matches wins, and the answer names it.
+pub fn decide(spec: &Spec, facts: &Facts) -> Decided {
+    match &facts.data {
+        DataDir::Locked => wait(1, "an etcd runs on the data dir", vec![], "that etcd ends, or this host reboots"),
+        DataDir::Missing { what, overdue: false } => wait(
+            1,
+            "the data disk is not there yet",
+            vec![what.clone()],
+            "the disk is attached; without it nothing is decided",
+        ),
+        DataDir::Missing { what, overdue: true } => refuse(
+            2,
+            Code::DataDiskMissing,
+            format!("the data disk is not there: {what}"),
+            "attach the disk; a blank one makes this host join anew, and there is no fallback to another disk",
+        ),
+        DataDir::Foreign { found, expected } => refuse(
+            2,
+            Code::ForeignData,
+            format!("the data dir holds {found}, this host expects {expected}"),
+            "attach the right disk, or run `etcd-bootstrapper reset` to move this data to the trash",
+        ),
+        DataDir::Newer { found } => refuse(
+            2,
+            Code::NewerData,
+            format!("the data dir was written by etcd {found}, this image has etcd {}", facts.etcd),
+            "boot an image with that etcd or a newer one",
+        ),
+        DataDir::Member(identity) => member(spec, facts, identity),
+        DataDir::Removed { identity, evidence } => removed(spec, facts, identity, evidence),
+        DataDir::Orphan => damaged(facts, "a database without a write-ahead log"),
+        DataDir::Damaged { what } => damaged(facts, what),
+        DataDir::Founding { founding, wal } => founding_without_leader(facts, founding, *wal),
+        DataDir::Empty | DataDir::Aborted | DataDir::Lost { .. } => {
+            joining::decide(spec, facts).unwrap_or_else(|| founding_rows::decide(spec, facts))
+        }
+    }
+}
+
+/// Rows 3, 4 and, when a quorum of our own cluster does not list us, 5.
+fn member(spec: &Spec, facts: &Facts, identity: &Identity) -> Decided {
+    if let Some(decided) = spec.recover.as_ref().and_then(|r| recover(spec, facts, identity, r)) {
+        return decided;
+    }
+    if let Some(quorum) = &facts.quorum
+        && quorum.cluster_id == identity.cluster_id
+        && !quorum.members.iter().any(|l| l.member.id == identity.member_id)
+    {
+        let evidence = format!(
+            "the linearizable member list of cluster {} does not have {}",
+            identity.cluster_id, identity.member_id
+        );
+        return removed(spec, facts, identity, &evidence);
+    }
+    Decided { row: 4, decision: Decision::Start(Start::Member(identity.clone())) }
+}
+
+/// Row 3; `None` when the operator's word does not apply (yet).
+fn recover(spec: &Spec, facts: &Facts, identity: &Identity, recover: &Recover) -> Option<Decided> {
+    let done = facts.journal.epoch.is_some_and(|e| e >= recover.epoch);
+    if done || facts.quorum.is_some() {
+        return None;
+    }
+    let others = others(spec, facts);
+    let lost = |(name, url): &(MemberName, PeerUrl)| {
+        recover.given_up.contains(name)
+            || terminated(facts, name)
+            || facts.peers.iter().any(|p| p.peer_url == *url && matches!(p.heard, Heard::Waiting(_)))
+    };
+    if *name_of(identity) != recover.survivor {
+        return others.iter().filter(|(n, _)| *n != recover.survivor).all(lost).then(|| {
+            refuse(
+                3,
+                Code::NotTheSurvivor,
+                format!(
+                    "recover names {} the survivor, and {} holds a member's data too",
+                    recover.survivor, identity.name
+                ),
+                "run `etcd-bootstrapper reset` here: the data goes to the trash and this host joins the survivor",
+            )
+        });
+    }
+    if !others.iter().all(lost) {
+        return None;
+    }
+    let terms = Terms {
+        epoch: recover.epoch,
+        size: 1,
+        set: vec![identity.name.to_string()],
+        ..founding_rows::terms(spec, facts)
+    };
+    let me =
+        Founder { name: identity.name.clone(), peer_url: facts.me.peer_url.clone(), nonce: facts.me.nonce.clone() };
+    let step = Step::Recover {
+        recover: recover.clone(),
+        identity: identity.clone(),
+        founding: Founding::new(terms, vec![me]),
+    };
+    Some(proceed(3, Aim::Recover, vec![step]))
+}
+
+fn name_of(identity: &Identity) -> &MemberName {
+    &identity.name
+}
+
+/// Row 5.
+fn removed(spec: &Spec, facts: &Facts, identity: &Identity, evidence: &str) -> Decided {
+    let wanted = match &spec.set {
+        Set::Static(peers) => peers.iter().any(|p| p.name == facts.me.name || p.peer_url == facts.me.peer_url),
+        Set::Dynamic => !terminated(facts, &facts.me.name),
+    };
+    if wanted {
+        let step = Step::Archive { why: evidence.to_owned(), removed: Some(identity.clone()), only_unled: false };
+        return proceed(5, Aim::Archive, vec![step]);
+    }
+    refuse(
+        5,
+        Code::Removed,
+        format!("{} was removed from cluster {}: {evidence}", identity.name, identity.cluster),
+        "put this host back into `peers` to let it join anew, or switch it off",
+    )
+}
+
+/// Row 6.
+fn damaged(facts: &Facts, what: &str) -> Decided {
+    if facts.quorum.is_some() {
+        let step = Step::Archive {
+            why: format!("{what}, and a cluster with quorum answers"),
+            removed: None,
+            only_unled: false,
+        };
+        return proceed(6, Aim::Archive, vec![step]);
+    }
+    let unknown: Vec<String> = silent(facts);
+    let cluster = facts.peers.iter().any(|p| matches!(p.heard, Heard::Cluster(_)));
+    if unknown.is_empty() && !cluster {
+        return refuse(
+            6,
+            Code::DataDamaged,
+            format!("the data dir is damaged: {what}; and no cluster answers that could replace it"),
+            "restore from a snapshot: run `etcd-bootstrapper reset` here and give the spec a `restore`",
+        );
+    }
+    let why = format!("the data dir is damaged: {what}; only a cluster with quorum can replace it");
+    wait(6, &why, unknown, "a cluster with quorum answers")
+}
+
+/// Row 7: a committed founding that no leader ever led, as far as this disk knows.
+fn founding_without_leader(facts: &Facts, founding: &Founding, wal: bool) -> Decided {
+    if let Some(why) = left_behind(facts, founding, wal) {
+        let step = Step::Archive { why, removed: None, only_unled: true };
+        return proceed(7, Aim::Archive, vec![step]);
+    }
+    Decided { row: 7, decision: Decision::Start(Start::Founding { founding: founding.clone(), wal }) }
+}
+
+fn left_behind(facts: &Facts, founding: &Founding, wal: bool) -> Option<String> {
+    let cluster_id = founding.cluster_id();
+    if let Some(quorum) = &facts.quorum {
+        if quorum.cluster_id != cluster_id {
+            return Some(format!("cluster {} serves, and founding {} never did", quorum.cluster_id, founding.id()));
+        }
+        let me = founding.member_id(&facts.me.peer_url);
+        let listed = quorum.members.iter().find(|l| l.member.id == me);
+        match listed {
+            None => return Some(format!("founding {} serves and has removed this member", founding.id())),
+            // We served once and the log of it is gone: under the old ID we could break promises we made.
+            Some(l) if l.member.started() && !wal => {
+                return Some(format!(
+                    "founding {} lists this member as started, and its log is not here",
+                    founding.id()
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    let gone = founding.founders.iter().filter(|f| f.nonce != facts.me.nonce && not_in(facts, founding, f)).count();
+    let left = founding.founders.len() - gone;
+    (left < founding.quorum()).then(|| {
+        format!(
+            "{left} of {} disks of founding {} are left, a quorum is {}",
+            founding.founders.len(),
+            founding.id(),
+            founding.quorum()
+        )
+    })
+}
+
+/// Whether this founder is known to be out of the founding for good.
+pub(crate) fn not_in(facts: &Facts, founding: &Founding, founder: &Founder) -> bool {
+    if terminated(facts, &founder.name) {
+        return true;
+    }
+    facts.peers.iter().filter(|p| p.peer_url == founder.peer_url).any(|p| match &p.heard {
+        Heard::Waiting(w) => w.nonce != founder.nonce,
+        Heard::Founding { founding: theirs, nonce } => *nonce != founder.nonce || *theirs != founding.id(),
+        Heard::Cluster(answer) => answer.cluster_id != founding.cluster_id(),
+        Heard::Holds { .. } | Heard::Unknown { .. } => false,
+    })
+}
+
+/// Whether the disk with this nonce is known to be gone: another life answers in its place, or its instance is terminated.
+pub(crate) fn nonce_gone(facts: &Facts, founder: &Founder) -> bool {
+    if founder.peer_url == facts.me.peer_url {
+        return founder.nonce != facts.me.nonce;
+    }
+    terminated(facts, &founder.name)
+        || facts.peers.iter().filter(|p| p.peer_url == founder.peer_url).any(|p| match &p.heard {
+            Heard::Waiting(w) => w.nonce != founder.nonce,
+            Heard::Founding { nonce, .. } => *nonce != founder.nonce,
+            Heard::Cluster(_) | Heard::Holds { .. } | Heard::Unknown { .. } => false,
+        })
+}
+
+/// Whether the provider says that this instance is terminated; absence from its list says nothing.
+pub(crate) fn terminated(facts: &Facts, name: &MemberName) -> bool {
+    match &facts.inventory {
+        Inventory::Listed(instances) => instances.iter().any(|i| i.id == *name && i.terminated),
+        Inventory::Static | Inventory::Unknown { .. } => false,
+    }
+}
+
+/// Everybody of the set but this host.
+pub(crate) fn others(spec: &Spec, facts: &Facts) -> Vec<(MemberName, PeerUrl)> {
+    let me = |url: &PeerUrl| *url == facts.me.peer_url;
+    match (&spec.set, &facts.inventory) {
+        (Set::Static(peers), _) => {
+            peers.iter().filter(|p| !me(&p.peer_url)).map(|p| (p.name.clone(), p.peer_url.clone())).collect()
+        }
+        (Set::Dynamic, Inventory::Listed(instances)) => instances
+            .iter()
+            .filter(|i| !i.terminated)
+            .filter_map(|i| Some((i.id.clone(), i.peer_url.clone()?)))
+            .filter(|(_, url)| !me(url))
+            .collect(),
+        (Set::Dynamic, Inventory::Static | Inventory::Unknown { .. }) => Vec::new(),
+    }
+}
+
+/// Those who said nothing, each with the reason.
+pub(crate) fn silent(facts: &Facts) -> Vec<String> {
+    facts
+        .peers
+        .iter()
+        .filter_map(|p| match &p.heard {
+            Heard::Unknown { reason } => Some(format!("{}: {reason}", label(p.name.as_ref(), &p.peer_url))),
+            Heard::Cluster(_) | Heard::Waiting(_) | Heard::Founding { .. } | Heard::Holds { .. } => None,
+        })
+        .collect()
+}
+
+pub(crate) fn label(name: Option<&MemberName>, url: &PeerUrl) -> String {
+    name.map_or_else(|| url.to_string(), |n| format!("{n} at {url}"))
+}
+
+pub(crate) fn wait(row: u8, why: &str, who: Vec<String>, until: &str) -> Decided {
+    Decided { row, decision: Decision::Wait(Wait { why: why.to_owned(), who, until: until.to_owned() }) }
+}
+
+pub(crate) fn refuse(row: u8, code: Code, sentence: impl Into<String>, hint: &str) -> Decided {
+    Decided { row, decision: Decision::Refuse(Refusal { code, sentence: sentence.into(), hint: hint.to_owned() }) }
+}
+
+pub(crate) fn proceed(row: u8, aim: Aim, steps: Vec<Step>) -> Decided {
+    Decided { row, decision: Decision::Proceed(Plan { aim, steps }) }
+}
+
+pub(crate) fn may_found(mode: Mode) -> bool {
+    match mode {
+        Mode::Auto | Mode::Init | Mode::Restore => true,
+        Mode::Join => false,
+    }
+}
+
+pub(crate) fn is_founded(state: ClaimState) -> bool {
+    match state {
+        ClaimState::Founded => true,
+        ClaimState::Founding | ClaimState::Committing => false,
+    }
+}

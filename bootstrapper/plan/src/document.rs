@@ -1,0 +1,275 @@
+//! The spec as it is written: YAML or JSON, snake_case, strict. `check` turns it into what it means.
+
+use std::collections::BTreeMap;
+
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+
+use crate::member::{ClusterName, MemberName, PeerUrl};
+use crate::spec::{Duration, Mode, Secret, Sha256, Timestamp};
+
+/// The document of DESIGN section 10; every carrier carries this one.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Document {
+    /// Version of the document: 1.
+    pub version: u32,
+    /// The cluster wanted.
+    pub cluster: Cluster,
+    /// What this host may do; `auto` without it.
+    #[serde(default)]
+    pub mode: Mode,
+    /// The static list.
+    #[serde(default)]
+    pub peers: Vec<PeerEntry>,
+    /// Which of the list this host is, and at which address.
+    #[serde(default)]
+    pub member: MemberEntry,
+    /// Silence of a terminated voter before it is removed; 60s without it.
+    #[serde(default)]
+    pub replace_after: Option<Duration>,
+    /// The snapshot that a founding restores.
+    #[serde(default)]
+    pub restore: Option<Restore>,
+    /// Certificates.
+    pub tls: Tls,
+    /// The data disk.
+    #[serde(default)]
+    pub data: Data,
+    /// The operator's word after a majority is lost.
+    #[serde(default)]
+    pub recover: Option<Recover>,
+    /// How long to wait for what.
+    #[serde(default)]
+    pub timeouts: Timeouts,
+    /// Whether private keys may stand inside user-data that a metadata service hands out.
+    #[serde(default)]
+    pub allow_inline_secrets: bool,
+    /// etcd's own options by etcd's own names.
+    #[serde(default)]
+    pub etcd: BTreeMap<String, Scalar>,
+    /// Not in this version.
+    #[serde(default)]
+    pub discovery: Option<IgnoredAny>,
+    /// Not in this version.
+    #[serde(default)]
+    pub store: Option<IgnoredAny>,
+    /// Not in this version.
+    #[serde(default)]
+    pub backup: Option<IgnoredAny>,
+    /// Not in this version.
+    #[serde(default)]
+    pub health: Option<IgnoredAny>,
+    /// Not in this version.
+    #[serde(default)]
+    pub metadata: Option<IgnoredAny>,
+}
+
+/// `cluster:`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cluster {
+    /// Its name.
+    pub name: ClusterName,
+    /// Voters wanted: 1, 3, 5 or 7.
+    pub size: u8,
+    /// Raised to found or restore anew on purpose; 1 without it.
+    #[serde(default = "one")]
+    pub epoch: u32,
+    /// No founding after this.
+    #[serde(default)]
+    pub found_until: Option<Timestamp>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// An entry of `peers:`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerEntry {
+    /// The member's name.
+    pub name: MemberName,
+    /// Its peer URL.
+    pub peer_url: PeerUrl,
+}
+
+/// `member:`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemberEntry {
+    /// `auto` or the name.
+    #[serde(default)]
+    pub name: Auto<MemberName>,
+    /// `auto`, an address, an interface or a network.
+    #[serde(default)]
+    pub address: Address,
+}
+
+/// `auto` or a value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Auto<T> {
+    /// The program finds it.
+    #[default]
+    Auto,
+    /// The user says it.
+    Is(T),
+}
+
+impl<'de, T: std::str::FromStr<Err = crate::member::Malformed>> Deserialize<'de> for Auto<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(d)?;
+        if text == "auto" { Ok(Auto::Auto) } else { text.parse().map(Auto::Is).map_err(serde::de::Error::custom) }
+    }
+}
+
+/// `member.address:` — which of this host's addresses others reach.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(untagged, expecting = "expected `auto`, an address, {interface: NAME} or {cidr: NETWORK}")]
+pub enum Address {
+    /// The one of the default route, or the one that the static list names.
+    #[default]
+    #[serde(skip)]
+    Auto,
+    /// The first global one of an interface.
+    Interface {
+        /// Its name.
+        interface: String,
+    },
+    /// The one inside a network.
+    Cidr {
+        /// Such as `10.0.0.0/8`.
+        cidr: String,
+    },
+    /// `auto` or this one.
+    Text(String),
+}
+
+/// `restore:`.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Restore {
+    /// Where the snapshot is: `https://` or `file://`; may carry a signature, so it is a secret.
+    pub url: Secret,
+    /// sha256 of the file.
+    pub sha256: Sha256,
+}
+
+/// `tls:`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The CA that issues this host's leaves.
+    pub ca: Ca,
+    /// Further names and addresses for the server certificate.
+    #[serde(default)]
+    pub extra_sans: Vec<String>,
+    /// How long a leaf is valid; 8760h without it.
+    #[serde(default)]
+    pub validity: Option<Duration>,
+}
+
+/// `tls.ca:`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ca {
+    /// PEM of one CA certificate, or of two while a CA is rotated; the first one issues.
+    pub cert: Source,
+    /// PEM of the first one's private key.
+    pub key: Source,
+}
+
+/// Where a value is.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected PEM text, {file: PATH} or {credential: NAME}")]
+pub enum Source {
+    /// A file on this host.
+    File {
+        /// Absolute path.
+        file: String,
+    },
+    /// A systemd credential of the unit.
+    Credential {
+        /// Its name.
+        credential: String,
+    },
+    /// The value itself.
+    Inline(Secret),
+}
+
+/// `data:`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// Which disk.
+    #[serde(default)]
+    pub device: Device,
+}
+
+/// `data.device:`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Device {
+    /// Exactly one that is provably blank or already ours, else a directory on `/var`.
+    #[default]
+    Auto,
+    /// The disk with this serial number.
+    Serial(String),
+    /// The disk with this World Wide ID.
+    Wwid(String),
+    /// The file system with this label.
+    Label(String),
+    /// The disk with this kernel name, such as `vdb`.
+    Name(String),
+}
+
+/// `recover:`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recover {
+    /// The member whose database is kept.
+    pub survivor: MemberName,
+    /// Takes effect once per disk: on disks whose journal does not know it.
+    pub epoch: u32,
+    /// Voters that the operator declares lost for good.
+    #[serde(default)]
+    pub given_up: Vec<MemberName>,
+}
+
+/// `timeouts:`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Timeouts {
+    /// For a configuration volume to appear; 120s without it.
+    #[serde(default)]
+    pub metadata: Option<Duration>,
+    /// For the named data disk to appear; 60s without it.
+    #[serde(default)]
+    pub data_device: Option<Duration>,
+    /// For the clock to be synchronised; 60s without it.
+    #[serde(default)]
+    pub time_sync: Option<Duration>,
+}
+
+/// The value of one of etcd's own options.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(untagged, expecting = "expected a text, a whole number or true or false")]
+pub enum Scalar {
+    /// A flag.
+    Bool(bool),
+    /// A number.
+    Number(i64),
+    /// Anything else, durations included.
+    Text(String),
+}
+
+impl std::fmt::Display for Scalar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Scalar::Bool(b) => b.fmt(f),
+            Scalar::Number(n) => n.fmt(f),
+            Scalar::Text(t) => t.fmt(f),
+        }
+    }
+}

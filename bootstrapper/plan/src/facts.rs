@@ -1,0 +1,331 @@
+//! What was observed. A fact that could not be had is said to be unknown; nothing here is a guess.
+
+use serde::{Deserialize, Serialize};
+
+use crate::founding::{Founder, Founding, FoundingId, Terms};
+use crate::member::{ClientUrl, ClusterId, ClusterName, Member, MemberId, MemberName, Nonce, PeerUrl, Version};
+use crate::spec::Sha256;
+
+/// Seconds since 1970, UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Seconds(pub u64);
+
+/// All that `decide` may know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// Who this host is.
+    pub me: Me,
+    /// The time; absent when the clock is before the program was built.
+    pub now: Option<Seconds>,
+    /// The version of the etcd that would be started.
+    pub etcd: Version,
+    /// What the data dir is.
+    pub data: DataDir,
+    /// What the journal on the data disk holds.
+    pub journal: Past,
+    /// Everybody else that was asked, in the order of the spec, then of the member list.
+    pub peers: Vec<Peer>,
+    /// The linearizable list of a cluster that has quorum.
+    pub quorum: Option<Quorum>,
+    /// Who is in the dynamic group, by the provider's word; absent for a static list.
+    pub inventory: Inventory,
+    /// What the store says.
+    pub claim: Claims,
+    /// Why this host's certificates cannot be used, if so.
+    pub certificates: Option<String>,
+}
+
+/// Who this host is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Me {
+    /// The member's name.
+    pub name: MemberName,
+    /// The member's peer URL.
+    pub peer_url: PeerUrl,
+    /// The member's client URL.
+    pub client_url: ClientUrl,
+    /// The life of this host's data disk.
+    pub nonce: Nonce,
+    /// The provider's instance ID.
+    pub instance_id: Option<String>,
+    /// Whether an interface of this host holds the peer URL's address.
+    pub address_bound: bool,
+}
+
+/// The class of the data dir, of DESIGN section 5.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DataDir {
+    /// A member lives here: valid WAL, our identity, something received from a leader.
+    Member(Identity),
+    /// A founding is committed here and nothing was received from a leader yet.
+    Founding {
+        /// Which.
+        founding: Founding,
+        /// Whether etcd has made a WAL for it.
+        wal: bool,
+    },
+    /// The member was removed from its cluster.
+    Removed {
+        /// The member that lived here.
+        identity: Identity,
+        /// Who said so.
+        evidence: String,
+    },
+    /// Nothing.
+    Empty,
+    /// What etcd leaves when its first start fails: a small database without keys and no WAL.
+    Aborted,
+    /// The journal says a member lived here and its data is gone.
+    Lost {
+        /// The member that lived here, when the journal knows.
+        identity: Option<Identity>,
+    },
+    /// The data disk that the spec or the journal names is not there.
+    Missing {
+        /// What is missed, as the spec or the journal names it.
+        what: String,
+        /// Whether `timeouts.data_device` has passed.
+        overdue: bool,
+    },
+    /// A database without a WAL.
+    Orphan,
+    /// A broken WAL or database.
+    Damaged {
+        /// What is broken.
+        what: String,
+    },
+    /// Another cluster's data, or a clone's.
+    Foreign {
+        /// What was found.
+        found: String,
+        /// What was expected.
+        expected: String,
+    },
+    /// Written by a newer etcd.
+    Newer {
+        /// By which, as the data says.
+        found: String,
+    },
+    /// An etcd runs on it.
+    Locked,
+}
+
+/// The member that lives on a disk, from `identity.json` and the WAL's metadata.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The cluster's name in the spec that made it.
+    pub cluster: ClusterName,
+    /// The cluster's ID.
+    pub cluster_id: ClusterId,
+    /// The member's ID.
+    pub member_id: MemberId,
+    /// The member's name.
+    pub name: MemberName,
+    /// The member's peer URL when it was made.
+    pub peer_url: PeerUrl,
+    /// Its initial-cluster-token.
+    pub token: String,
+    /// The epoch of the spec that made it.
+    pub epoch: u32,
+}
+
+/// What the journal holds of this disk's life so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Past {
+    /// Every founding that was answered Ready with this nonce, oldest first; the last is the one that is answered now.
+    pub readied: Vec<Founding>,
+    /// The founding whose snapshot is staged and verified.
+    pub prepared: Option<FoundingId>,
+    /// The member that was added for this disk and never handed off.
+    pub added: Option<Added>,
+    /// Whether this nonce has committed or was handed off before.
+    pub spent: bool,
+    /// The highest epoch that this disk founded or recovered in.
+    pub epoch: Option<u32>,
+}
+
+/// A learner that was added for this disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Added {
+    /// To which cluster.
+    pub cluster_id: ClusterId,
+    /// As which member.
+    pub member_id: MemberId,
+}
+
+/// Somebody else and what was heard from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// Its name, when the spec, the inventory or itself says.
+    pub name: Option<MemberName>,
+    /// Where it was asked.
+    pub peer_url: PeerUrl,
+    /// What it said.
+    pub heard: Heard,
+}
+
+/// What a peer answered on its peer URL over mutual TLS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Heard {
+    /// etcd answered `/members` and `/version`.
+    Cluster(Answer),
+    /// A bootstrapper on a blank disk, uncommitted.
+    Waiting(Waiting),
+    /// A bootstrapper that has committed a founding, etcd not up.
+    Founding {
+        /// Which.
+        founding: FoundingId,
+        /// Its disk.
+        nonce: Nonce,
+    },
+    /// A bootstrapper on any other data.
+    Holds {
+        /// The class in words.
+        class: String,
+    },
+    /// Nothing that is knowledge.
+    Unknown {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// etcd's answer on the peer port; given without quorum too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Header `X-Etcd-Cluster-ID`.
+    pub cluster_id: ClusterId,
+    /// The peer's own view of the members, possibly old.
+    pub members: Vec<Member>,
+    /// The peer's etcd.
+    pub server: Version,
+    /// The cluster version; absent while no leader has ever decided one, so absent means an unled founding.
+    pub cluster: Option<Version>,
+}
+
+/// An uncommitted bootstrapper's answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// How far it is.
+    pub stage: Stage,
+    /// Its terms of now.
+    pub terms: Terms,
+    /// Its disk.
+    pub nonce: Nonce,
+}
+
+/// How far an uncommitted bootstrapper is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// It has readied nothing.
+    Blank,
+    /// `ready{T}` is durable.
+    Ready(FoundingId),
+    /// `ready{T}` is durable and the snapshot is staged and verified.
+    Prepared(FoundingId),
+}
+
+/// A cluster's linearizable member list with what goes with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quorum {
+    /// The cluster's ID.
+    pub cluster_id: ClusterId,
+    /// The name under `/etcd-bootstrapper/cluster`, when the first settled member has written it.
+    pub name: Option<ClusterName>,
+    /// All members.
+    pub members: Vec<Listed>,
+    /// The cluster version.
+    pub version: Option<Version>,
+    /// Alarms in etcd's words, such as `NOSPACE`.
+    pub alarms: Vec<String>,
+    /// Why etcd would not let us change members, when auth is on and we are not root.
+    pub denied: Option<String>,
+}
+
+/// A member of the linearizable list and whether it lives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// As etcd lists it.
+    pub member: Member,
+    /// Whether an etcd answered on its client or peer URL with this very ID.
+    pub answers: bool,
+    /// For how many seconds this process has heard nothing from it.
+    pub silent: u64,
+}
+
+/// The dynamic group by the provider's word.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Inventory {
+    /// There is a static list instead.
+    Static,
+    /// The provider could not be asked.
+    Unknown {
+        /// Why.
+        reason: String,
+    },
+    /// What the provider listed.
+    Listed(Vec<Instance>),
+}
+
+/// An instance of the group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instance {
+    /// The provider's ID, which is the member's name.
+    pub id: MemberName,
+    /// Its peer URL, once it has an address.
+    pub peer_url: Option<PeerUrl>,
+    /// Whether the provider says terminated.
+    pub terminated: bool,
+}
+
+/// What the store says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Claims {
+    /// The spec has no store.
+    NoStore,
+    /// The store could not be read.
+    Unreachable {
+        /// Why.
+        reason: String,
+    },
+    /// It was read.
+    Read {
+        /// The claim, if there is one.
+        claim: Option<Claim>,
+        /// The newest snapshot that its manifest proves verified.
+        newest_snapshot: Option<Sha256>,
+    },
+}
+
+/// The record in the store that says which founding this cluster is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// Counts foundings of one epoch.
+    pub generation: u32,
+    /// The spec's epoch.
+    pub epoch: u32,
+    /// How far it is.
+    pub state: ClaimState,
+    /// Which founding, with every disk of it.
+    pub founding: Founding,
+    /// The voters with their disks, as the last membership change left them.
+    pub voters: Vec<Founder>,
+}
+
+/// How far a claim is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClaimState {
+    /// May be swapped at any time.
+    Founding,
+    /// All were Ready; replaced only when every nonce is gone.
+    Committing,
+    /// A member saw quorum; never taken over in its generation.
+    Founded,
+}

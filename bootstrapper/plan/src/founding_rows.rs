@@ -1,0 +1,322 @@
+//! The decision table, rows 19 to 29: this disk is blank and no cluster answers.
+
+use crate::decide::{is_founded, label, may_found, nonce_gone, others, proceed, refuse, wait};
+use crate::decision::{Aim, Code, Decided, Step, short};
+use crate::facts::{Claim, ClaimState, Claims, DataDir, Facts, Heard, Inventory, Stage, Waiting};
+use crate::founding::{Founder, Founding, Terms};
+use crate::joining::{clear, commit};
+use crate::member::{MemberName, PeerUrl};
+use crate::spec::{OnTotalLoss, Set, Sha256, Spec};
+
+/// The terms that this host would found under now; it answers them to its peers.
+pub fn terms(spec: &Spec, facts: &Facts) -> Terms {
+    let next = next_generation(spec, facts);
+    let generation = match (&next, claim(facts)) {
+        (Some(_), Some(claim)) => claim.generation + 1,
+        (None, Some(claim)) => claim.generation,
+        (Some(_) | None, None) => 1,
+    };
+    let mut set: Vec<String> = match &spec.set {
+        Set::Static(peers) => peers.iter().map(|p| format!("{}={}", p.name, p.peer_url)).collect(),
+        Set::Dynamic => {
+            let me = std::iter::once(facts.me.name.to_string());
+            others(spec, facts).into_iter().map(|(name, _)| name.to_string()).chain(me).collect()
+        }
+    };
+    set.sort();
+    Terms {
+        cluster: spec.cluster.clone(),
+        epoch: spec.epoch,
+        generation,
+        size: spec.size,
+        set,
+        store: spec.store.as_ref().map(|s| s.url.clone()),
+        snapshot: next.flatten().or_else(|| spec.restore.clone()),
+        etcd: facts.etcd.minor_text(),
+    }
+}
+
+/// Rows 19 to 29.
+pub(crate) fn decide(spec: &Spec, facts: &Facts) -> Decided {
+    if !may_found(spec.mode) {
+        return wait(19, "mode is join, and no cluster answers", everybody(spec, facts), "a cluster answers");
+    }
+    if let Claims::Unreachable { reason } = &facts.claim {
+        return wait(
+            19,
+            "the store cannot be read, so nobody knows whether the cluster was founded",
+            vec![reason.clone()],
+            "the store answers",
+        );
+    }
+    let terms = terms(spec, facts);
+    let set = match the_set(spec, facts) {
+        Ok(set) => set,
+        Err(who) => return wait(20, "the group does not list exactly cluster.size instances", who, "it does"),
+    };
+    let heard = match everyone_waits(facts, &set) {
+        Ok(heard) => heard,
+        Err(who) => {
+            let why = "a founding needs every one of its members, and some are not known to be blank";
+            return wait(20, why, who, "each of them answers, or a cluster does");
+        }
+    };
+    for (who, waiting) in &heard {
+        if let Some(difference) = terms.first_difference(&waiting.terms) {
+            return wait(
+                21,
+                "the hosts do not agree on what to found",
+                vec![format!("{who}: {difference}")],
+                "all have the same spec and image",
+            );
+        }
+    }
+    if let Some(decided) = claimed(spec, facts) {
+        return decided;
+    }
+    if let Some(decided) = not_now(spec, facts) {
+        return decided;
+    }
+    let me =
+        Founder { name: facts.me.name.clone(), peer_url: facts.me.peer_url.clone(), nonce: facts.me.nonce.clone() };
+    let theirs = set.iter().zip(&heard).map(|((name, peer_url), (_, w))| Founder {
+        name: name.clone(),
+        peer_url: peer_url.clone(),
+        nonce: w.nonce.clone(),
+    });
+    let founding = Founding::new(terms, theirs.chain([me]).collect());
+    found(spec, facts, &founding, &heard)
+}
+
+/// Rows 26 to 29: all others are uncommitted and agree with us.
+fn found(spec: &Spec, facts: &Facts, founding: &Founding, heard: &[(String, &Waiting)]) -> Decided {
+    let id = founding.id();
+    if facts.journal.spent || matches!(facts.data, DataDir::Lost { .. }) {
+        // A disk nonce commits once.
+        let step =
+            Step::Archive { why: "a new founding needs a new disk nonce".into(), removed: None, only_unled: false };
+        return proceed(26, Aim::Archive, vec![step]);
+    }
+    if facts.journal.readied.last() != Some(founding) {
+        let mut steps = clear(facts);
+        if spec.store.is_some() {
+            steps.push(Step::Claim { to: ClaimState::Founding, founding: founding.clone() });
+        }
+        steps.push(Step::Ready(founding.clone()));
+        return proceed(26, Aim::Found, steps);
+    }
+    let ready = |w: &Waiting| matches!(&w.stage, Stage::Ready(t) | Stage::Prepared(t) if *t == id);
+    let prepared = |w: &Waiting| matches!(&w.stage, Stage::Prepared(t) if *t == id);
+    let behind = |done: &dyn Fn(&Waiting) -> bool| -> Vec<String> {
+        heard.iter().filter(|(_, w)| !done(w)).map(|(who, w)| format!("{who}: {}", stage(&w.stage))).collect()
+    };
+    let not_ready = behind(&ready);
+    if !not_ready.is_empty() {
+        return wait(
+            29,
+            &format!("this host is ready for founding {}, and some are not yet", short(&id)),
+            not_ready,
+            "all are ready for it",
+        );
+    }
+    if let Some(snapshot) = &founding.terms.snapshot {
+        if facts.journal.prepared.as_ref() != Some(&id) {
+            let step = Step::Prepare { founding: founding.clone(), snapshot: snapshot.clone() };
+            return proceed(27, Aim::Found, vec![step]);
+        }
+        let not_prepared = behind(&prepared);
+        if !not_prepared.is_empty() {
+            return wait(
+                29,
+                "this host has the snapshot staged and proven, and some have not yet",
+                not_prepared,
+                "all have it",
+            );
+        }
+    }
+    if spec.store.is_some()
+        && !claim(facts).is_some_and(|c| c.state == ClaimState::Committing && c.founding == *founding)
+    {
+        let step = Step::Claim { to: ClaimState::Committing, founding: founding.clone() };
+        return proceed(28, Aim::Found, vec![step]);
+    }
+    proceed(28, Aim::Found, commit(facts, founding))
+}
+
+fn stage(stage: &Stage) -> String {
+    match stage {
+        Stage::Blank => "blank".into(),
+        Stage::Ready(t) => format!("ready for founding {}", short(t)),
+        Stage::Prepared(t) => format!("prepared for founding {}", short(t)),
+    }
+}
+
+/// The other members of the founding.
+///
+/// # Errors
+/// Row 20: what the group lists instead.
+fn the_set(spec: &Spec, facts: &Facts) -> Result<Vec<(MemberName, PeerUrl)>, Vec<String>> {
+    if let Some(claim) = claim(facts).filter(|c| !is_founded(c.state) && c.epoch == spec.epoch) {
+        let others = claim.founding.founders.iter().filter(|f| f.peer_url != facts.me.peer_url);
+        return Ok(others.map(|f| (f.name.clone(), f.peer_url.clone())).collect());
+    }
+    let others = others(spec, facts);
+    match (&spec.set, &facts.inventory) {
+        (Set::Static(_), _) => Ok(others),
+        (Set::Dynamic, Inventory::Listed(instances)) => {
+            let alive: Vec<_> = instances.iter().filter(|i| !i.terminated).collect();
+            let us = alive.iter().any(|i| i.id == facts.me.name);
+            if alive.len() == usize::from(spec.size) && us && others.len() + 1 == alive.len() {
+                Ok(others)
+            } else {
+                let ids: Vec<&str> = alive.iter().map(|i| i.id.as_str()).collect();
+                Err(vec![format!("{} of {} listed: {}", alive.len(), spec.size, ids.join(" "))])
+            }
+        }
+        (Set::Dynamic, Inventory::Unknown { reason }) => Err(vec![reason.clone()]),
+        (Set::Dynamic, Inventory::Static) => Err(vec!["no provider was asked".into()]),
+    }
+}
+
+/// What each other member of the set answers, when all of them are uncommitted bootstrappers on blank disks.
+///
+/// # Errors
+/// Row 20: those who are not, each with the reason.
+fn everyone_waits<'f>(
+    facts: &'f Facts,
+    set: &[(MemberName, PeerUrl)],
+) -> Result<Vec<(String, &'f Waiting)>, Vec<String>> {
+    let mut heard = Vec::new();
+    let mut who = Vec::new();
+    for (name, url) in set {
+        let label = label(Some(name), url);
+        match facts.peers.iter().find(|p| p.peer_url == *url).map(|p| &p.heard) {
+            Some(Heard::Waiting(waiting)) => heard.push((label, waiting)),
+            Some(Heard::Unknown { reason }) => who.push(format!("{label}: {reason}")),
+            Some(Heard::Holds { class }) => who.push(format!("{label}: holds {class}")),
+            Some(Heard::Founding { founding, .. }) => {
+                who.push(format!("{label}: has committed founding {}, which this disk is not in", short(founding)))
+            }
+            Some(Heard::Cluster(answer)) => who.push(format!("{label}: member of cluster {}", answer.cluster_id)),
+            None => who.push(format!("{label}: not asked yet")),
+        }
+    }
+    if who.is_empty() { Ok(heard) } else { Err(who) }
+}
+
+fn everybody(spec: &Spec, facts: &Facts) -> Vec<String> {
+    let silent = crate::decide::silent(facts);
+    if silent.is_empty() { others(spec, facts).iter().map(|(n, u)| label(Some(n), u)).collect() } else { silent }
+}
+
+fn claim(facts: &Facts) -> Option<&Claim> {
+    match &facts.claim {
+        Claims::Read { claim, .. } => claim.as_ref(),
+        Claims::NoStore | Claims::Unreachable { .. } => None,
+    }
+}
+
+/// The snapshot of the next generation (none: an empty one), when the founded claim may be followed by one.
+fn next_generation(spec: &Spec, facts: &Facts) -> Option<Option<Sha256>> {
+    let claim = claim(facts).filter(|c| is_founded(c.state) && c.voters.iter().all(|v| nonce_gone(facts, v)))?;
+    if let Some(snapshot) = spec.restore.as_ref().filter(|s| claim.founding.terms.snapshot.as_ref() != Some(s)) {
+        return Some(Some(snapshot.clone()));
+    }
+    match (&facts.claim, spec.store.as_ref().map(|s| s.on_total_loss)) {
+        (Claims::Read { newest_snapshot: Some(snapshot), .. }, Some(OnTotalLoss::Restore)) => {
+            Some(Some(snapshot.clone()))
+        }
+        (Claims::Read { .. } | Claims::NoStore | Claims::Unreachable { .. }, _) => None,
+    }
+}
+
+/// Rows 22 and 23.
+fn claimed(spec: &Spec, facts: &Facts) -> Option<Decided> {
+    let claim = claim(facts)?;
+    match claim.state {
+        ClaimState::Founded => {
+            if next_generation(spec, facts).is_some() {
+                return None;
+            }
+            let left: Vec<String> = claim
+                .voters
+                .iter()
+                .filter(|v| !nonce_gone(facts, v))
+                .map(|v| format!("{}: not proven gone", label(Some(&v.name), &v.peer_url)))
+                .collect();
+            if !left.is_empty() {
+                return Some(wait(
+                    22,
+                    "the store says that this cluster was founded, and its disks may still be there",
+                    left,
+                    "they come back, or are proven gone",
+                ));
+            }
+            let sentence = format!("cluster {} was founded, and every disk of it is gone", spec.cluster);
+            let hint = "write `store.on_total_loss: restore`, or give the spec a `restore`";
+            Some(refuse(22, Code::TotalLoss, sentence, hint))
+        }
+        ClaimState::Committing => {
+            let ours = facts.journal.readied.last() == Some(&claim.founding);
+            let left: Vec<String> = claim
+                .founding
+                .founders
+                .iter()
+                .filter(|f| !nonce_gone(facts, f))
+                .map(|f| label(Some(&f.name), &f.peer_url))
+                .collect();
+            (!ours && !left.is_empty()).then(|| {
+                wait(
+                    23,
+                    "the store says that another founding is committing",
+                    left,
+                    "its cluster answers, or its disks are proven gone",
+                )
+            })
+        }
+        ClaimState::Founding => None,
+    }
+}
+
+/// Rows 24 and 25.
+fn not_now(spec: &Spec, facts: &Facts) -> Option<Decided> {
+    let next = next_generation(spec, facts).is_some();
+    if matches!(facts.data, DataDir::Lost { .. }) && !next {
+        let why = "a member lived on this disk and its data is gone; a cluster must take it back";
+        return Some(wait(
+            24,
+            why,
+            everybody(spec, facts),
+            "a cluster answers, or the operator runs `etcd-bootstrapper reset` here",
+        ));
+    }
+    if spec.store.is_some() {
+        return None;
+    }
+    let Some(now) = facts.now else {
+        let sentence =
+            "the clock is before this program was built, so nobody knows whether cluster.found_until has passed";
+        return Some(refuse(
+            25,
+            Code::ClockUnknown,
+            sentence,
+            "set the clock of this machine, or give it a time server",
+        ));
+    };
+    let hint = "if a new and empty cluster is really meant, set `cluster.found_until` to a time ahead; else bring back a member, or restore";
+    match spec.found_until {
+        None => Some(refuse(
+            25,
+            Code::FoundingExpired,
+            "the spec has no cluster.found_until, so it allows no founding",
+            hint,
+        )),
+        Some(until) if now > until.0 => Some(refuse(
+            25,
+            Code::FoundingExpired,
+            format!("the spec allows a founding until {until}, and that has passed"),
+            hint,
+        )),
+        Some(_) => None,
+    }
+}

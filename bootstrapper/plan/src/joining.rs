@@ -1,0 +1,335 @@
+//! The decision table, rows 8 to 18: this disk is blank and somebody may have a cluster already.
+
+use std::collections::BTreeSet;
+
+use crate::decide::{label, others, proceed, refuse, terminated, wait};
+use crate::decision::{Aim, Code, Decided, Step};
+use crate::facts::{Answer, DataDir, Facts, Heard, Identity, Inventory, Listed, Quorum};
+use crate::founding::Founding;
+use crate::member::{ClusterId, Member};
+use crate::spec::{Mode, Set, Spec};
+
+/// Rows 8 to 18; `None` when no cluster answers and this host may think of founding.
+pub(crate) fn decide(spec: &Spec, facts: &Facts) -> Option<Decided> {
+    if let Some(founding) = pulled(facts) {
+        return Some(proceed(8, Aim::Found, commit(facts, founding)));
+    }
+    let answers: Vec<(String, &Answer)> = facts
+        .peers
+        .iter()
+        .filter_map(|p| match &p.heard {
+            Heard::Cluster(answer) => Some((label(p.name.as_ref(), &p.peer_url), answer)),
+            Heard::Waiting(_) | Heard::Founding { .. } | Heard::Holds { .. } | Heard::Unknown { .. } => None,
+        })
+        .collect();
+    if let Some(decided) = other_cluster(spec, facts, &answers) {
+        return Some(decided);
+    }
+    if let Some(why) = &facts.certificates {
+        let hint = "correct `tls` in the spec; nothing is done with certificates that others would reject";
+        return Some(refuse(12, Code::Certificates, format!("this host's certificates cannot be used: {why}"), hint));
+    }
+    if answers.is_empty() && facts.quorum.is_none() {
+        return None;
+    }
+    Some(match &facts.quorum {
+        None => no_quorum(&answers),
+        Some(quorum) => with_quorum(spec, facts, quorum),
+    })
+}
+
+/// Row 8: a founding that this nonce readied and that somebody committed.
+fn pulled(facts: &Facts) -> Option<&Founding> {
+    if facts.journal.spent || matches!(facts.data, DataDir::Lost { .. }) {
+        return None;
+    }
+    facts.journal.readied.iter().rev().find(|founding| {
+        let (id, cluster_id) = (founding.id(), founding.cluster_id());
+        // Once it has quorum its list is the truth, and a list without us means that we were removed from it.
+        let removed = facts.quorum.as_ref().is_some_and(|q| {
+            q.cluster_id == cluster_id
+                && !q.members.iter().any(|l| l.member.id == founding.member_id(&facts.me.peer_url))
+        });
+        !removed
+            && facts.peers.iter().any(|p| match &p.heard {
+                Heard::Founding { founding, .. } => *founding == id,
+                Heard::Cluster(answer) => answer.cluster_id == cluster_id,
+                Heard::Waiting(_) | Heard::Holds { .. } | Heard::Unknown { .. } => false,
+            })
+    })
+}
+
+/// The steps that end in `commit{T}`, with the staging when the founding restores.
+pub(crate) fn commit(facts: &Facts, founding: &Founding) -> Vec<Step> {
+    let mut steps = clear(facts);
+    if let Some(snapshot) = &founding.terms.snapshot
+        && facts.journal.prepared != Some(founding.id())
+    {
+        steps.push(Step::Prepare { founding: founding.clone(), snapshot: snapshot.clone() });
+    }
+    steps.push(Step::Commit(founding.clone()));
+    steps
+}
+
+/// Makes room when a failed first start left something.
+pub(crate) fn clear(facts: &Facts) -> Vec<Step> {
+    match &facts.data {
+        DataDir::Aborted | DataDir::Lost { .. } => vec![Step::Clear],
+        DataDir::Empty
+        | DataDir::Member(_)
+        | DataDir::Founding { .. }
+        | DataDir::Removed { .. }
+        | DataDir::Missing { .. }
+        | DataDir::Orphan
+        | DataDir::Damaged { .. }
+        | DataDir::Foreign { .. }
+        | DataDir::Newer { .. }
+        | DataDir::Locked => Vec::new(),
+    }
+}
+
+/// Row 9.
+fn other_cluster(spec: &Spec, facts: &Facts, answers: &[(String, &Answer)]) -> Option<Decided> {
+    if let Some(name) = facts.quorum.as_ref().and_then(|q| q.name.as_ref())
+        && *name != spec.cluster
+    {
+        let sentence = format!("the peers are members of cluster `{name}`, this host's spec says `{}`", spec.cluster);
+        return Some(refuse(9, Code::OtherCluster, sentence, "correct `cluster.name` or `peers` in the spec"));
+    }
+    let mut ids: BTreeSet<ClusterId> = answers.iter().map(|(_, a)| a.cluster_id).collect();
+    ids.extend(facts.quorum.as_ref().map(|q| q.cluster_id));
+    if ids.len() < 2 {
+        return None;
+    }
+    let who: Vec<String> = answers.iter().map(|(who, a)| format!("{who}: cluster {}", a.cluster_id)).collect();
+    if facts.quorum.is_none() && answers.iter().all(|(_, a)| a.cluster.is_none()) {
+        return Some(wait(
+            9,
+            "two foundings are under way and neither has a leader",
+            who,
+            "one of them gets a leader or is left",
+        ));
+    }
+    let sentence = format!("the peers belong to {} clusters: {}", ids.len(), who.join("; "));
+    let hint = "decide which one is right, stop the other, and run `etcd-bootstrapper reset` on its hosts";
+    Some(refuse(9, Code::TwoClusters, sentence, hint))
+}
+
+/// Row 10.
+fn no_quorum(answers: &[(String, &Answer)]) -> Decided {
+    let who: Vec<String> =
+        answers.iter().map(|(who, a)| format!("{who}: member of cluster {}", a.cluster_id)).collect();
+    let largest = answers.iter().map(|(_, a)| a.members.iter().filter(|m| !m.learner).count()).max().unwrap_or(0);
+    let why = format!(
+        "a cluster answers, and no quorum of it: {largest} voters, {} answer on their peer URL, {} needed to add or remove anybody",
+        answers.len(),
+        largest / 2 + 1
+    );
+    wait(10, &why, who, "a quorum of its voters is up")
+}
+
+/// Rows 11 to 18: a cluster with quorum answers.
+fn with_quorum(spec: &Spec, facts: &Facts, quorum: &Quorum) -> Decided {
+    if let Some(decided) = alive_elsewhere(facts, quorum).or_else(|| gate(facts, quorum)) {
+        return decided;
+    }
+    let added = facts.journal.added.as_ref().filter(|a| a.cluster_id == quorum.cluster_id).map(|a| a.member_id);
+    if let Some(ours) =
+        quorum.members.iter().find(|l| Some(l.member.id) == added && l.member.has_peer_url(&facts.me.peer_url))
+    {
+        return hand_off(spec, facts, quorum, &ours.member);
+    }
+    let previous = quorum.members.iter().find(|l| Some(l.member.id) == added || previous_life(spec, facts, &l.member));
+    if let Some(previous) = previous {
+        return replace(14, quorum, previous, "it is this host's previous life, whose disk is gone");
+    }
+    if spec.mode == Mode::Init && !matches!(facts.data, DataDir::Lost { .. }) {
+        let sentence =
+            format!("mode is init, and cluster {} with {} members answers", quorum.cluster_id, quorum.members.len());
+        return refuse(15, Code::ClusterExists, sentence, "write `mode: auto` to join it");
+    }
+    if quorum.members.len() < room(spec, facts) {
+        return join(spec, facts, quorum);
+    }
+    if let Some(dead) = removable(spec, facts, quorum) {
+        if let Some(learner) = quorum.members.iter().find(|l| l.member.learner) {
+            let who = vec![learner.member.label()];
+            return wait(
+                17,
+                "a dead voter is to be replaced, and the replacement of another does not vote yet",
+                who,
+                "it votes",
+            );
+        }
+        return replace(17, quorum, dead, "the provider says that its instance is terminated");
+    }
+    let why = format!(
+        "the cluster is full: {} members, cluster.size is {}; this host is a spare",
+        quorum.members.len(),
+        spec.size
+    );
+    wait(18, &why, vec![], "a member's place becomes free")
+}
+
+/// Row 11.
+fn alive_elsewhere(facts: &Facts, quorum: &Quorum) -> Option<Decided> {
+    let me = &facts.me;
+    let taken = quorum
+        .members
+        .iter()
+        .find(|l| l.answers && (l.member.name == me.name.as_str() || l.member.has_peer_url(&me.peer_url)))?;
+    let sentence = format!(
+        "{} is alive at {}, and this host is {} at {} with a blank disk",
+        taken.member.label(),
+        taken.member.client_urls.join(","),
+        me.name,
+        me.peer_url
+    );
+    let hint = "two hosts have one name or address: give this one its own, or stop the other for good";
+    Some(refuse(11, Code::NameTaken, sentence, hint))
+}
+
+/// Row 12, the part that a cluster decides.
+fn gate(facts: &Facts, quorum: &Quorum) -> Option<Decided> {
+    let ours = facts.etcd;
+    let Some(theirs) = quorum.version else {
+        return Some(wait(
+            12,
+            "the cluster has not decided its version yet",
+            vec![],
+            "its leader decides one, some seconds after it is elected",
+        ));
+    };
+    let too_old = (ours.major, ours.minor) < (theirs.major, theirs.minor);
+    let too_new = ours.major != theirs.major || ours.minor > theirs.minor + 1;
+    if too_old || too_new {
+        let sentence = format!("this image has etcd {ours}, and the cluster is at {}", theirs.minor_text());
+        let hint = "boot an image whose etcd is at the cluster's minor version or one above";
+        return Some(refuse(12, Code::VersionGate, sentence, hint));
+    }
+    if let Some(denied) = &quorum.denied {
+        let sentence = format!("etcd does not let this host change members: {denied}");
+        let hint = "authentication is on: give root to the user that this host's client certificate names, `etcd-bootstrapper`";
+        return Some(refuse(12, Code::NotAllowed, sentence, hint));
+    }
+    if !quorum.alarms.is_empty() {
+        return Some(wait(
+            12,
+            "the cluster has an alarm, and members are not changed under one",
+            quorum.alarms.clone(),
+            "it is disarmed",
+        ));
+    }
+    None
+}
+
+/// Row 13.
+fn hand_off(spec: &Spec, facts: &Facts, quorum: &Quorum, ours: &Member) -> Decided {
+    let identity = Identity {
+        cluster: spec.cluster.clone(),
+        cluster_id: quorum.cluster_id,
+        member_id: ours.id,
+        name: facts.me.name.clone(),
+        peer_url: facts.me.peer_url.clone(),
+        token: format!("{}.joined.{}", spec.cluster, quorum.cluster_id),
+        epoch: spec.epoch,
+    };
+    let initial_cluster = quorum
+        .members
+        .iter()
+        .flat_map(|l| {
+            let name = match &l.member {
+                m if m.id == ours.id => facts.me.name.to_string(),
+                // etcd compares URLs only, but its flag wants some name.
+                m if m.name.is_empty() => format!("unstarted-{}", m.id),
+                m => m.name.clone(),
+            };
+            l.member.peer_urls.iter().map(move |url| (name.clone(), url.clone()))
+        })
+        .collect();
+    let mut steps = clear(facts);
+    steps.push(Step::HandOff { identity, initial_cluster });
+    proceed(13, Aim::Join, steps)
+}
+
+/// Row 14: whether this member of the list is what this host was before it lost its disk.
+fn previous_life(spec: &Spec, facts: &Facts, member: &Member) -> bool {
+    let (same_name, same_url) = (member.name == facts.me.name.as_str(), member.has_peer_url(&facts.me.peer_url));
+    match &spec.set {
+        // The list gives us our name and URL; who else has one of them is us, or was.
+        Set::Static(_) => same_name || same_url,
+        Set::Dynamic => {
+            same_name
+                || (same_url && (facts.me.address_bound || member.name.parse().is_ok_and(|n| terminated(facts, &n))))
+        }
+    }
+}
+
+/// Removes a member whose disk or instance is gone, unless that could cost quorum.
+fn replace(row: u8, quorum: &Quorum, dead: &Listed, why: &str) -> Decided {
+    let remaining: Vec<&Listed> = voters(quorum).filter(|l| l.member.id != dead.member.id).collect();
+    let answering = remaining.iter().filter(|l| l.answers).count();
+    let needed = remaining.len() / 2 + 1;
+    if !dead.member.learner && answering < needed {
+        let who = remaining.iter().filter(|l| !l.answers).map(|l| l.member.label()).collect();
+        let why = format!(
+            "{} is to be removed, and then {} voters remain, {answering} of them answer and a quorum is {needed}",
+            dead.member.label(),
+            remaining.len()
+        );
+        return wait(row, &why, who, "more of the remaining voters answer");
+    }
+    let step = Step::Remove {
+        cluster_id: quorum.cluster_id,
+        member: dead.member.id,
+        list: list(quorum),
+        why: format!("{}: {why}", dead.member.label()),
+    };
+    proceed(row, Aim::Replace, vec![step])
+}
+
+/// Row 16.
+fn join(spec: &Spec, facts: &Facts, quorum: &Quorum) -> Decided {
+    if let Some(learner) = quorum.members.iter().find(|l| l.member.learner) {
+        if !learner.member.started() && !learner.answers && learner.silent >= spec.replace_after {
+            return replace(16, quorum, learner, "it was added, never started, and blocks the next one");
+        }
+        let who = vec![learner.member.label()];
+        return wait(
+            16,
+            "another member is being added, and etcd takes one learner at a time",
+            who,
+            "it votes, or is silent for replace_after",
+        );
+    }
+    let step = Step::Add { cluster_id: quorum.cluster_id, peer_url: facts.me.peer_url.clone(), list: list(quorum) };
+    proceed(16, Aim::Join, vec![step])
+}
+
+/// How many members there may be: `size`, and one more while a group launches new before it ends old.
+fn room(spec: &Spec, facts: &Facts) -> usize {
+    let surge = match (&spec.set, &facts.inventory) {
+        (Set::Dynamic, Inventory::Listed(_)) => others(spec, facts).len() + 1 > usize::from(spec.size),
+        (Set::Dynamic, Inventory::Static | Inventory::Unknown { .. }) | (Set::Static(_), _) => false,
+    };
+    usize::from(spec.size) + usize::from(surge)
+}
+
+/// Row 17: the voter to remove, lowest member ID first.
+fn removable<'q>(spec: &Spec, facts: &Facts, quorum: &'q Quorum) -> Option<&'q Listed> {
+    match spec.set {
+        Set::Static(_) => None,
+        Set::Dynamic => voters(quorum)
+            .filter(|l| !l.answers && l.silent >= spec.replace_after)
+            .filter(|l| l.member.name.parse().is_ok_and(|name| terminated(facts, &name)))
+            .min_by_key(|l| l.member.id),
+    }
+}
+
+fn voters(quorum: &Quorum) -> impl Iterator<Item = &Listed> {
+    quorum.members.iter().filter(|l| !l.member.learner)
+}
+
+fn list(quorum: &Quorum) -> Vec<Member> {
+    quorum.members.iter().map(|l| l.member.clone()).collect()
+}

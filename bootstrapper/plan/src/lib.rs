@@ -1,0 +1,20 @@
+//! The pure decision of etcd-bootstrapper: no I/O, no clock, no async.
+//!
+//! The program is one loop: observe fills [`facts::Facts`], [`decide()`] answers a [`decision::Decided`], apply makes
+//! it true. The decision table is in `decide.rs` (data dirs), `joining.rs` (a cluster answers) and `founding_rows.rs`
+//! (nobody answers); the first row that matches wins and is named in the answer.
+
+mod check;
+mod decide;
+pub mod decision;
+pub mod document;
+pub mod explain;
+pub mod facts;
+pub mod founding;
+mod founding_rows;
+mod joining;
+pub mod member;
+pub mod render;
+pub mod spec;
+
+pub use decide::decide;

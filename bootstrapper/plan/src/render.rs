@@ -1,0 +1,105 @@
+//! etcd's environment from what was decided. The only place that knows etcd's option names.
+
+use std::collections::BTreeMap;
+
+use crate::member::{ClientUrl, MemberName, PeerUrl, Version};
+
+/// Everything that etcd is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EtcdConfig {
+    /// The member's name.
+    pub name: MemberName,
+    /// etcd's data dir, absolute.
+    pub data_dir: String,
+    /// Directory of `ca.crt`, `server.crt`, `server.key`, `peer.crt` and `peer.key`, absolute.
+    pub pki: String,
+    /// Names and peer URLs.
+    pub initial_cluster: Vec<(String, String)>,
+    /// Whether to say `new`: only for a committed founding without a WAL.
+    pub new: bool,
+    /// The initial-cluster-token.
+    pub token: String,
+    /// What members are told.
+    pub peer_url: PeerUrl,
+    /// What clients are told.
+    pub client_url: ClientUrl,
+    /// The address to listen on for both.
+    pub listen: std::net::IpAddr,
+    /// Which etcd it is for.
+    pub version: Version,
+    /// The user's options, by environment name; they override the defaults here.
+    pub options: BTreeMap<String, String>,
+}
+
+impl EtcdConfig {
+    /// The lines of an EnvironmentFile in a fixed order: `ETCD_NAME="etcd-1"`.
+    ///
+    /// Values are quoted after systemd.exec(5), so that nothing in them ends the line or is expanded.
+    pub fn environment(&self) -> String {
+        let mut env = self.defaults();
+        env.extend(self.options.clone());
+        env.extend(self.decided());
+        env.iter().map(|(key, value)| format!("{key}=\"{}\"\n", escape(value))).collect()
+    }
+
+    /// Defaults for Kubernetes where they differ from etcd's own; reasons stand in README's table of defaults.
+    fn defaults(&self) -> BTreeMap<String, String> {
+        let corrupt_check = if (self.version.major, self.version.minor) >= (3, 6) {
+            ("ETCD_FEATURE_GATES", "InitialCorruptCheck=true")
+        } else {
+            ("ETCD_EXPERIMENTAL_INITIAL_CORRUPT_CHECK", "true")
+        };
+        [
+            ("ETCD_QUOTA_BACKEND_BYTES", "8589934592"),
+            ("ETCD_SNAPSHOT_COUNT", "10000"),
+            ("ETCD_LISTEN_METRICS_URLS", "http://127.0.0.1:2381"),
+            ("ETCD_LOG_LEVEL", "info"),
+            corrupt_check,
+        ]
+        .into_iter()
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .collect()
+    }
+
+    fn decided(&self) -> Vec<(String, String)> {
+        let cluster: Vec<String> = self.initial_cluster.iter().map(|(name, url)| format!("{name}={url}")).collect();
+        let pki = |file: &str| format!("{}/{file}", self.pki);
+        let listen = |port| PeerUrl::of(self.listen, port).to_string();
+        let local = PeerUrl::of(
+            if self.listen.is_ipv6() { [0, 0, 0, 0, 0, 0, 0, 1].into() } else { [127, 0, 0, 1].into() },
+            self.client_url.port(),
+        );
+        let clients = if self.listen.is_loopback() && self.listen.to_string() == local.host() {
+            listen(self.client_url.port())
+        } else {
+            format!("{},{local}", listen(self.client_url.port()))
+        };
+        [
+            ("ETCD_NAME", self.name.to_string()),
+            ("ETCD_DATA_DIR", self.data_dir.clone()),
+            ("ETCD_INITIAL_CLUSTER", cluster.join(",")),
+            ("ETCD_INITIAL_CLUSTER_STATE", if self.new { "new" } else { "existing" }.into()),
+            ("ETCD_INITIAL_CLUSTER_TOKEN", self.token.clone()),
+            ("ETCD_INITIAL_ADVERTISE_PEER_URLS", self.peer_url.to_string()),
+            ("ETCD_ADVERTISE_CLIENT_URLS", self.client_url.to_string()),
+            ("ETCD_LISTEN_PEER_URLS", listen(self.peer_url.port())),
+            ("ETCD_LISTEN_CLIENT_URLS", clients),
+            ("ETCD_STRICT_RECONFIG_CHECK", "true".into()),
+            ("ETCD_CLIENT_CERT_AUTH", "true".into()),
+            ("ETCD_TRUSTED_CA_FILE", pki("ca.crt")),
+            ("ETCD_CERT_FILE", pki("server.crt")),
+            ("ETCD_KEY_FILE", pki("server.key")),
+            ("ETCD_PEER_CLIENT_CERT_AUTH", "true".into()),
+            ("ETCD_PEER_TRUSTED_CA_FILE", pki("ca.crt")),
+            ("ETCD_PEER_CERT_FILE", pki("peer.crt")),
+            ("ETCD_PEER_KEY_FILE", pki("peer.key")),
+        ]
+        .map(|(k, v)| (k.to_owned(), v))
+        .to_vec()
+    }
+}
+
+/// systemd.exec(5), EnvironmentFile=: inside double quotes a backslash protects `"`, `\`, `` ` `` and `$`.
+fn escape(value: &str) -> String {
+    value.chars().flat_map(|c| if matches!(c, '"' | '\\' | '`' | '$') { vec!['\\', c] } else { vec![c] }).collect()
+}

@@ -1,0 +1,2 @@
+//! The program etcd-bootstrapper.
+fn main() {}

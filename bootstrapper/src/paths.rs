@@ -1,0 +1,90 @@
+//! Every path that the program touches, under one root.
+
+use std::path::{Path, PathBuf};
+
+/// The paths below `--root`, `/` without it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    root: PathBuf,
+}
+
+impl Paths {
+    /// The paths below this directory.
+    pub fn under(root: impl Into<PathBuf>) -> Paths {
+        Paths { root: root.into() }
+    }
+
+    /// An absolute path of the host, below the root.
+    pub fn host(&self, absolute: &str) -> PathBuf {
+        self.root.join(absolute.trim_start_matches('/'))
+    }
+
+    /// Mount of the data disk, or a directory on `/var`.
+    pub fn volume(&self) -> PathBuf {
+        self.host("/var/lib/etcd")
+    }
+    /// etcd's data dir.
+    pub fn data(&self) -> PathBuf {
+        self.volume().join("data")
+    }
+    /// The bootstrapper's directory on the data disk.
+    pub fn bootstrapper(&self) -> PathBuf {
+        self.volume().join("bootstrapper")
+    }
+    /// The journal.
+    pub fn journal(&self) -> PathBuf {
+        self.bootstrapper().join("journal.jsonl")
+    }
+    /// Who lives here.
+    pub fn identity(&self) -> PathBuf {
+        self.bootstrapper().join("identity.json")
+    }
+    /// The lock that one bootstrapper holds.
+    pub fn lock(&self) -> PathBuf {
+        self.bootstrapper().join("lock")
+    }
+    /// Leaves and keys: `ca.crt`, `server.*`, `peer.*`, `client.*`.
+    pub fn pki(&self) -> PathBuf {
+        self.bootstrapper().join("pki")
+    }
+    /// Snapshots on their way in.
+    pub fn download(&self) -> PathBuf {
+        self.bootstrapper().join("download")
+    }
+    /// Data dirs on their way in, one directory a founding.
+    pub fn staging(&self) -> PathBuf {
+        self.bootstrapper().join("staging")
+    }
+    /// Data dirs on their way out; nothing of the user's is deleted.
+    pub fn trash(&self) -> PathBuf {
+        self.bootstrapper().join("trash")
+    }
+    /// What lives until the next boot.
+    pub fn run(&self) -> PathBuf {
+        self.host("/run/etcd-bootstrapper")
+    }
+    /// etcd's EnvironmentFile.
+    pub fn environment(&self) -> PathBuf {
+        self.run().join("etcd.env")
+    }
+    /// The state for people and machines.
+    pub fn status(&self) -> PathBuf {
+        self.run().join("status.json")
+    }
+    /// Proves that this boot's run succeeded.
+    pub fn ready(&self) -> PathBuf {
+        self.run().join("ready")
+    }
+    /// The user's configuration, 0700.
+    pub fn etc(&self) -> PathBuf {
+        self.host("/etc/etcd-bootstrapper")
+    }
+    /// Image defaults.
+    pub fn defaults(&self) -> PathBuf {
+        self.host("/usr/lib/etcd-bootstrapper")
+    }
+    /// The root itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+}

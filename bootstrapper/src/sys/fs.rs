@@ -1,0 +1,153 @@
+//! Files that survive power loss: every write is atomic and fsynced, with its directory.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// A user and group that a file is to belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Numeric user ID.
+    pub uid: u32,
+    /// Numeric group ID.
+    pub gid: u32,
+}
+
+/// Replaces a file so that any reader and any power loss sees the old or the new one, never a part.
+///
+/// # Errors
+/// Any failing system call, with the path.
+pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32, owner: Option<Owner>) -> Result<()> {
+    let temporary = sibling(path);
+    let write = || -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        if let Some(owner) = owner {
+            std::os::unix::fs::fchown(&file, Some(owner.uid), Some(owner.gid))?;
+        }
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))?;
+    sync_parent(path)
+}
+
+fn sibling(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.new"))
+}
+
+/// Appends a line and makes it durable before it returns.
+///
+/// # Errors
+/// Any failing system call, with the path.
+pub fn append_line(path: &Path, line: &str) -> Result<()> {
+    let append = || -> io::Result<bool> {
+        let new = !path.exists();
+        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+        file.write_all(format!("{line}\n").as_bytes())?;
+        file.sync_data()?;
+        Ok(new)
+    };
+    if append().with_context(|| format!("cannot append to {}", path.display()))? { sync_parent(path) } else { Ok(()) }
+}
+
+/// The file's text; `None` when there is no such file.
+///
+/// # Errors
+/// When it cannot be read, is not UTF-8, or is larger than `limit` bytes.
+pub fn read_text(path: &Path, limit: u64) -> Result<Option<String>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    let mut text = String::new();
+    let read =
+        file.take(limit + 1).read_to_string(&mut text).with_context(|| format!("cannot read {}", path.display()))?;
+    anyhow::ensure!(read as u64 <= limit, "{} is larger than {limit} bytes", path.display());
+    Ok(Some(text))
+}
+
+/// Makes a directory and those above it, and durable; one that is there gets the mode and the owner.
+///
+/// # Errors
+/// Any failing system call, with the path.
+pub fn create_dir(path: &Path, mode: u32, owner: Option<Owner>) -> Result<()> {
+    let make = || -> io::Result<()> {
+        let new = !path.is_dir();
+        DirBuilder::new().recursive(true).mode(mode).create(path)?;
+        if let Some(owner) = owner {
+            std::os::unix::fs::chown(path, Some(owner.uid), Some(owner.gid))?;
+        }
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+        if new && let Some(parent) = path.parent() {
+            File::open(parent)?.sync_all()?;
+        }
+        Ok(())
+    };
+    make().with_context(|| format!("cannot make the directory {}", path.display()))
+}
+
+/// Renames durably; both directories are synced. Fails when the target is a directory that is not empty.
+///
+/// # Errors
+/// Any failing system call, with both paths.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).with_context(|| format!("cannot rename {} to {}", from.display(), to.display()))?;
+    sync_parent(from)?;
+    sync_parent(to)
+}
+
+/// Removes a file or a tree of ours; one that is not there is no error. Never for anything of the user's.
+///
+/// # Errors
+/// Any failing system call, with the path.
+pub fn remove(path: &Path) -> Result<()> {
+    let gone = match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match gone {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.with_context(|| format!("cannot remove {}", path.display())),
+    }
+}
+
+/// Gives a tree to an owner with directories 0700 and files 0600, and makes all of it durable, deepest first.
+///
+/// # Errors
+/// Any failing system call, with the path.
+pub fn seal_tree(path: &Path, owner: Option<Owner>) -> Result<()> {
+    let meta = fs::symlink_metadata(path).with_context(|| format!("cannot look at {}", path.display()))?;
+    if meta.is_dir() {
+        for entry in fs::read_dir(path).with_context(|| format!("cannot list {}", path.display()))? {
+            seal_tree(&entry?.path(), owner)?;
+        }
+    }
+    let seal = || -> io::Result<()> {
+        if let Some(owner) = owner {
+            std::os::unix::fs::lchown(path, Some(owner.uid), Some(owner.gid))?;
+        }
+        fs::set_permissions(path, fs::Permissions::from_mode(if meta.is_dir() { 0o700 } else { 0o600 }))?;
+        File::open(path)?.sync_all()
+    };
+    seal().with_context(|| format!("cannot make {} durable", path.display()))
+}
+
+/// Makes a directory's entries durable.
+///
+/// # Errors
+/// When the directory cannot be opened or synced.
+pub fn sync_dir(path: &Path) -> Result<()> {
+    File::open(path).and_then(|d| d.sync_all()).with_context(|| format!("cannot sync the directory {}", path.display()))
+}
+
+fn sync_parent(path: &Path) -> Result<()> {
+    path.parent().map_or(Ok(()), sync_dir)
+}

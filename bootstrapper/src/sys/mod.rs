@@ -1,0 +1,8 @@
+//! The only place that writes files, spawns processes and reads clocks, randomness and the environment.
+#![allow(clippy::disallowed_methods)]
+
+pub mod clock;
+pub mod env;
+pub mod fs;
+pub mod process;
+pub mod random;

@@ -1,0 +1,2 @@
+//! One binary of integration tests: real etcd, real TLS.
+fn main() {}
