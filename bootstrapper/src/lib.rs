@@ -1,5 +1,12 @@
 //! etcd-bootstrapper: the program that runs before etcd on every boot.
 
+pub mod apply;
+pub mod commands;
+pub mod etcd;
 pub mod exit;
+pub mod metadata;
+pub mod observe;
 pub mod paths;
+pub mod snapshot;
 pub mod sys;
+pub mod tls;

@@ -329,3 +329,61 @@ pub enum ClaimState {
     /// A member saw quorum; never taken over in its generation.
     Founded,
 }
+
+/// What lies in the data dir, before the journal is held against it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disk {
+    /// Whether there is a `member/` directory.
+    pub member: bool,
+    /// The write-ahead log.
+    pub wal: Wal,
+    /// Raft index of the newest readable `.snap` file.
+    pub snap_index: Option<u64>,
+    /// `member/snap/db`.
+    pub database: Database,
+    /// Whether a process holds the lock on the database or the WAL.
+    pub locked: bool,
+}
+
+/// The write-ahead log of a data dir.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wal {
+    /// No `.wal` file.
+    Absent,
+    /// Its metadata could be read and every record up to a possibly torn end checks.
+    Valid {
+        /// From its metadata record.
+        member_id: MemberId,
+        /// From its metadata record.
+        cluster_id: ClusterId,
+        /// The highest index of an entry or snapshot record; 0 without any.
+        last_index: u64,
+        /// `commit` of the last hard state.
+        commit: u64,
+        /// Whether the last record is incomplete, which etcd repairs by itself.
+        torn: bool,
+    },
+    /// A record that does not check, or files that are not contiguous.
+    Broken {
+        /// Which, where.
+        what: String,
+    },
+}
+
+/// The database of a data dir.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Database {
+    /// None.
+    Absent,
+    /// At most 64 KiB, as a first start that failed leaves it.
+    Tiny,
+    /// A bolt file whose meta pages check.
+    Sound,
+    /// Not a bolt file, or cut short.
+    Broken {
+        /// How.
+        what: String,
+    },
+}

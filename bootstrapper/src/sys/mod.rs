@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods)]
 
 pub mod clock;
+pub mod disk;
 pub mod env;
 pub mod fs;
 pub mod process;

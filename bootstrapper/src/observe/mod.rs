@@ -1,0 +1,3 @@
+//! To be filled: observe.
+
+pub mod data_dir;
