@@ -1,0 +1,14 @@
+#!/bin/sh
+# Lays out what build.sh gives to mkosi besides image/: the binaries, and how this machine reaches a mirror.
+set -eu
+. "$(dirname "$0")/../tools/lib.sh"
+work=$1 binary=$2 etcd=$3
+rm -rf "$work/extra" "$work/sandbox" "$work/out"
+mkdir -p "$work/extra/usr/bin" "$work/sandbox/etc/apt/sources.list.d" "$work/sandbox/etc/apt/apt.conf.d" "$work/out"
+install -m 755 "$binary" "$work/extra/usr/bin/etcd-bootstrapper"
+install -m 755 "$etcd/etcd" "$etcd/etcdctl" "$etcd/etcdutl" "$work/extra/usr/bin/"
+host_apt_conf >"$work/sandbox/etc/apt/apt.conf.d/host.conf"
+for suites in "$DEBIAN_MIRROR trixie trixie-updates" "$DEBIAN_SECURITY_MIRROR trixie-security"; do
+  printf 'Types: deb\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n\n' \
+    "${suites%% *}" "${suites#* }"
+done >"$work/sandbox/etc/apt/sources.list.d/mkosi.sources"
