@@ -1,3 +1,4 @@
 //! To be filled: observe.
 
 pub mod data_dir;
+pub mod peers;
