@@ -8,6 +8,7 @@ pub mod exit;
 pub mod metadata;
 pub mod observe;
 pub mod paths;
+pub mod report;
 pub mod snapshot;
 pub mod sys;
 pub mod tls;

@@ -18,3 +18,4 @@ pub mod render;
 pub mod spec;
 
 pub use decide::decide;
+pub use founding_rows::terms as founding_terms;

@@ -1,6 +1,7 @@
 //! etcd's environment from what was decided. The only place that knows etcd's option names.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::member::{ClientUrl, MemberName, PeerUrl, Version};
 
@@ -23,8 +24,8 @@ pub struct EtcdConfig {
     pub peer_url: PeerUrl,
     /// What clients are told.
     pub client_url: ClientUrl,
-    /// The address to listen on for both.
-    pub listen: std::net::IpAddr,
+    /// The address to listen on for both: every address, so that a reboot needs no network; see [`listen_on`].
+    pub listen: IpAddr,
     /// Which etcd it is for.
     pub version: Version,
     /// The user's options, by environment name; they override the defaults here.
@@ -65,15 +66,6 @@ impl EtcdConfig {
         let cluster: Vec<String> = self.initial_cluster.iter().map(|(name, url)| format!("{name}={url}")).collect();
         let pki = |file: &str| format!("{}/{file}", self.pki);
         let listen = |port| PeerUrl::of(self.listen, port).to_string();
-        let local = PeerUrl::of(
-            if self.listen.is_ipv6() { [0, 0, 0, 0, 0, 0, 0, 1].into() } else { [127, 0, 0, 1].into() },
-            self.client_url.port(),
-        );
-        let clients = if self.listen.is_loopback() && self.listen.to_string() == local.host() {
-            listen(self.client_url.port())
-        } else {
-            format!("{},{local}", listen(self.client_url.port()))
-        };
         [
             ("ETCD_NAME", self.name.to_string()),
             ("ETCD_DATA_DIR", self.data_dir.clone()),
@@ -83,7 +75,7 @@ impl EtcdConfig {
             ("ETCD_INITIAL_ADVERTISE_PEER_URLS", self.peer_url.to_string()),
             ("ETCD_ADVERTISE_CLIENT_URLS", self.client_url.to_string()),
             ("ETCD_LISTEN_PEER_URLS", listen(self.peer_url.port())),
-            ("ETCD_LISTEN_CLIENT_URLS", clients),
+            ("ETCD_LISTEN_CLIENT_URLS", listen(self.client_url.port())),
             ("ETCD_STRICT_RECONFIG_CHECK", "true".into()),
             ("ETCD_CLIENT_CERT_AUTH", "true".into()),
             ("ETCD_TRUSTED_CA_FILE", pki("ca.crt")),
@@ -96,6 +88,16 @@ impl EtcdConfig {
         ]
         .map(|(k, v)| (k.to_owned(), v))
         .to_vec()
+    }
+}
+
+/// Where etcd listens for a member at this address: on every address of its family, because waiting for one would make
+/// a reboot wait for the network. A loopback address stays itself, since several members may share a host then.
+pub fn listen_on(address: IpAddr) -> IpAddr {
+    match address {
+        a if a.is_loopback() => a,
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     }
 }
 

@@ -1,1 +1,145 @@
-//! To be filled: apply.
+//! Makes a plan true, step by step. No choices are made here: where the world is not as the plan says, the step ends
+//! and the loop decides anew.
+
+pub mod hand_off;
+pub mod journal;
+mod members;
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use plan::decision::{Plan, Step};
+use plan::facts::{DataDir, Me};
+use plan::founding::{Founding, FoundingId};
+use plan::progress::{How, Record};
+use plan::spec::Host;
+
+use crate::observe;
+use crate::paths::Paths;
+use crate::report::Report;
+use crate::snapshot::stage;
+use crate::sys::fs::Owner;
+use hand_off::{HandOff, hand_off};
+use journal::{Journal, trash_name};
+
+/// What every step may use.
+pub struct Tools<'a> {
+    /// Where everything is.
+    pub paths: &'a Paths,
+    /// What only this host needs of the spec.
+    pub host: &'a Host,
+    /// Who this host is.
+    pub me: &'a Me,
+    /// etcd's user.
+    pub owner: Option<Owner>,
+    /// Client URLs of voters, by the list that the plan was made on.
+    pub voters: Vec<String>,
+    /// The version of the etcd that will be started.
+    pub etcd: plan::member::Version,
+}
+
+/// How a plan ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// Observe again.
+    Again,
+    /// etcd owns this host now.
+    HandedOff,
+}
+
+/// Makes a plan true.
+///
+/// # Errors
+/// What kept a step from being true; running the plan's steps again later is always right.
+pub async fn apply(plan: &Plan, tools: &Tools<'_>, report: &mut Report) -> Result<Applied> {
+    for step in &plan.steps {
+        report.say(&format!("{}: {}", plan.aim.doing(), step.text()));
+        match step_true(step, tools, report).await? {
+            Made::True => {}
+            Made::Stale(why) => {
+                report.say(&format!("deciding anew: {why}"));
+                return Ok(Applied::Again);
+            }
+            Made::HandedOff => return Ok(Applied::HandedOff),
+        }
+    }
+    Ok(Applied::Again)
+}
+
+enum Made {
+    True,
+    Stale(String),
+    HandedOff,
+}
+
+async fn step_true(step: &Step, tools: &Tools<'_>, report: &mut Report) -> Result<Made> {
+    let journal = Journal::of(tools.paths);
+    match step {
+        Step::Archive { why, removed, only_unled } => {
+            if let Some(identity) = removed {
+                journal.append(&Record::Removed { identity: identity.clone(), evidence: why.clone() })?;
+            }
+            archive(tools.paths, &journal, why, *only_unled)
+        }
+        Step::Clear => journal.move_away(&trash_name()?).map(|()| Made::True),
+        Step::Ready(founding) => journal.append(&Record::Ready { founding: founding.clone() }).map(|()| Made::True),
+        Step::Prepare { founding, .. } => {
+            prepare(tools, founding, report).await?;
+            journal.append(&Record::Prepared { id: founding.id() }).map(|()| Made::True)
+        }
+        Step::Commit(founding) => journal.append(&Record::Commit { founding: founding.clone() }).map(|()| Made::True),
+        Step::Remove { cluster_id, member, list, why } => members::remove(tools, *cluster_id, *member, list, why, &journal).await,
+        Step::Add { cluster_id, peer_url, list } => members::add(tools, *cluster_id, peer_url, list, &journal).await,
+        Step::HandOff { identity, initial_cluster } => {
+            let record = Record::HandedOff { identity: identity.clone(), initial_cluster: initial_cluster.clone(), how: How::Joined };
+            journal.append(&record)?;
+            let to = HandOff { identity: identity.clone(), initial_cluster: initial_cluster.clone(), new: false };
+            hand_off(tools, &to, report).await.map(|()| Made::HandedOff)
+        }
+        // The spec is refused when it asks for these, so no plan has them.
+        Step::Claim { .. } | Step::Recover { .. } => bail!("this version cannot {}", step.text()),
+    }
+}
+
+/// Ends this life of the disk: the data goes to the trash, a new nonce begins.
+fn archive(paths: &Paths, journal: &Journal, why: &str, only_unled: bool) -> Result<Made> {
+    let (class, life) = observe::classify(paths)?;
+    match class {
+        DataDir::Locked => return Ok(Made::Stale("etcd runs on the data dir".into())),
+        // Read again under no etcd: what was received from a leader since the decision must not be lost.
+        DataDir::Member(_) if only_unled => return Ok(Made::Stale("the data dir has received something from a leader".into())),
+        DataDir::Member(_)
+        | DataDir::Founding { .. }
+        | DataDir::Removed { .. }
+        | DataDir::Empty
+        | DataDir::Aborted
+        | DataDir::Lost { .. }
+        | DataDir::Missing { .. }
+        | DataDir::Orphan
+        | DataDir::Damaged { .. }
+        | DataDir::Foreign { .. }
+        | DataDir::Newer { .. } => {}
+    }
+    let lost = matches!(class, DataDir::Orphan | DataDir::Damaged { .. }) || (life.lost && only_unled);
+    journal.append(&Record::Archived { to: trash_name()?, why: why.to_owned(), lost })?;
+    journal.open().map(|_| Made::True)
+}
+
+/// Restores the snapshot beside the data dir, saying how far it is.
+async fn prepare(tools: &Tools<'_>, founding: &Founding, report: &mut Report) -> Result<()> {
+    let Some(url) = &tools.host.restore_url else { bail!("the founding restores a snapshot, and the spec has no restore.url") };
+    let mut say = |text: String| report.say(&text);
+    stage::stage(tools.paths, founding, (&tools.me.name, &tools.me.peer_url), url, "etcdutl", tools.owner, &mut say).await
+}
+
+/// Puts a founding's staged data in place before etcd's first start; nothing to do without a snapshot.
+///
+/// # Errors
+/// When the staging that was proven is not there any more.
+pub fn install(paths: &Paths, founding: &Founding) -> Result<()> {
+    let id: FoundingId = founding.id();
+    if founding.terms.snapshot.is_some() { stage::install(paths, &id) } else { Ok(()) }
+}
+
+/// Between two looks at the world when nothing else wakes the loop.
+pub const PAUSE: Duration = Duration::from_millis(500);

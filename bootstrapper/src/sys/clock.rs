@@ -30,3 +30,8 @@ pub fn known() -> Option<Seconds> {
     let now = now();
     (now.0 >= BUILT).then_some(now)
 }
+
+/// Time since the kernel started, suspension included; zero where the kernel does not say.
+pub fn since_boot() -> std::time::Duration {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map_or(std::time::Duration::ZERO, Into::into)
+}

@@ -41,14 +41,20 @@ fn sibling(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}.new"))
 }
 
-/// Appends a line and makes it durable before it returns.
+/// Appends a line and makes it durable before it returns; what a power cut left of a torn last line is cut off first.
 ///
 /// # Errors
 /// Any failing system call, with the path.
 pub fn append_line(path: &Path, line: &str) -> Result<()> {
     let append = || -> io::Result<bool> {
         let new = !path.exists();
-        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+        let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+        let mut whole = Vec::new();
+        file.read_to_end(&mut whole)?;
+        let end = whole.iter().rposition(|b| *b == b'\n').map_or(0, |i| i + 1);
+        if end < whole.len() {
+            file.set_len(end as u64)?;
+        }
         file.write_all(format!("{line}\n").as_bytes())?;
         file.sync_data()?;
         Ok(new)
@@ -150,4 +156,14 @@ pub fn sync_dir(path: &Path) -> Result<()> {
 
 fn sync_parent(path: &Path) -> Result<()> {
     path.parent().map_or(Ok(()), sync_dir)
+}
+
+/// Who owns a file.
+///
+/// # Errors
+/// When it cannot be looked at.
+pub fn owner_of(path: &Path) -> Result<Owner> {
+    use std::os::unix::fs::MetadataExt;
+    let meta = fs::symlink_metadata(path).with_context(|| format!("cannot look at {}", path.display()))?;
+    Ok(Owner { uid: meta.uid(), gid: meta.gid() })
 }

@@ -7,3 +7,4 @@ pub mod env;
 pub mod fs;
 pub mod process;
 pub mod random;
+pub mod systemd;

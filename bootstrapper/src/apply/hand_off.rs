@@ -1,0 +1,83 @@
+//! The hand-off to etcd: its environment, its data dir, the proof that this boot's run succeeded, and the queued start.
+
+use anyhow::Result;
+use plan::facts::Identity;
+use plan::render::{EtcdConfig, listen_on};
+
+use super::Tools;
+use crate::report::Report;
+use crate::sys::fs::Owner;
+use crate::sys::{fs, systemd};
+
+/// As whom etcd starts.
+pub struct HandOff {
+    /// Who this host is.
+    pub identity: Identity,
+    /// Names and peer URLs for `--initial-cluster`.
+    pub initial_cluster: Vec<(String, String)>,
+    /// Whether to say `new`.
+    pub new: bool,
+}
+
+/// Renders etcd's environment, marks this boot as ready and queues etcd's start when systemd runs us.
+///
+/// # Errors
+/// When something cannot be written, or systemd refuses to queue etcd.
+pub async fn hand_off(tools: &Tools<'_>, to: &HandOff, report: &mut Report) -> Result<()> {
+    let paths = tools.paths;
+    let config = EtcdConfig {
+        name: to.identity.name.clone(),
+        data_dir: paths.data().display().to_string(),
+        pki: paths.pki().display().to_string(),
+        initial_cluster: to.initial_cluster.clone(),
+        new: to.new,
+        token: to.identity.token.clone(),
+        peer_url: tools.me.peer_url.clone(),
+        client_url: tools.me.client_url.clone(),
+        listen: listen_on(tools.me.client_url.host().parse().unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into())),
+        version: tools.etcd,
+        options: tools.host.etcd.clone(),
+    };
+    keep_identity(tools, &to.identity)?;
+    make_data_dir(tools, tools.owner)?;
+    fs::create_dir(&paths.run(), 0o755, None)?;
+    fs::write_atomic(&paths.environment(), config.environment().as_bytes(), 0o600, None)?;
+    fs::write_atomic(&paths.ready(), b"", 0o644, None)?;
+    report.reached("handed_off");
+    let status = report.status();
+    status.bootstrapped = true;
+    status.member_id = Some(to.identity.member_id.to_string());
+    status.cluster_id = Some(to.identity.cluster_id.to_string());
+    report.say(&format!(
+        "handed off to etcd: {} ({}) of cluster {} ({}), {}",
+        to.identity.name,
+        to.identity.member_id,
+        to.identity.cluster,
+        to.identity.cluster_id,
+        if to.new { "new" } else { "existing" }
+    ));
+    if systemd::is_here() { systemd::queue_etcd().await } else { Ok(()) }
+}
+
+/// `identity.json`, written only when it changes: a reboot of a settled member writes nothing to its disk.
+fn keep_identity(tools: &Tools<'_>, identity: &Identity) -> Result<()> {
+    let text = serde_json::to_string_pretty(identity)?;
+    let path = tools.paths.identity();
+    if fs::read_text(&path, 1 << 16)?.as_deref() == Some(text.as_str()) {
+        return Ok(());
+    }
+    fs::write_atomic(&path, text.as_bytes(), 0o600, None)
+}
+
+/// etcd makes its directory 0700, and cannot make it in one that belongs to root.
+fn make_data_dir(tools: &Tools<'_>, owner: Option<Owner>) -> Result<()> {
+    let data = tools.paths.data();
+    if data.is_dir() && fs::owner_of(&data)? == owner.unwrap_or(fs::owner_of(&data)?) {
+        return Ok(());
+    }
+    if data.is_dir() {
+        // The numeric user of an older image; sealing is what makes the data readable for today's.
+        return fs::seal_tree(&data, owner);
+    }
+    fs::create_dir(&data, 0o700, owner)
+}

@@ -1,0 +1,99 @@
+//! The journal on the data disk: append-only, durable before the effect counts.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, anyhow};
+use plan::member::Nonce;
+use plan::progress::{Life, Record};
+
+use crate::exit::Exit;
+use crate::paths::Paths;
+use crate::sys::{clock, fs, random};
+
+/// A journal is some kilobytes in the longest of lives; more is not a journal.
+const LIMIT: u64 = 16 << 20;
+
+/// The journal of the data disk.
+pub struct Journal {
+    path: PathBuf,
+    paths: Paths,
+}
+
+impl Journal {
+    /// The journal below these paths; nothing is read or made yet.
+    pub fn of(paths: &Paths) -> Journal {
+        Journal { path: paths.journal(), paths: paths.clone() }
+    }
+
+    /// What the disk has gone through; an empty life when there is no journal.
+    ///
+    /// # Errors
+    /// 78 when the journal cannot be understood: deciding without it could break a promise.
+    pub fn read(&self) -> Result<Life> {
+        let text = fs::read_text(&self.path, LIMIT)?.unwrap_or_default();
+        Life::replay(&text).map_err(|why| {
+            Exit::Refused.because(format!(
+                "the journal {} cannot be understood: {why}; if this disk's data is not needed, run `etcd-bootstrapper reset`",
+                self.path.display()
+            ))
+        })
+    }
+
+    /// Appends a record and makes it durable. A torn line that a power cut left is cut off first.
+    ///
+    /// # Errors
+    /// When the disk cannot be written.
+    pub fn append(&self, record: &Record) -> Result<()> {
+        let line = record.line().map_err(|why| anyhow!("a journal record cannot be written: {why}"))?;
+        fs::append_line(&self.path, line.trim_end())?;
+        tracing::debug!(record = line.trim_end(), at = clock::now().0, "journal");
+        Ok(())
+    }
+
+    /// Makes the bootstrapper's directory, a first nonce, and completes an archive that was begun; then reads.
+    ///
+    /// # Errors
+    /// When the disk cannot be written, or the journal cannot be understood.
+    pub fn open(&self) -> Result<Life> {
+        fs::create_dir(&self.paths.bootstrapper(), 0o755, None)?;
+        let life = self.read()?;
+        if let Some(archiving) = &life.archiving {
+            self.move_away(&archiving.to)?;
+        } else if life.nonce.is_some() {
+            return Ok(life);
+        }
+        self.append(&Record::Nonce { nonce: new_nonce()? })?;
+        self.read()
+    }
+
+    /// Renames the data dir and the identity into a directory of `trash/`; what is there already stays.
+    ///
+    /// # Errors
+    /// When the disk cannot be written.
+    pub fn move_away(&self, to: &str) -> Result<()> {
+        let trash = self.paths.trash().join(to);
+        fs::create_dir(&self.paths.trash(), 0o700, None)?;
+        fs::create_dir(&trash, 0o700, None)?;
+        for from in [self.paths.data(), self.paths.identity()] {
+            let target = trash.join(from.file_name().context("a path of ours has a name")?);
+            if from.exists() && !target.exists() {
+                fs::rename(&from, &target)?;
+            }
+        }
+        // Stagings of the life that ends decide nothing and are remade from the snapshot.
+        fs::remove(&self.paths.staging())
+    }
+}
+
+/// A name in `trash/` that sorts by time and does not repeat.
+///
+/// # Errors
+/// When the kernel gives no random bytes.
+pub fn trash_name() -> Result<String> {
+    let time = plan::spec::Timestamp(clock::now()).to_string().replace(':', "");
+    Ok(format!("{time}-{}", &random::hex16()?[..8]))
+}
+
+fn new_nonce() -> Result<Nonce> {
+    Ok(random::hex16()?.parse()?)
+}

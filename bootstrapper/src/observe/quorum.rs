@@ -1,0 +1,97 @@
+//! The linearizable list, from a voter's client URL, and who of it lives.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use plan::facts::{Heard, Listed, Peer, Quorum};
+use plan::member::{ClusterId, MemberId};
+
+use super::Observer;
+use crate::etcd::{Etcd, EtcdError, MemberList};
+use crate::tls;
+
+impl Observer {
+    /// The list, if some voter that a peer names serves it now.
+    pub(super) async fn quorum(&mut self, peers: &[Peer]) -> Option<Quorum> {
+        let mut urls: Vec<&String> = Vec::new();
+        for peer in peers {
+            let Heard::Cluster(answer) = &peer.heard else { continue };
+            urls.extend(answer.members.iter().filter(|m| !m.learner).flat_map(|m| &m.client_urls));
+        }
+        let mut asked = BTreeSet::new();
+        urls.retain(|url| asked.insert(url.as_str()));
+        for url in urls {
+            match self.list(url).await {
+                Ok((mut etcd, list)) => return Some(self.details(&mut etcd, list, peers).await),
+                Err(error) => tracing::debug!(%error, client_url = url.as_str(), "no linearizable list"),
+            }
+        }
+        None
+    }
+
+    async fn list(&self, url: &str) -> Result<(Etcd, MemberList), EtcdError> {
+        let tls = tls::etcd_tls(&self.paths).map_err(|e| EtcdError::Other { url: url.to_owned(), reason: format!("{e:#}") })?;
+        let mut etcd = Etcd::at(url, tls).await?;
+        let list = etcd.members().await?;
+        Ok((etcd, list))
+    }
+
+    async fn details(&mut self, etcd: &mut Etcd, list: MemberList, peers: &[Peer]) -> Quorum {
+        let denied = |error: EtcdError| match error {
+            EtcdError::Denied(why) => Some(why),
+            _other => None,
+        };
+        let (alarms, denied) = match etcd.alarms().await {
+            Ok(alarms) => (alarms, None),
+            Err(error) => (Vec::new(), denied(error)),
+        };
+        let version = peers.iter().find_map(|p| match &p.heard {
+            Heard::Cluster(answer) if answer.cluster_id == list.cluster_id => answer.cluster,
+            Heard::Cluster(_) | Heard::Waiting(_) | Heard::Founding { .. } | Heard::Holds { .. } | Heard::Unknown { .. } => None,
+        });
+        let alive = self.alive(&list).await;
+        let members = list.members.iter().map(|member| {
+            let on_peer_url = peers.iter().filter(|p| member.has_peer_url(&p.peer_url));
+            let mut answers = alive.contains(&member.id);
+            let mut heard = answers;
+            for peer in on_peer_url {
+                match &peer.heard {
+                    Heard::Cluster(answer) => {
+                        answers |= answer.cluster_id == list.cluster_id;
+                        heard = true;
+                    }
+                    Heard::Waiting(_) | Heard::Founding { .. } | Heard::Holds { .. } => heard = true,
+                    Heard::Unknown { .. } => {}
+                }
+            }
+            let last = self.heard.entry(member.id).or_insert(self.began);
+            if heard {
+                *last = Instant::now();
+            }
+            Listed { member: member.clone(), answers, silent: last.elapsed().as_secs() }
+        });
+        Quorum { cluster_id: list.cluster_id, name: list.name, members: members.collect(), version, alarms, denied }
+    }
+
+    /// The members that answer on a client URL with their own ID; a learner answers too.
+    async fn alive(&self, list: &MemberList) -> BTreeSet<MemberId> {
+        let asked: Vec<_> = list
+            .members
+            .iter()
+            .flat_map(|m| m.client_urls.iter().map(|url| (m.id, url.clone())))
+            .filter_map(|(id, url)| Some((id, url, tls::etcd_tls(&self.paths).ok()?)))
+            .map(|(id, url, tls)| tokio::spawn(answers(id, list.cluster_id, url, tls)))
+            .collect();
+        let mut alive = BTreeSet::new();
+        for task in asked {
+            alive.extend(task.await.ok().flatten());
+        }
+        alive
+    }
+}
+
+async fn answers(id: MemberId, cluster_id: ClusterId, url: String, tls: etcd_client::TlsOptions) -> Option<MemberId> {
+    let mut etcd = Etcd::at(&url, tls).await.ok()?;
+    let status = etcd.status().await.ok()?;
+    (status.member_id == id && status.cluster_id == cluster_id).then_some(id)
+}

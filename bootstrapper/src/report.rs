@@ -1,0 +1,152 @@
+//! What people and machines see: console lines, STATUS= and status.json.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use plan::decision::{Decided, Decision};
+use serde::{Deserialize, Serialize};
+
+use crate::paths::Paths;
+use crate::sys::{clock, fs, systemd};
+
+/// The same wait is repeated on the console this often.
+const REPEAT: Duration = Duration::from_secs(10);
+
+/// How many decisions status.json keeps: enough for any start, and bounded for a wait of weeks.
+const KEPT: usize = 50;
+
+/// `status.json`, DESIGN section 12: four different things, none of which follows from another.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The cluster's name.
+    #[serde(default)]
+    pub cluster: Option<String>,
+    /// This member's name.
+    #[serde(default)]
+    pub member: Option<String>,
+    /// Member ID, hexadecimal, once there is one.
+    #[serde(default)]
+    pub member_id: Option<String>,
+    /// Cluster ID, hexadecimal, once there is one.
+    #[serde(default)]
+    pub cluster_id: Option<String>,
+    /// etcd was handed off to in this boot.
+    #[serde(default)]
+    pub bootstrapped: bool,
+    /// This member answers linearizable reads, or did when `finish` asked.
+    #[serde(default)]
+    pub serving: bool,
+    /// This member votes.
+    #[serde(default)]
+    pub voter: bool,
+    /// All voters answer, so a rollout may go on to the next host.
+    #[serde(default)]
+    pub safe_to_continue: bool,
+    /// What is happening now, in a sentence.
+    #[serde(default)]
+    pub now: String,
+    /// Where the configuration came from.
+    #[serde(default)]
+    pub carrier: Option<String>,
+    /// The decisions of this boot, oldest first; equal ones in a row once.
+    #[serde(default)]
+    pub decisions: Vec<Line>,
+    /// Milliseconds after the kernel's start at which things were first so.
+    #[serde(default)]
+    pub reached: BTreeMap<String, u64>,
+}
+
+/// One decision of this boot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// RFC 3339.
+    pub at: String,
+    /// Row of the decision table.
+    pub row: u8,
+    /// start, wait, refuse, found, join, replace, recover or archive.
+    pub decision: String,
+    /// All of it in words.
+    pub text: String,
+}
+
+/// Tells everybody what happens.
+pub struct Report {
+    paths: Paths,
+    status: Status,
+    said: Option<(String, Instant)>,
+}
+
+impl Report {
+    /// A report that goes on from this boot's status.json.
+    pub fn open(paths: &Paths) -> Report {
+        let status = read(paths).ok().flatten().unwrap_or_default();
+        Report { paths: paths.clone(), status, said: None }
+    }
+
+    /// The status as it stands, for changes that [`Report::save`] makes visible.
+    pub fn status(&mut self) -> &mut Status {
+        &mut self.status
+    }
+
+    /// Writes status.json.
+    ///
+    /// # Errors
+    /// When the run directory cannot be written.
+    pub fn save(&self) -> Result<()> {
+        fs::create_dir(&self.paths.run(), 0o755, None)?;
+        let text = serde_json::to_vec_pretty(&self.status)?;
+        fs::write_atomic(&self.paths.status(), &text, 0o644, None)
+    }
+
+    /// Says what happens, at once when it is new and every ten seconds while it stays; `STATUS=` always.
+    pub fn say(&mut self, text: &str) {
+        systemd::status(text.lines().next().unwrap_or_default());
+        let repeated = self.said.as_ref().is_some_and(|(said, at)| said == text && at.elapsed() < REPEAT);
+        if repeated {
+            return;
+        }
+        tracing::info!("{text}");
+        self.said = Some((text.to_owned(), Instant::now()));
+        self.status.now = text.lines().next().unwrap_or_default().to_owned();
+        if let Err(error) = self.save() {
+            tracing::warn!(error = format!("{error:#}"), "status.json is not current");
+        }
+    }
+
+    /// Notes the first time that something is so, in milliseconds of the kernel's clock.
+    pub fn reached(&mut self, what: &str) {
+        let now = clock::since_boot().as_millis();
+        self.status.reached.entry(what.to_owned()).or_insert(u64::try_from(now).unwrap_or(u64::MAX));
+    }
+
+    /// Says a decision and keeps it in status.json.
+    pub fn decided(&mut self, decided: &Decided) {
+        let line = Line {
+            at: plan::spec::Timestamp(clock::now()).to_string(),
+            row: decided.row,
+            decision: decided.decision.word(),
+            text: decided.headline(),
+        };
+        if self.status.decisions.last().is_none_or(|last| last.text != line.text) {
+            self.status.decisions.push(line);
+            if self.status.decisions.len() > KEPT {
+                self.status.decisions.remove(0);
+            }
+        }
+        match &decided.decision {
+            Decision::Refuse(_) => tracing::error!("{}", decided.explain()),
+            Decision::Start(_) | Decision::Wait(_) | Decision::Proceed(_) => {}
+        }
+        self.say(&decided.explain());
+    }
+}
+
+/// This boot's status.json, if there is one.
+///
+/// # Errors
+/// When it is there and cannot be read.
+pub fn read(paths: &Paths) -> Result<Option<Status>> {
+    let text = fs::read_text(&paths.status(), 1 << 20)?;
+    Ok(text.map(|t| serde_json::from_str(&t)).transpose()?)
+}

@@ -1,0 +1,213 @@
+//! The loop: observe, decide, apply, until etcd can be handed off to.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use plan::decision::{Decision, Start};
+use plan::facts::{DataDir, Facts, Identity, Me};
+use plan::member::Version;
+use plan::progress::{Life, Record};
+
+use crate::answer::Answering;
+use crate::apply::hand_off::{HandOff, hand_off};
+use crate::apply::journal::Journal;
+use crate::apply::{Applied, Tools, apply, install};
+use crate::exit::Exit;
+use crate::observe::{self, Observer, own_answer};
+use crate::paths::Paths;
+use crate::prepare::{Prepared, prepare};
+use crate::report::Report;
+use crate::sys::{fs, process};
+use crate::tls;
+
+/// The pauses between two looks, while nothing changes.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+/// `etcd-bootstrapper run`: ends when etcd is handed off to; waits otherwise, saying for what.
+///
+/// # Errors
+/// 65 for bad input, 77 for missing permission, 78 for a refusal; anything else is tried again by systemd.
+pub async fn run(paths: &Paths) -> Result<()> {
+    let mut report = Report::open(paths);
+    report.reached("run");
+    // What an earlier run of this boot proved is not proof for what this one will decide.
+    fs::remove(&paths.ready())?;
+    let prepared = prepare(paths, &mut report).await?;
+    report.reached("configured");
+    let status = report.status();
+    status.cluster = Some(prepared.spec.cluster.to_string());
+    status.member = Some(prepared.me.name.to_string());
+    status.carrier = Some(prepared.carrier.clone());
+    let journal = Journal::of(paths);
+    let life = journal.open()?;
+    if let Some(identity) = observe::settled(paths, &life)?.filter(|_| !suspicious(paths)) {
+        let facts = quiet(&prepared, DataDir::Member(identity), &life);
+        let decided = plan::decide(&prepared.spec, &facts);
+        report.decided(&decided);
+        if let Decision::Start(start) = decided.decision {
+            return started(paths, &prepared, &start, &journal, &life, &mut report).await;
+        }
+    }
+    decide_until_done(paths, &prepared, &journal, &mut report).await
+}
+
+/// A reason to ask around before a member is started: its etcd ended by its own will, as a removed one does.
+fn suspicious(paths: &Paths) -> bool {
+    paths.left().exists()
+}
+
+/// Facts of a host that asked nobody.
+fn quiet(prepared: &Prepared, data: DataDir, life: &Life) -> Facts {
+    Facts {
+        me: prepared.me.clone(),
+        now: crate::sys::clock::known(),
+        etcd: prepared.etcd,
+        data,
+        journal: life.past.clone(),
+        peers: Vec::new(),
+        quorum: None,
+        inventory: plan::facts::Inventory::Static,
+        claim: plan::facts::Claims::NoStore,
+        certificates: None,
+    }
+}
+
+async fn decide_until_done(paths: &Paths, prepared: &Prepared, journal: &Journal, report: &mut Report) -> Result<()> {
+    let spec = &prepared.spec;
+    let mut observer = Observer::new(paths, prepared.etcd)?;
+    let mut answering: Option<Answering> = None;
+    let mut last: Option<Facts> = None;
+    let mut pause = PAUSES.0;
+    loop {
+        let (data, life) = observe::classify(paths)?;
+        let me = Me { nonce: life.nonce.clone().unwrap_or_else(|| prepared.me.nonce.clone()), ..prepared.me.clone() };
+        // Say what is durable before asking: a peer that asks in the same moment must not hear the past.
+        let known = Facts { data: data.clone(), me: me.clone(), ..last.clone().unwrap_or_else(|| quiet(prepared, data.clone(), &life)) };
+        say(paths, prepared, &mut answering, own_answer(spec, &known, &life)).await?;
+        let facts = observer.facts(spec, &me, data, &life).await;
+        let decided = plan::decide(spec, &facts);
+        if last.as_ref().is_none_or(|l| l.peers != facts.peers || l.data != facts.data) {
+            pause = PAUSES.0;
+        }
+        report.decided(&decided);
+        match &decided.decision {
+            Decision::Start(start) => {
+                drop(answering);
+                return started(paths, prepared, start, journal, &life, report).await;
+            }
+            Decision::Refuse(refusal) => return Err(Exit::Refused.because(format!("{}; {}", refusal.sentence, refusal.hint))),
+            Decision::Wait(_) => {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSES.1);
+            }
+            Decision::Proceed(plan) => {
+                let tools = tools(paths, prepared, &me, &facts);
+                match apply(plan, &tools, report).await {
+                    Ok(Applied::HandedOff) => return Ok(()),
+                    Ok(Applied::Again) => pause = PAUSES.0,
+                    // A refusal or bad input ends the run; anything else may be over the next time.
+                    Err(error) if matches!(Exit::of(&error), Exit::TryAgain | Exit::Unavailable) => {
+                        report.say(&format!("trying again: {error:#}"));
+                        tokio::time::sleep(pause).await;
+                        pause = (pause * 2).min(PAUSES.1);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        last = Some(facts);
+    }
+}
+
+/// Starts or updates the answer on the peer port.
+async fn say(paths: &Paths, prepared: &Prepared, answering: &mut Option<Answering>, heard: plan::facts::Heard) -> Result<()> {
+    if let Some(answering) = answering {
+        answering.say(heard);
+        return Ok(());
+    }
+    let address = (plan::render::listen_on(prepared.address), prepared.me.peer_url.port()).into();
+    *answering = Some(Answering::on(address, tls::server_config(paths)?, heard).await?);
+    Ok(())
+}
+
+fn tools<'a>(paths: &'a Paths, prepared: &'a Prepared, me: &'a Me, facts: &Facts) -> Tools<'a> {
+    let voters = facts.quorum.iter().flat_map(|q| &q.members).filter(|l| l.answers && !l.member.learner);
+    Tools {
+        paths,
+        host: &prepared.host,
+        me,
+        owner: prepared.owner,
+        voters: voters.flat_map(|l| l.member.client_urls.clone()).collect(),
+        etcd: prepared.etcd,
+    }
+}
+
+/// Hands off to etcd on data that is there, or that a committed founding has staged.
+async fn started(
+    paths: &Paths,
+    prepared: &Prepared,
+    start: &Start,
+    journal: &Journal,
+    life: &Life,
+    report: &mut Report,
+) -> Result<()> {
+    let me = &prepared.me;
+    let to = match start {
+        Start::Member(identity) => member(me, identity),
+        Start::Founding { founding, wal } => {
+            if !wal {
+                install(paths, founding)?;
+            }
+            let identity = Identity {
+                cluster: founding.terms.cluster.clone(),
+                cluster_id: founding.cluster_id(),
+                member_id: founding.member_id(&me.peer_url),
+                name: me.name.clone(),
+                peer_url: me.peer_url.clone(),
+                token: founding.token(),
+                epoch: founding.terms.epoch,
+            };
+            // Restored data has its WAL already.
+            let new = !wal && founding.terms.snapshot.is_none();
+            HandOff { identity, initial_cluster: founding.initial_cluster(), new }
+        }
+    };
+    if let Start::Founding { founding, .. } = start
+        && life.handed_off.is_none()
+    {
+        let how = if founding.terms.snapshot.is_some() { plan::progress::How::Restored } else { plan::progress::How::Founded };
+        journal.append(&Record::HandedOff { identity: to.identity.clone(), initial_cluster: to.initial_cluster.clone(), how })?;
+    }
+    let tools = Tools { paths, host: &prepared.host, me, owner: prepared.owner, voters: Vec::new(), etcd: prepared.etcd };
+    fs::remove(&paths.left())?;
+    hand_off(&tools, &to, report).await
+}
+
+/// A member starts under its own name and ID; etcd wants to find itself in `--initial-cluster`, and reads no more of it.
+fn member(me: &Me, identity: &Identity) -> HandOff {
+    HandOff {
+        identity: identity.clone(),
+        initial_cluster: vec![(identity.name.to_string(), me.peer_url.to_string())],
+        new: false,
+    }
+}
+
+/// The version of the etcd that will be started: the image says, or etcd itself.
+///
+/// # Errors
+/// When there is no etcd, or it does not say its version.
+pub async fn etcd_version(paths: &Paths) -> Result<Version> {
+    let path = paths.defaults().join("etcd-version");
+    if let Some(text) = fs::read_text(&path, 64)? {
+        return Ok(text.trim().parse()?);
+    }
+    let arguments = vec!["--version".to_owned()];
+    let said = process::run(process::Program { program: "etcd", arguments, owner: None, timeout: Duration::from_secs(10) }).await?;
+    let version = said.lines().find_map(|l| l.strip_prefix("etcd Version: "));
+    version.unwrap_or_default().trim().parse().map_err(|e| Exit::Refused.because(format!("`etcd --version` says {said:?}: {e}")))
+}
+
+/// How long the loop has been at it, for messages.
+pub fn since(began: Instant) -> String {
+    format!("{} s", began.elapsed().as_secs())
+}

@@ -1,0 +1,47 @@
+//! systemd: what is told to it, and what is asked of it.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use sd_notify::NotifyState;
+
+use super::process::{Program, run};
+
+/// The unit that runs etcd.
+const ETCD: &str = "etcd.service";
+
+/// The unit that runs this program.
+const BOOTSTRAPPER: &str = "etcd-bootstrapper.service";
+
+/// Sets STATUS=, what `systemctl status` shows; nothing without systemd.
+pub fn status(text: &str) {
+    if let Err(error) = sd_notify::notify(&[NotifyState::Status(text)]) {
+        tracing::debug!(%error, "systemd was not told the status");
+    }
+}
+
+/// Whether systemd started this process as a unit.
+pub fn is_here() -> bool {
+    super::env::var("INVOCATION_ID").is_some() && super::env::var("NOTIFY_SOCKET").is_some()
+}
+
+/// Queues the start of etcd without waiting: a start job that failed by dependency is not queued again by itself.
+///
+/// # Errors
+/// When systemctl cannot be run or refuses.
+pub async fn queue_etcd() -> Result<()> {
+    systemctl(&["start", "--no-block", ETCD]).await
+}
+
+/// Ends etcd and lets this program decide anew; the answer comes before either happens.
+///
+/// # Errors
+/// When systemctl cannot be run or refuses.
+pub async fn decide_anew() -> Result<()> {
+    systemctl(&["restart", "--no-block", BOOTSTRAPPER]).await
+}
+
+async fn systemctl(arguments: &[&str]) -> Result<()> {
+    let arguments = arguments.iter().map(|a| (*a).to_owned()).collect();
+    run(Program { program: "systemctl", arguments, owner: None, timeout: Duration::from_secs(30) }).await.map(drop)
+}
