@@ -122,7 +122,8 @@ fn removed(spec: &Spec, facts: &Facts, identity: &Identity, evidence: &str) -> D
         Set::Dynamic => !terminated(facts, &facts.me.name),
     };
     if wanted {
-        let step = Step::Archive { why: evidence.to_owned(), removed: Some(identity.clone()), only_unled: false };
+        let step =
+            Step::Archive { why: evidence.to_owned(), removed: Some(identity.clone()), only_unled: false, lost: false };
         return proceed(5, Aim::Archive, vec![step]);
     }
     refuse(
@@ -140,6 +141,7 @@ fn damaged(facts: &Facts, what: &str) -> Decided {
             why: format!("{what}, and a cluster with quorum answers"),
             removed: None,
             only_unled: false,
+            lost: true,
         };
         return proceed(6, Aim::Archive, vec![step]);
     }
@@ -160,7 +162,7 @@ fn damaged(facts: &Facts, what: &str) -> Decided {
 /// Row 7: a committed founding that no leader ever led, as far as this disk knows.
 fn founding_without_leader(facts: &Facts, founding: &Founding, wal: bool) -> Decided {
     if let Some(why) = left_behind(facts, founding, wal) {
-        let step = Step::Archive { why, removed: None, only_unled: true };
+        let step = Step::Archive { why, removed: None, only_unled: true, lost: false };
         return proceed(7, Aim::Archive, vec![step]);
     }
     Decided { row: 7, decision: Decision::Start(Start::Founding { founding: founding.clone(), wal }) }

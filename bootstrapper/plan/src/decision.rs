@@ -157,6 +157,8 @@ pub enum Step {
         removed: Option<Identity>,
         /// A founding may be left only if its WAL still holds nothing from a leader.
         only_unled: bool,
+        /// Journalled with it: the next life counts as one that lost its member, so it may join and must not found.
+        lost: bool,
     },
     /// Rename what a failed first start left into `trash/`; the nonce stays.
     Clear,
@@ -176,7 +178,9 @@ pub enum Step {
         /// The bytes to restore.
         snapshot: Sha256,
     },
-    /// Journal `commit{T}`, with the staged data in place first when it restores.
+    /// Journal `commit{T}` unless it is, then put the staged data in place when it restores unless it is.
+    ///
+    /// In this order, since data in place without a commit would be nobody's, and the commit survives a crash between.
     Commit(Founding),
     /// Remove this member under the lock, if the list is still this one.
     Remove {

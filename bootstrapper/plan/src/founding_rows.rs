@@ -93,8 +93,12 @@ fn found(spec: &Spec, facts: &Facts, founding: &Founding, heard: &[(String, &Wai
     let id = founding.id();
     if facts.journal.spent || matches!(facts.data, DataDir::Lost { .. }) {
         // A disk nonce commits once.
-        let step =
-            Step::Archive { why: "a new founding needs a new disk nonce".into(), removed: None, only_unled: false };
+        let step = Step::Archive {
+            why: "a new founding needs a new disk nonce".into(),
+            removed: None,
+            only_unled: false,
+            lost: false,
+        };
         return proceed(26, Aim::Archive, vec![step]);
     }
     if facts.journal.readied.last() != Some(founding) {

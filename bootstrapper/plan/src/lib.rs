@@ -5,6 +5,7 @@
 //! (nobody answers); the first row that matches wins and is named in the answer.
 
 mod check;
+pub mod classify;
 mod decide;
 pub mod decision;
 pub mod document;
@@ -14,8 +15,9 @@ pub mod founding;
 mod founding_rows;
 mod joining;
 pub mod member;
+pub mod progress;
 pub mod render;
 pub mod spec;
 
 pub use decide::decide;
-pub use founding_rows::terms as founding_terms;
+pub use founding_rows::terms;

@@ -9,7 +9,6 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use plan::facts::{Claims, DataDir, Facts, Heard, Identity, Inventory, Me, Peer, Stage, Waiting};
-use plan::founding_terms;
 use plan::member::{MemberId, MemberName, PeerUrl, Version};
 use plan::progress::Life;
 use plan::spec::{Set, Spec};
@@ -131,7 +130,7 @@ pub fn own_answer(spec: &Spec, facts: &Facts, life: &Life) -> Heard {
                 Some(founding) if life.past.prepared == Some(founding.id()) => Stage::Prepared(founding.id()),
                 Some(founding) => Stage::Ready(founding.id()),
             };
-            Heard::Waiting(Waiting { stage, terms: founding_terms(spec, facts), nonce: facts.me.nonce.clone() })
+            Heard::Waiting(Waiting { stage, terms: plan::terms(spec, facts), nonce: facts.me.nonce.clone() })
         }
         DataDir::Founding { founding, .. } => Heard::Founding { founding: founding.id(), nonce: facts.me.nonce.clone() },
         DataDir::Member(_) => Heard::Holds { class: "a member's data".into() },

@@ -1,0 +1,5 @@
+//! The tests of the decision: its journal, its classes, its rows, its laws, and several machines at once.
+
+mod classes;
+mod journal;
+mod support;

@@ -1,0 +1,71 @@
+//! A small world with readable defaults: three hosts etcd-1 to etcd-3, blank and agreeing; this one is etcd-1.
+
+use plan::facts::Identity;
+use plan::founding::{Founder, Founding, Terms};
+use plan::member::{ClusterName, MemberName, Nonce, PeerUrl};
+
+/// etcd-1, etcd-2 …
+pub fn name(host: u8) -> MemberName {
+    format!("etcd-{host}").parse().expect("a name")
+}
+
+/// The peer URL of host n.
+pub fn url(host: u8) -> PeerUrl {
+    format!("https://10.0.0.1{host}:2380").parse().expect("a URL")
+}
+
+/// The n-th disk nonce.
+pub fn nonce(n: u8) -> Nonce {
+    format!("{n:032x}").parse().expect("a nonce")
+}
+
+pub fn cluster() -> ClusterName {
+    "prod".parse().expect("a name")
+}
+
+/// What three agreeing hosts with the default spec would found.
+pub fn terms() -> Terms {
+    Terms {
+        cluster: cluster(),
+        epoch: 1,
+        generation: 1,
+        size: 3,
+        set: (1..=3).map(|i| format!("{}={}", name(i), url(i))).collect(),
+        store: None,
+        snapshot: None,
+        etcd: "3.5".into(),
+    }
+}
+
+/// A founding of etcd-1, etcd-2 … under these terms with these disk nonces.
+pub fn founding_under(terms: Terms, nonces: &[u8]) -> Founding {
+    let founders = (1..).zip(nonces).map(|(i, n)| Founder { name: name(i), peer_url: url(i), nonce: nonce(*n) });
+    Founding::new(terms, founders.collect())
+}
+
+/// The founding of three agreeing hosts on disks with these nonces.
+pub fn founding(nonces: [u8; 3]) -> Founding {
+    founding_under(terms(), &nonces)
+}
+
+/// What a founding makes of a host.
+pub fn founder(founding: &Founding, host: u8) -> Identity {
+    Identity {
+        cluster: founding.terms.cluster.clone(),
+        cluster_id: founding.cluster_id(),
+        member_id: founding.member_id(&url(host)),
+        name: name(host),
+        peer_url: url(host),
+        token: founding.token(),
+        epoch: founding.terms.epoch,
+    }
+}
+
+/// How properties are tried: the same cases on every run, the number chosen so that all of them take seconds.
+pub fn config() -> proptest::test_runner::Config {
+    proptest::test_runner::Config {
+        cases: 2_000,
+        rng_seed: proptest::test_runner::RngSeed::Fixed(2_379),
+        ..proptest::test_runner::Config::default()
+    }
+}
