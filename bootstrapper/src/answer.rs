@@ -65,7 +65,9 @@ async fn serve(listener: TcpListener, tls: TlsAcceptor, answer: watch::Receiver<
                 connections.spawn(async move {
                     match tokio::time::timeout(IDLE, one(stream, tls, answer)).await {
                         Ok(Ok(())) => {}
-                        Ok(Err(error)) => tracing::debug!(%peer, error = format!("{error:#}"), "a peer was not answered"),
+                        Ok(Err(error)) => {
+                            tracing::debug!(%peer, error = format!("{error:#}"), "a peer was not answered")
+                        }
                         Err(_) => tracing::debug!(%peer, "a peer was silent for {} s", IDLE.as_secs()),
                     }
                 });
@@ -85,7 +87,10 @@ async fn one(stream: tokio::net::TcpStream, tls: TlsAcceptor, answer: watch::Rec
         let response = respond(&request, &answer.borrow());
         async move { response }
     });
-    hyper::server::conn::http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service).await?;
+    hyper::server::conn::http1::Builder::new()
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service)
+        .await?;
     Ok(())
 }
 

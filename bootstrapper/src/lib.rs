@@ -1,7 +1,6 @@
 //! etcd-bootstrapper: the program that runs before etcd on every boot.
 
 pub mod answer;
-pub mod apply;
 pub mod commands;
 pub mod etcd;
 pub mod exit;

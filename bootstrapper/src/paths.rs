@@ -75,6 +75,10 @@ impl Paths {
     pub fn ready(&self) -> PathBuf {
         self.run().join("ready")
     }
+    /// Says that etcd ended by its own will, as a removed member does: its cluster is asked before it starts again.
+    pub fn left(&self) -> PathBuf {
+        self.run().join("left")
+    }
     /// The user's configuration, 0700.
     pub fn etc(&self) -> PathBuf {
         self.host("/etc/etcd-bootstrapper")

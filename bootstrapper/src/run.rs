@@ -1,6 +1,6 @@
 //! The loop: observe, decide, apply, until etcd can be handed off to.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 use plan::decision::{Decision, Start};
@@ -205,9 +205,4 @@ pub async fn etcd_version(paths: &Paths) -> Result<Version> {
     let said = process::run(process::Program { program: "etcd", arguments, owner: None, timeout: Duration::from_secs(10) }).await?;
     let version = said.lines().find_map(|l| l.strip_prefix("etcd Version: "));
     version.unwrap_or_default().trim().parse().map_err(|e| Exit::Refused.because(format!("`etcd --version` says {said:?}: {e}")))
-}
-
-/// How long the loop has been at it, for messages.
-pub fn since(began: Instant) -> String {
-    format!("{} s", began.elapsed().as_secs())
 }

@@ -5,8 +5,6 @@ pub mod hand_off;
 pub mod journal;
 mod members;
 
-use std::time::Duration;
-
 use anyhow::{Result, bail};
 use plan::decision::{Plan, Step};
 use plan::facts::{DataDir, Me};
@@ -75,11 +73,11 @@ enum Made {
 async fn step_true(step: &Step, tools: &Tools<'_>, report: &mut Report) -> Result<Made> {
     let journal = Journal::of(tools.paths);
     match step {
-        Step::Archive { why, removed, only_unled } => {
+        Step::Archive { why, removed, only_unled, lost } => {
             if let Some(identity) = removed {
                 journal.append(&Record::Removed { identity: identity.clone(), evidence: why.clone() })?;
             }
-            archive(tools.paths, &journal, why, *only_unled)
+            archive(tools.paths, &journal, why, *only_unled, *lost)
         }
         Step::Clear => journal.move_away(&trash_name()?).map(|()| Made::True),
         Step::Ready(founding) => journal.append(&Record::Ready { founding: founding.clone() }).map(|()| Made::True),
@@ -102,8 +100,8 @@ async fn step_true(step: &Step, tools: &Tools<'_>, report: &mut Report) -> Resul
 }
 
 /// Ends this life of the disk: the data goes to the trash, a new nonce begins.
-fn archive(paths: &Paths, journal: &Journal, why: &str, only_unled: bool) -> Result<Made> {
-    let (class, life) = observe::classify(paths)?;
+fn archive(paths: &Paths, journal: &Journal, why: &str, only_unled: bool, lost: bool) -> Result<Made> {
+    let (class, _) = observe::classify(paths)?;
     match class {
         DataDir::Locked => return Ok(Made::Stale("etcd runs on the data dir".into())),
         // Read again under no etcd: what was received from a leader since the decision must not be lost.
@@ -120,7 +118,6 @@ fn archive(paths: &Paths, journal: &Journal, why: &str, only_unled: bool) -> Res
         | DataDir::Foreign { .. }
         | DataDir::Newer { .. } => {}
     }
-    let lost = matches!(class, DataDir::Orphan | DataDir::Damaged { .. }) || (life.lost && only_unled);
     journal.append(&Record::Archived { to: trash_name()?, why: why.to_owned(), lost })?;
     journal.open().map(|_| Made::True)
 }
@@ -140,6 +137,3 @@ pub fn install(paths: &Paths, founding: &Founding) -> Result<()> {
     let id: FoundingId = founding.id();
     if founding.terms.snapshot.is_some() { stage::install(paths, &id) } else { Ok(()) }
 }
-
-/// Between two looks at the world when nothing else wakes the loop.
-pub const PAUSE: Duration = Duration::from_millis(500);

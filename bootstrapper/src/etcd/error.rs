@@ -135,8 +135,12 @@ fn by_text(url: &str, call: &'static str, text: String) -> EtcdError {
         () if has("Peer URLs already exists") || has("member ID already exist") => EtcdError::PeerUrlTaken,
         () if has("rpc not supported for learner") => EtcdError::Learner { url: url() },
         () if has("permission denied") || has("user name is empty") || has("invalid auth") => EtcdError::Denied(text),
-        () if has("no leader") || has("leader changed") || has("request timed out") => EtcdError::NoLeader { url: url() },
-        () if has("Timeout expired") || has("deadline has elapsed") => EtcdError::Silent { url: url(), call, seconds: 5 },
+        () if has("no leader") || has("leader changed") || has("request timed out") => {
+            EtcdError::NoLeader { url: url() }
+        }
+        () if has("Timeout expired") || has("deadline has elapsed") => {
+            EtcdError::Silent { url: url(), call, seconds: 5 }
+        }
         () if has("certificate") || has("received fatal alert") || has("UnknownIssuer") || has("HandshakeFailure") => {
             EtcdError::Tls { url: url(), reason: text }
         }

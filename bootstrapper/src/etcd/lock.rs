@@ -28,7 +28,8 @@ impl Etcd {
             Err(error) => {
                 // A queued claim would take the lock later, for nobody.
                 let revoke = self.client.lease_revoke(grant.id());
-                let _ends_with_its_time_to_live = error::within(super::CALL, &self.url, "give the lease back", revoke).await;
+                let _ends_with_its_time_to_live =
+                    error::within(super::CALL, &self.url, "give the lease back", revoke).await;
                 Err(error)
             }
         }
@@ -37,7 +38,8 @@ impl Etcd {
     /// Gives the lock back; if that fails, its lease ends it.
     pub async fn release(&mut self, locked: Locked) {
         let unlock = error::within(super::CALL, &self.url, "unlock", self.client.unlock(locked.key)).await;
-        let revoke = error::within(super::CALL, &self.url, "give the lease back", self.client.lease_revoke(locked.lease)).await;
+        let revoke =
+            error::within(super::CALL, &self.url, "give the lease back", self.client.lease_revoke(locked.lease)).await;
         if let Some(error) = unlock.err().or(revoke.err()) {
             tracing::warn!(%error, "the membership lock was not given back, its lease ends in {LEASE} s");
         }

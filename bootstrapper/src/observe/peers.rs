@@ -96,9 +96,11 @@ impl Asker {
         if let Some((body, _)) = self.get(peer_url, answer::PATH).await? {
             return serde_json::from_slice(&body).context("it answers like a bootstrapper of another version");
         }
-        let (members, cluster_id) = self.get(peer_url, "/members").await?.context("it is neither an etcd nor a bootstrapper")?;
+        let (members, cluster_id) =
+            self.get(peer_url, "/members").await?.context("it is neither an etcd nor a bootstrapper")?;
         let cluster_id: ClusterId = cluster_id.context("it answers /members without X-Etcd-Cluster-ID")?.parse()?;
-        let members: Vec<PeerMember> = serde_json::from_slice(&members).context("its /members is not what etcd answers")?;
+        let members: Vec<PeerMember> =
+            serde_json::from_slice(&members).context("its /members is not what etcd answers")?;
         let (versions, _) = self.get(peer_url, "/version").await?.context("it has no /version")?;
         let versions: Versions = serde_json::from_slice(&versions).context("its /version is not what etcd answers")?;
         Ok(Heard::Cluster(Answer {
@@ -116,7 +118,11 @@ impl Asker {
         if response.status() == reqwest::StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        anyhow::ensure!(response.status() == reqwest::StatusCode::OK, "it answers {path} with HTTP {}", response.status());
+        anyhow::ensure!(
+            response.status() == reqwest::StatusCode::OK,
+            "it answers {path} with HTTP {}",
+            response.status()
+        );
         let cluster_id = response.headers().get("x-etcd-cluster-id").and_then(|v| v.to_str().ok()).map(str::to_owned);
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await? {
@@ -129,7 +135,13 @@ impl Asker {
 
 impl From<PeerMember> for Member {
     fn from(m: PeerMember) -> Member {
-        Member { id: MemberId(m.id), name: m.name, peer_urls: m.peer_urls, client_urls: m.client_urls, learner: m.learner }
+        Member {
+            id: MemberId(m.id),
+            name: m.name,
+            peer_urls: m.peer_urls,
+            client_urls: m.client_urls,
+            learner: m.learner,
+        }
     }
 }
 
@@ -139,13 +151,19 @@ fn reason(error: &anyhow::Error) -> String {
     let all = chain.join(": ");
     let has = |part: &str| all.contains(part);
     match () {
-        () if has("Connection refused") => "connection refused: the host is up, and neither etcd nor the bootstrapper listens".into(),
+        () if has("Connection refused") => {
+            "connection refused: the host is up, and neither etcd nor the bootstrapper listens".into()
+        }
         () if has("No route to host") || has("Network is unreachable") => "no route to it".into(),
         () if has("certificate") || has("UnknownIssuer") || has("fatal alert") || has("HandshakeFailure") => {
             format!("TLS failed: {}", chain.last().map_or("", String::as_str))
         }
-        () if has("dns error") || has("failed to lookup") => format!("its name does not resolve: {}", chain.last().map_or("", String::as_str)),
-        () if has("timed out") || has("deadline has elapsed") => "no answer: the host is down, or a firewall drops the peer port".into(),
+        () if has("dns error") || has("failed to lookup") => {
+            format!("its name does not resolve: {}", chain.last().map_or("", String::as_str))
+        }
+        () if has("timed out") || has("deadline has elapsed") => {
+            "no answer: the host is down, or a firewall drops the peer port".into()
+        }
         () => chain.last().cloned().unwrap_or_default(),
     }
 }

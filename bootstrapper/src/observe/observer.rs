@@ -1,0 +1,141 @@
+//! The facts of now.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use plan::facts::{Claims, DataDir, Facts, Heard, Identity, Inventory, Me, Peer, Stage, Waiting};
+use plan::member::{MemberId, MemberName, PeerUrl, Version};
+use plan::progress::Life;
+use plan::spec::{Set, Spec};
+
+use crate::apply::journal::Journal;
+use crate::paths::Paths;
+use crate::sys::{clock, fs};
+use crate::tls;
+use super::peers::Asker;
+
+/// The class of the data dir, with the life that the journal tells.
+///
+/// # Errors
+/// When the disk cannot be read, or the journal cannot be understood.
+pub fn classify(paths: &Paths) -> Result<(DataDir, Life)> {
+    let life = Journal::of(paths).read()?;
+    let identity = identity(paths)?;
+    let disk = super::data_dir::look(&paths.data())?;
+    Ok((plan::classify::classify(&disk, &life, identity.as_ref()), life))
+}
+
+/// `identity.json`.
+///
+/// # Errors
+/// When it is there and is not what this program writes.
+pub fn identity(paths: &Paths) -> Result<Option<Identity>> {
+    let path = paths.identity();
+    let text = fs::read_text(&path, 1 << 16)?;
+    text.map(|t| serde_json::from_str(&t).with_context(|| format!("{} is not an identity", path.display()))).transpose()
+}
+
+/// A settled member by the journal and the head of its WAL alone: what a reboot needs to know, in milliseconds.
+///
+/// # Errors
+/// When the disk cannot be read.
+pub fn settled(paths: &Paths, life: &Life) -> Result<Option<Identity>> {
+    let Some(identity) = identity(paths)?.filter(|_| life.settled && life.removed.is_none() && life.archiving.is_none()) else {
+        return Ok(None);
+    };
+    let here = super::data_dir::identify(&paths.data())?;
+    Ok((here == Some((identity.cluster_id, identity.member_id))).then_some(identity))
+}
+
+/// Looks around, and remembers how long each member has been silent.
+pub struct Observer {
+    paths: Paths,
+    asker: Asker,
+    etcd: Version,
+    heard: BTreeMap<MemberId, Instant>,
+    began: Instant,
+}
+
+impl Observer {
+    /// An observer with this host's certificates.
+    ///
+    /// # Errors
+    /// When the certificates cannot be used at all.
+    pub fn new(paths: &Paths, etcd: Version) -> Result<Observer> {
+        let asker = Asker::new(tls::client_config(paths)?)?;
+        Ok(Observer { paths: paths.clone(), asker, etcd, heard: BTreeMap::new(), began: Instant::now() })
+    }
+
+    /// The facts of now. `data` and `life` were read before anybody was asked, so that the answers are not older.
+    pub async fn facts(&mut self, spec: &Spec, me: &Me, data: DataDir, life: &Life) -> Facts {
+        let whom = self.whom(spec, me);
+        let peers = self.asker.ask(whom).await;
+        let further = unknown_members(&peers, me);
+        let further = if further.is_empty() { Vec::new() } else { self.asker.ask(further).await };
+        let peers: Vec<Peer> = peers.into_iter().chain(further).collect();
+        let quorum = self.quorum(&peers).await;
+        let now = clock::known();
+        Facts {
+            me: me.clone(),
+            now,
+            etcd: self.etcd,
+            data,
+            journal: life.past.clone(),
+            peers,
+            quorum,
+            inventory: Inventory::Static,
+            claim: Claims::NoStore,
+            certificates: tls::certificates_problem(&self.paths, now),
+        }
+    }
+
+    fn whom(&self, spec: &Spec, me: &Me) -> Vec<(Option<MemberName>, PeerUrl)> {
+        match &spec.set {
+            Set::Static(peers) => {
+                peers.iter().filter(|p| p.peer_url != me.peer_url).map(|p| (Some(p.name.clone()), p.peer_url.clone())).collect()
+            }
+            Set::Dynamic => Vec::new(),
+        }
+    }
+}
+
+/// Members that the answers name and nobody asked, such as those of a list that the spec does not have any more.
+fn unknown_members(peers: &[Peer], me: &Me) -> Vec<(Option<MemberName>, PeerUrl)> {
+    let asked: BTreeSet<&PeerUrl> = peers.iter().map(|p| &p.peer_url).collect();
+    let mut further = BTreeMap::new();
+    for peer in peers {
+        let Heard::Cluster(answer) = &peer.heard else { continue };
+        for member in &answer.members {
+            for url in member.peer_urls.iter().filter_map(|u| u.parse::<PeerUrl>().ok()) {
+                if !asked.contains(&url) && url != me.peer_url {
+                    further.insert(url, member.name.parse().ok());
+                }
+            }
+        }
+    }
+    further.into_iter().map(|(url, name)| (name, url)).collect()
+}
+
+/// What this host answers to its peers, from what is durable.
+pub fn own_answer(spec: &Spec, facts: &Facts, life: &Life) -> Heard {
+    match &facts.data {
+        DataDir::Empty | DataDir::Aborted | DataDir::Lost { .. } => {
+            let stage = match life.past.readied.last() {
+                None => Stage::Blank,
+                Some(founding) if life.past.prepared == Some(founding.id()) => Stage::Prepared(founding.id()),
+                Some(founding) => Stage::Ready(founding.id()),
+            };
+            Heard::Waiting(Waiting { stage, terms: plan::terms(spec, facts), nonce: facts.me.nonce.clone() })
+        }
+        DataDir::Founding { founding, .. } => Heard::Founding { founding: founding.id(), nonce: facts.me.nonce.clone() },
+        DataDir::Member(_) => Heard::Holds { class: "a member's data".into() },
+        DataDir::Removed { .. } => Heard::Holds { class: "the data of a removed member".into() },
+        DataDir::Missing { what, .. } => Heard::Holds { class: format!("a data disk that is not attached: {what}") },
+        DataDir::Orphan => Heard::Holds { class: "a database without a log".into() },
+        DataDir::Damaged { .. } => Heard::Holds { class: "damaged data".into() },
+        DataDir::Foreign { .. } => Heard::Holds { class: "another cluster's data".into() },
+        DataDir::Newer { .. } => Heard::Holds { class: "data of a newer etcd".into() },
+        DataDir::Locked => Heard::Holds { class: "data that an etcd has open".into() },
+    }
+}

@@ -1,0 +1,218 @@
+//! Everything that must be there before anything can be observed: configuration, data disk, address, certificates.
+//! Each of them is waited for, and the wait says for what.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use plan::document::Auto;
+use plan::facts::Me;
+use plan::member::{ClientUrl, MemberName, Nonce, PeerUrl, Version};
+use plan::spec::{Host, Set, Spec};
+
+use crate::apply::journal::Journal;
+use crate::exit::Exit;
+use crate::metadata::{self, Loaded, Sources};
+use crate::observe::volume::{self, Volume};
+use crate::observe::{self};
+use crate::paths::Paths;
+use crate::report::Report;
+use crate::run::etcd_version;
+use crate::sys::fs::Owner;
+use crate::sys::{clock, net};
+use crate::tls;
+
+/// The client port, as every etcd has it.
+const CLIENT_PORT: u16 = 2379;
+
+/// Between two looks for something that announces itself in no way.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// What is settled before the loop begins.
+pub struct Prepared {
+    /// What the user asked for.
+    pub spec: Spec,
+    /// What only this host needs of it.
+    pub host: Host,
+    /// Where it came from.
+    pub carrier: String,
+    /// Who this host is; the nonce changes with every life of the disk.
+    pub me: Me,
+    /// The address that others reach this host at.
+    pub address: IpAddr,
+    /// etcd's user, where there is one.
+    pub owner: Option<Owner>,
+    /// The etcd that will be started.
+    pub etcd: Version,
+}
+
+/// Waits until all of it is there.
+///
+/// # Errors
+/// 65 for bad input, 78 for a refused disk, 75 when a wait of the spec's `timeouts` is over.
+pub async fn prepare(paths: &Paths, report: &mut Report) -> Result<Prepared> {
+    let sources = Sources::new(paths);
+    let mut loaded = sources.load()?;
+    let remembered = if loaded.is_none() { metadata::remembered(paths)? } else { None };
+    if loaded.is_none() && remembered.is_none() {
+        loaded = Some(configuration(&sources, report).await?);
+    }
+    let tentative = loaded.as_ref().or(remembered.as_ref()).context("a configuration was just waited for")?;
+    data_volume(paths, &tentative.host, report).await?;
+    let life = Journal::of(paths).open()?;
+    let settled = observe::settled(paths, &life)?;
+    // A settled member starts by what it remembers; a blank disk waits for what the operator gives it now.
+    let loaded = match (loaded, remembered, &settled) {
+        (Some(loaded), _, _) => {
+            metadata::remember(paths, &loaded)?;
+            loaded
+        }
+        (None, Some(remembered), Some(_)) => remembered,
+        (None, remembered, _) => again(&sources, remembered, report).await?,
+    };
+    net::set_hostname(paths, loaded.hostname.as_deref())?;
+    let (me, address) = match settled {
+        Some(identity) => {
+            let address = identity.peer_url.host().parse().unwrap_or(IpAddr::from([127, 0, 0, 1]));
+            let found = found_address(&loaded)?;
+            (me(&loaded, identity.name.clone(), found.map_or(identity.peer_url, |(_, url)| url), &life.nonce)?, address)
+        }
+        None => who(&loaded, &life.nonce, report).await?,
+    };
+    let owner = net::user("etcd");
+    known_clock(&loaded.host, report).await;
+    certificates(paths, &loaded, &me, address, owner)?;
+    Ok(Prepared { etcd: etcd_version(paths).await?, spec: loaded.spec, host: loaded.host, carrier: loaded.carrier, me, address, owner })
+}
+
+/// Waits for a carrier with our configuration: a volume may be attached at any time.
+async fn configuration(sources: &Sources, report: &mut Report) -> Result<Loaded> {
+    loop {
+        report.say(&format!("waiting for a configuration: {}", sources.looked_at()));
+        tokio::time::sleep(LOOK).await;
+        if let Some(loaded) = sources.load()? {
+            return Ok(loaded);
+        }
+    }
+}
+
+/// Waits `timeouts.metadata` for the carrier of an earlier boot, then goes on with what it said then.
+async fn again(sources: &Sources, remembered: Option<Loaded>, report: &mut Report) -> Result<Loaded> {
+    let Some(remembered) = remembered else { return configuration(sources, report).await };
+    let deadline = Instant::now() + Duration::from_secs(remembered.host.metadata_timeout);
+    while Instant::now() < deadline {
+        report.say(&format!(
+            "waiting up to {} s for the configuration that came from {} before, then using the one kept from it",
+            remembered.host.metadata_timeout, remembered.carrier
+        ));
+        tokio::time::sleep(LOOK).await;
+        if let Some(loaded) = sources.load()? {
+            return Ok(loaded);
+        }
+    }
+    Ok(remembered)
+}
+
+/// Waits `timeouts.data_device` for the data disk; there is no other disk to fall back to.
+async fn data_volume(paths: &Paths, host: &Host, report: &mut Report) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(host.data_device_timeout);
+    loop {
+        match volume::ready(paths, &host.device).await? {
+            Volume::Ready { description } => {
+                tracing::info!("data volume: {description}");
+                return Ok(());
+            }
+            Volume::Refused { found, expected } => {
+                return Err(Exit::Refused.because(format!("the data disk is not used: found {found}, expected {expected}")));
+            }
+            Volume::Missing { what } if Instant::now() >= deadline => {
+                return Err(Exit::Refused.because(format!(
+                    "the data disk is not there after {} s: {what}; attach it, a blank one makes this host join anew, \
+                     and there is no fallback to another disk",
+                    host.data_device_timeout
+                )));
+            }
+            Volume::Missing { what } => {
+                report.say(&format!("waiting for the data disk: {what}"));
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+    }
+}
+
+/// Who this host is; waits for an address that the spec knows.
+async fn who(loaded: &Loaded, nonce: &Option<Nonce>, report: &mut Report) -> Result<(Me, IpAddr)> {
+    loop {
+        if let Some((address, peer_url)) = found_address(loaded)? {
+            let name = name_of(loaded, &peer_url)?;
+            return Ok((me(loaded, name, peer_url, nonce)?, address));
+        }
+        let here: Vec<String> = net::addresses()?.into_iter().filter(|a| !a.ip.is_loopback()).map(|a| a.ip.to_string()).collect();
+        let have = if here.is_empty() { "no address yet".to_owned() } else { format!("only {}", here.join(", ")) };
+        report.say(&format!("waiting for an address that `peers` lists: this host has {have}, {}", wanted(&loaded.spec)));
+        net::wait_for_change(Duration::from_secs(5)).await?;
+    }
+}
+
+fn wanted(spec: &Spec) -> String {
+    match &spec.set {
+        Set::Static(peers) => {
+            let urls: Vec<String> = peers.iter().map(|p| format!("{} ({})", p.peer_url.host(), p.name)).collect();
+            format!("the list has {}", urls.join(", "))
+        }
+        Set::Dynamic => "the group has none of them".into(),
+    }
+}
+
+/// The address and the peer URL of the list's entry for this host, once the address is bound here.
+fn found_address(loaded: &Loaded) -> Result<Option<(IpAddr, PeerUrl)>> {
+    let Set::Static(peers) = &loaded.spec.set else { return Ok(None) };
+    let named = match &loaded.host.name {
+        Auto::Is(name) => peers.iter().find(|p| p.name == *name),
+        Auto::Auto => None,
+    };
+    if let (Auto::Is(name), None) = (&loaded.host.name, named) {
+        return Err(Exit::Refused.because(format!("member.name is `{name}`, and `peers` has no such name")));
+    }
+    let candidates: Vec<_> = named.map_or_else(|| peers.clone(), |p| vec![p.clone()]);
+    net::choose_address(&loaded.host.address, &candidates)
+}
+
+/// The name that the list gives to this peer URL.
+fn name_of(loaded: &Loaded, peer_url: &PeerUrl) -> Result<MemberName> {
+    let Set::Static(peers) = &loaded.spec.set else {
+        anyhow::bail!("a group of the provider has no names yet");
+    };
+    let entry = peers.iter().find(|p| p.peer_url == *peer_url);
+    entry.map(|p| p.name.clone()).with_context(|| format!("`peers` has no entry with {peer_url}"))
+}
+
+fn me(loaded: &Loaded, name: MemberName, peer_url: PeerUrl, nonce: &Option<Nonce>) -> Result<Me> {
+    let bracketed = if peer_url.host().contains(':') { format!("[{}]", peer_url.host()) } else { peer_url.host().to_owned() };
+    let client_url: ClientUrl = format!("https://{bracketed}:{CLIENT_PORT}").parse()?;
+    Ok(Me {
+        name,
+        client_url,
+        nonce: nonce.clone().context("the journal was opened and has no nonce")?,
+        instance_id: loaded.instance_id.clone(),
+        address_bound: true,
+        peer_url,
+    })
+}
+
+/// Waits `timeouts.time_sync` while the clock is before this program was built; certificates need a date.
+async fn known_clock(host: &Host, report: &mut Report) {
+    let deadline = Instant::now() + Duration::from_secs(host.time_sync_timeout);
+    while clock::known().is_none() && Instant::now() < deadline {
+        report.say("waiting for the time: the clock is before this program was built");
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+fn certificates(paths: &Paths, loaded: &Loaded, me: &Me, address: IpAddr, owner: Option<Owner>) -> Result<()> {
+    let now = clock::known();
+    let ca = tls::load(&loaded.host.tls, paths, now)?;
+    let hostname = net::hostname()?;
+    let names = tls::Names::new(&loaded.host.tls, me.name.clone(), &hostname, address, me.peer_url.clone())?;
+    tls::ensure(paths, &ca, &names, now, owner).map(drop)
+}
