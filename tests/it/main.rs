@@ -1,2 +1,4 @@
 //! One binary of integration tests: real etcd, real TLS.
-fn main() {}
+
+mod data_dir;
+mod support;

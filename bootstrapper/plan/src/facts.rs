@@ -377,7 +377,7 @@ pub enum Wal {
 pub enum Database {
     /// None.
     Absent,
-    /// At most 64 KiB, as a first start that failed leaves it.
+    /// Without a key and without an applied entry, as a first start that failed leaves it.
     Tiny,
     /// A bolt file whose meta pages check.
     Sound,
