@@ -75,6 +75,10 @@ impl Paths {
     pub fn ready(&self) -> PathBuf {
         self.run().join("ready")
     }
+    /// Who this host is in this boot, for `finish`.
+    pub fn me(&self) -> PathBuf {
+        self.run().join("me.json")
+    }
     /// Says that etcd ended by its own will, as a removed member does: its cluster is asked before it starts again.
     pub fn left(&self) -> PathBuf {
         self.run().join("left")
