@@ -1,4 +1,3 @@
 //! One binary of integration tests: real etcd, real TLS.
 
-mod data_dir;
-mod support;
+mod volume;

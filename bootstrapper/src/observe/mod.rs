@@ -6,4 +6,5 @@ pub mod data_dir;
 pub mod peers;
 mod protobuf;
 pub mod unsound;
+pub mod volume;
 mod wal;

@@ -4,7 +4,11 @@
 pub mod clock;
 pub mod disk;
 pub mod env;
+pub mod format;
 pub mod fs;
+pub mod mount;
+pub mod probe;
 pub mod process;
 pub mod random;
 pub mod systemd;
+pub mod volume;

@@ -1,0 +1,344 @@
+//! Which disk is this host's data volume. Nothing here writes: what is to be done is [`Volume::Prepare`]'s.
+
+use std::fmt;
+use std::path::Path;
+
+use anyhow::Result;
+use plan::document::Device;
+
+use crate::paths::Paths;
+use crate::sys::disk::{self, Disk, Kind, Layer, OURS};
+use crate::sys::format::SMALLEST;
+use crate::sys::volume::{Remembered, Work, remembered};
+
+/// What is known of the data volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Volume {
+    /// It is where it belongs.
+    Ready {
+        /// What it is, for people.
+        description: String,
+        /// UUID of the file system and serial number of the disk, blank between; `None` for a directory on `/var`.
+        volume_id: Option<String>,
+    },
+    /// It was chosen and is not mounted yet.
+    Prepare(Work),
+    /// It is not there, or not known yet; it may come.
+    Missing {
+        /// What is missed, and what is there instead.
+        what: String,
+    },
+    /// What is there is not what was asked for; a person has to look.
+    Refused {
+        /// What was found.
+        found: String,
+        /// What was expected, and what to do.
+        expected: String,
+    },
+}
+
+/// What else the choice depends on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// The volume that this host used last.
+    pub remembered: Option<Remembered>,
+    /// Whether a member's data lies in the directory on `/var`, below any mount.
+    pub lives_on_var: bool,
+    /// Whether the kernel or udev are still finding devices.
+    pub settling: bool,
+}
+
+/// What a spec and the disks come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice<'a> {
+    /// This one has a data volume of ours.
+    Use(&'a Disk),
+    /// This one is blank and becomes the data volume.
+    Format(&'a Disk),
+    /// No disk was named and none offers itself: a directory on `/var`.
+    Directory,
+    /// See [`Volume::Missing`].
+    Missing(String),
+    /// See [`Volume::Refused`].
+    Refuse {
+        /// What was found.
+        found: String,
+        /// What was expected, and what to do.
+        expected: String,
+    },
+}
+
+/// Looks at the disks. With a root other than `/` nothing is ever mounted: the directory is used as it is.
+///
+/// # Errors
+/// When the kernel's lists or the record of the volume used last cannot be read.
+pub fn look(paths: &Paths, device: &Device) -> Result<Volume> {
+    let directory = |why: &str| Volume::Ready { description: format!("a directory on /var ({why})"), volume_id: None };
+    if paths.root() != Path::new("/") {
+        return Ok(directory("the root is not /"));
+    }
+    let disks = disk::list(paths.root())?;
+    if let Some(mount) = disk::mounted_at(&paths.volume())? {
+        return Ok(mounted(device, &mount, &disks));
+    }
+    let known = Known {
+        remembered: remembered(paths)?,
+        lives_on_var: paths.data().join("member").exists() || paths.journal().exists(),
+        settling: disk::settling(paths.root()),
+    };
+    Ok(match choose(device, &disks, &known) {
+        Choice::Use(disk) => Volume::Prepare(work(disk, false)),
+        Choice::Format(disk) => Volume::Prepare(work(disk, true)),
+        Choice::Directory => directory(&format!("{}; no other disk is blank or labelled `{OURS}`", listing(&disks))),
+        Choice::Missing(what) => Volume::Missing { what },
+        Choice::Refuse { found, expected } => Volume::Refused { found, expected },
+    })
+}
+
+fn work(disk: &Disk, format: bool) -> Work {
+    Work { device: disk.device.clone(), bytes: disk.bytes, serial: disk.serial.clone(), format }
+}
+
+/// Something is mounted already: by an earlier run, or by a person, whose word it is unless the spec names another disk.
+fn mounted(device: &Device, mount: &disk::Mount, disks: &[Disk]) -> Volume {
+    let disk = disks.iter().find(|d| d.number == mount.number);
+    let whole = |d: &Disk| disks.iter().find(|w| d.layer == Layer::Partition(w.name.clone())).cloned();
+    let named = disk.is_some_and(|d| matches(device, d) || whole(d).is_some_and(|w| matches(device, &w)));
+    let description = disk.map_or_else(|| format!("{} ({})", mount.source, mount.fstype), Disk::to_string);
+    if named || *device == Device::Auto {
+        let id = |d: &Disk| {
+            Some([Some(d.probe.uuid.clone()?), d.serial.clone()].into_iter().flatten().collect::<Vec<_>>().join(" "))
+        };
+        return Volume::Ready { description, volume_id: disk.and_then(id) };
+    }
+    Volume::Refused {
+        found: format!("{description}, mounted at {}", mount.target.display()),
+        expected: format!("{}: reboot when `data.device` has changed", Selector(device)),
+    }
+}
+
+/// Chooses the data volume. Not knowing never leads to `/var` or to a format.
+pub fn choose<'a>(device: &Device, disks: &'a [Disk], known: &Known) -> Choice<'a> {
+    match device {
+        Device::Auto => automatic(disks, known),
+        Device::Serial(_) | Device::Wwid(_) | Device::Label(_) | Device::Name(_) => named(device, disks, known),
+    }
+}
+
+fn automatic<'a>(disks: &'a [Disk], known: &Known) -> Choice<'a> {
+    let ours: Vec<&Disk> = disks.iter().filter(|d| is_volume(d)).collect();
+    if let [_, _, ..] = ours[..] {
+        return refuse(
+            format!("{} data volumes: {}", ours.len(), join(&ours)),
+            "one: detach the others, or name it in `data.device` by its serial",
+        );
+    }
+    if let Some(volume) = &known.remembered {
+        return match ours.first().filter(|d| d.probe.uuid.as_ref() == Some(&volume.uuid)) {
+            Some(disk) => usable(disk, Choice::Use),
+            None => missing_remembered(volume, disks),
+        };
+    }
+    match (ours.first(), known.lives_on_var) {
+        (Some(disk), true) => refuse(
+            format!("a member's data on /var, and a data volume: {disk}"),
+            "one of both: detach the disk, or reimage the system disk to go on with the disk's data",
+        ),
+        (None, true) => Choice::Directory,
+        _ if known.settling => Choice::Missing("the kernel is still finding disks".into()),
+        (Some(disk), false) => usable(disk, Choice::Use),
+        (None, false) => offered(disks),
+    }
+}
+
+/// No volume of ours anywhere: the one blank disk, if there is one.
+fn offered(disks: &[Disk]) -> Choice<'_> {
+    let eligible = |d: &&Disk| d.layer == Layer::Whole && obstacle(d).is_none() && partitions(d, disks).is_empty();
+    let of =
+        |kind: fn(&Kind) -> bool| disks.iter().filter(eligible).filter(|d| kind(&d.probe.kind)).collect::<Vec<_>>();
+    let unreadable = of(|k| matches!(k, Kind::Unreadable(_)));
+    let unfinished = of(|k| *k == Kind::Unfinished);
+    let blank: Vec<_> = of(|k| *k == Kind::Blank).into_iter().filter(|d| d.bytes >= SMALLEST).collect();
+    // The disk whose format a power cut ended was the choice then.
+    match (&unfinished[..], &unreadable[..], &blank[..]) {
+        ([disk], _, _) => Choice::Format(disk),
+        ([_, ..], _, _) => ambiguous(&unfinished),
+        ([], [_, ..], _) => Choice::Missing(format!("cannot tell what is on {}", join(&unreadable))),
+        ([], [], [disk]) => Choice::Format(disk),
+        ([], [], [_, ..]) => ambiguous(&blank),
+        ([], [], []) => Choice::Directory,
+    }
+}
+
+fn ambiguous<'a>(blank: &[&Disk]) -> Choice<'a> {
+    refuse(format!("{} blank disks: {}", blank.len(), join(blank)), "one: name it in `data.device` by its serial")
+}
+
+fn named<'a>(device: &Device, disks: &'a [Disk], known: &Known) -> Choice<'a> {
+    let found: Vec<&Disk> = disks.iter().filter(|d| matches(device, d)).collect();
+    let disk = match found[..] {
+        [] => return Choice::Missing(format!("{}; {}", Selector(device), listing(disks))),
+        [disk] => disk,
+        [_, _, ..] => {
+            let more = if matches!(device, Device::Label(_)) {
+                ": name it by its serial"
+            } else {
+                ": two paths to one disk are not supported"
+            };
+            return refuse(format!("{} of {}: {}", found.len(), Selector(device), join(&found)), &format!("one{more}"));
+        }
+    };
+    let inside: Vec<&Disk> = partitions(disk, disks).into_iter().filter(|d| is_volume(d)).collect();
+    let labelled = matches!(device, Device::Label(_)) && disk.probe.kind == Kind::Xfs;
+    let holds = match inside[..] {
+        _ if disk.probe.is_ours() || labelled => Some(disk),
+        [partition] => Some(partition),
+        _ => None,
+    };
+    let choice = match (holds, &disk.probe.kind) {
+        (Some(disk), _) => usable(disk, Choice::Use),
+        (None, Kind::Unreadable(_)) => Choice::Missing(format!("cannot tell what is on {disk}")),
+        (None, Kind::Blank | Kind::Unfinished) if partitions(disk, disks).is_empty() => usable(disk, Choice::Format),
+        (None, _) => refuse(
+            disk.to_string(),
+            &format!(
+                "{} to be blank or labelled `{OURS}`: name another disk, or erase this one with `wipefs -a` elsewhere",
+                Selector(device)
+            ),
+        ),
+    };
+    match choice {
+        Choice::Use(disk) | Choice::Format(disk) => against_memory(device, disk, choice, disks, known),
+        Choice::Directory | Choice::Missing(_) | Choice::Refuse { .. } => choice,
+    }
+}
+
+/// Holds a named disk against what this host used last: a kernel name can move from disk to disk, a serial cannot.
+fn against_memory<'a>(
+    device: &Device,
+    disk: &'a Disk,
+    choice: Choice<'a>,
+    disks: &'a [Disk],
+    known: &Known,
+) -> Choice<'a> {
+    let Some(volume) = &known.remembered else {
+        return if known.lives_on_var {
+            refuse(
+                format!("a member's data on /var, while `data.device` is {disk}"),
+                "no data on /var: set `data.device` to auto, or reimage the system disk",
+            )
+        } else {
+            choice
+        };
+    };
+    if disk.probe.uuid.as_ref() == Some(&volume.uuid) {
+        return choice;
+    }
+    let elsewhere = disks.iter().find(|d| is_volume(d) && d.probe.uuid.as_ref() == Some(&volume.uuid));
+    let by_name = matches!(device, Device::Name(_));
+    match (elsewhere, &choice) {
+        (Some(other), Choice::Format(_)) => refuse(
+            format!("{disk}, while this host's data is on {other}"),
+            "the disk with the data: name that one, or detach it to begin anew on the blank one",
+        ),
+        (Some(other), _) if by_name => refuse(
+            format!("{disk}, while this host's data is on {other}"),
+            "the disk with this host's data: name it in `data.device` by its serial",
+        ),
+        (None, _) if by_name => missing_remembered(volume, disks),
+        _ => choice,
+    }
+}
+
+fn missing_remembered<'a>(volume: &Remembered, disks: &[Disk]) -> Choice<'a> {
+    Choice::Missing(format!(
+        "{volume}, which this host used last; {}; to go on with another disk name it in `data.device` by its serial",
+        listing(disks)
+    ))
+}
+
+/// The disk, unless something is in its way.
+fn usable<'a>(disk: &'a Disk, choice: fn(&'a Disk) -> Choice<'a>) -> Choice<'a> {
+    let cut = disk.probe.bytes.filter(|bytes| *bytes > disk.bytes);
+    let small = disk.bytes < SMALLEST && disk.probe.kind == Kind::Blank;
+    match (obstacle(disk), cut) {
+        (Some(why), _) => refuse(format!("{disk}, {why}"), "a writable disk that nothing else uses"),
+        (None, Some(bytes)) => refuse(
+            format!("{disk}, with a file system of {}", disk::Bytes(bytes)),
+            "a disk no smaller than its file system: this one was cut short, attach the whole one",
+        ),
+        (None, None) if small => refuse(disk.to_string(), &format!("at least {}", disk::Bytes(SMALLEST))),
+        (None, None) => choice(disk),
+    }
+}
+
+/// Why a disk is never a data volume, whatever is on it.
+fn obstacle(disk: &Disk) -> Option<String> {
+    let Disk { system, read_only, removable, holders, mounts, .. } = disk;
+    match (holders.first(), mounts.first()) {
+        _ if *system => Some("the disk that this system runs from".into()),
+        _ if *read_only => Some("which is read-only".into()),
+        _ if *removable => Some("a removable medium".into()),
+        (Some(holder), _) => Some(format!("which {holder} is made of")),
+        (None, Some(target)) => Some(format!("mounted at {}", target.display())),
+        (None, None) => None,
+    }
+}
+
+/// A finished volume of ours that is not the system's own and not merely seen through what another device is made of.
+fn is_volume(disk: &Disk) -> bool {
+    disk.probe.is_ours() && !disk.system && disk.holders.is_empty() && disk.layer != Layer::Backed
+}
+
+fn partitions<'a>(whole: &Disk, disks: &'a [Disk]) -> Vec<&'a Disk> {
+    disks.iter().filter(|d| d.layer == Layer::Partition(whole.name.clone())).collect()
+}
+
+fn matches(device: &Device, disk: &Disk) -> bool {
+    let whole = !matches!(disk.layer, Layer::Partition(_));
+    match device {
+        Device::Auto => false,
+        Device::Serial(serial) => whole && disk.serial.as_deref() == Some(serial.trim()),
+        Device::Wwid(wwid) => whole && disk.wwid.as_deref().is_some_and(|w| plain(w) == plain(wwid)),
+        Device::Label(label) => disk.holders.is_empty() && disk.probe.label.as_ref() == Some(label),
+        Device::Name(name) => disk.name == name.trim_start_matches("/dev/"),
+    }
+}
+
+/// The kernel writes `naa.5000…`, udev `0x5000…` and `wwn-0x5000…`.
+fn plain(wwid: &str) -> String {
+    let lower = wwid.trim().to_ascii_lowercase();
+    let known = ["wwn-0x", "0x", "naa.", "eui.", "nvme."];
+    known.iter().find_map(|prefix| lower.strip_prefix(prefix)).unwrap_or(&lower).to_owned()
+}
+
+struct Selector<'a>(&'a Device);
+
+impl fmt::Display for Selector<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Device::Auto => f.write_str("any one disk"),
+            Device::Serial(serial) => write!(f, "the disk with serial {serial}"),
+            Device::Wwid(wwid) => write!(f, "the disk with World Wide ID {wwid}"),
+            Device::Label(label) => write!(f, "the XFS file system labelled `{label}`"),
+            Device::Name(name) => write!(f, "the disk {name}"),
+        }
+    }
+}
+
+fn refuse<'a>(found: String, expected: &str) -> Choice<'a> {
+    Choice::Refuse { found, expected: expected.to_owned() }
+}
+
+fn join(disks: &[&Disk]) -> String {
+    disks.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// What is there, without what could never be meant.
+fn listing(disks: &[Disk]) -> String {
+    let there = disks.iter().filter(|d| d.layer != Layer::Backed && !d.system && !d.removable);
+    match join(&there.collect::<Vec<_>>()) {
+        none if none.is_empty() => "there is no disk but the system's own".into(),
+        some => format!("there is {some}"),
+    }
+}
