@@ -1,3 +1,4 @@
-//! One binary of integration tests: real etcd, real TLS.
+//! One binary of integration tests: real etcd, real TLS, real disks.
+#![allow(clippy::disallowed_methods)]
 
 mod volume;
