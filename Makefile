@@ -1,0 +1,46 @@
+# The front door. Every target does its own set-up; only git, make and root (or sudo) are needed on Debian 12 or 13.
+OUT     := $(CURDIR)/out
+TARGET  := x86_64-unknown-linux-musl
+PROGRAM := $(OUT)/etcd-bootstrapper
+CARGO   := tools/cargo.sh
+VM      := tests/vm.sh
+MINUTES ?= 30
+
+.PHONY: help run test soak bench check program image packer clean
+
+help:
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+
+run: image ## boot three machines from one user-data and show the cluster they became
+	@$(VM) run
+
+test: check ## everything that is not soak; prints the ten slowest tests
+	@tests/run.sh
+
+soak: image ## the long tests, MINUTES=n, resumable; the last table is docs/soak.md
+	@$(VM) soak --minutes $(MINUTES)
+
+bench: setup ## ratios against what one would do by hand, side by side in one run
+	@$(CARGO) test --release --quiet --test bench -- $(BENCH)
+
+check: setup ## formatting, lints and fences
+	@$(CARGO) fmt --check
+	@$(CARGO) clippy --quiet --all-targets -- -D warnings
+
+program: setup ## the static program, out/etcd-bootstrapper
+	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(CARGO) build --quiet --release --target $(TARGET) --bin etcd-bootstrapper
+	@mkdir -p $(OUT) && cmp -s target/$(TARGET)/release/etcd-bootstrapper $(PROGRAM) || \
+	  cp target/$(TARGET)/release/etcd-bootstrapper $(PROGRAM)
+
+image: program ## the disk image, out/etcd-bootstrapper_<version>.raw
+	@BOOTSTRAPPER_BIN=$(PROGRAM) image/build.sh --out $(OUT)
+
+packer: program ## the image through Packer: assembled, booted as a gate, checksummed
+	@BOOTSTRAPPER_BIN=$(PROGRAM) packer/packer.sh build
+
+.PHONY: setup
+setup:
+	@tools/setup.sh
+
+clean: ## what this repository built; the cache outside of it stays
+	@rm -rf $(OUT) && $(CARGO) clean

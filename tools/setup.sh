@@ -1,0 +1,24 @@
+#!/bin/sh
+# Installs what this host itself needs for building: a C compiler, protoc, and a Rust toolchain if there is none.
+# Everything else (QEMU, mkosi, Packer, etcd) lives in the tool root. Does nothing when all of it is there.
+set -eu
+. "$(dirname "$0")/lib.sh"
+missing=
+for package in gcc libc6-dev musl-tools protobuf-compiler libprotobuf-dev iproute2 mmdebstrap ca-certificates; do
+  [ "$(dpkg-query -W -f='${db:Status-Status}' $package 2>/dev/null)" = installed ] || missing="$missing $package"
+done
+if [ -n "$missing" ]; then
+  need_root
+  say "installing$missing"
+  export DEBIAN_FRONTEND=noninteractive
+  # shellcheck disable=SC2086
+  apt-get install -qqy --no-install-recommends $missing >/dev/null 2>&1 ||
+    { apt-get update -qq && apt-get install -qqy --no-install-recommends $missing >/dev/null; }
+fi
+if ! "$repo/tools/cargo.sh" --version >/dev/null 2>&1; then
+  say "installing Rust into $cache/rustup"
+  # Debian trixie's rustup, so that a host without one needs no download page.
+  CARGO_HOME=$cache/cargo RUSTUP_HOME=$cache/rustup "$repo/tools/enter.sh" \
+    rustup toolchain install "$(sed -n 's/^channel = "\(.*\)"/\1/p' "$repo/rust-toolchain.toml")" \
+    --no-self-update --profile minimal --component clippy,rustfmt --target x86_64-unknown-linux-musl
+fi
