@@ -48,6 +48,7 @@ SOURCE_DATE_EPOCH=$(git -C "$repo" log -1 --format=%ct -- image 2>/dev/null) || 
   --package-cache-dir "$work/packages" --workspace-directory "$work/mkosi" --output-directory "$work/out" \
   --force ${force:+--force} build >"$work/log" 2>&1 || { tail -n 40 "$work/log" >&2; die "mkosi failed; the whole log is $work/log"; }
 "$repo/image/manifest.sh" "$work/out" "$name" "$etcd" "$flavour"
+rm -f "$out/SHA256SUMS" "$out/$name.qcow2"
 mv "$work/out/$name.raw" "$work/out/$name.efi" "$work/out/manifest.json" "$out/"
 echo "$inputs" >"$out/$name.inputs"
 say "$out/$name.raw made in $(($(date +%s) - start)) s"

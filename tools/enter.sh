@@ -11,7 +11,7 @@ mkdir -p /run/netns
 mountpoint -q /run/netns || mount --bind /run/netns /run/netns
 mount --make-shared /run/netns
 # Every command sees the same pristine root: only what is bound below can be written.
-export ROOT="$root" REPO="$repo" CACHE="$cache" CWD="$PWD"
+export ROOT="$root" REPO="$repo" CWD="$PWD" ETCD_BOOTSTRAPPER_CACHE="$cache"
 exec unshare -m --propagation unchanged sh -c '
 set -eu
 mount --make-private "$(findmnt -no TARGET -T "$ROOT")"
@@ -23,13 +23,13 @@ mkdir run/netns run/lock
 mount --rbind /run/netns run/netns
 for d in dev proc sys tmp; do mount --rbind /$d $d; mount --make-rslave $d; done
 for f in etc/resolv.conf etc/hosts; do touch $f; mount --bind "$(realpath /$f)" $f; done
-for d in "$REPO" "$CACHE" ${ENTER_BIND:-}; do mkdir -p ".$d"; mount --bind "$d" ".$d"; mount --make-slave ".$d"; done
+for d in "$REPO" "$ETCD_BOOTSTRAPPER_CACHE" ${ENTER_BIND:-}; do mkdir -p ".$d"; mount --bind "$d" ".$d"; mount --make-slave ".$d"; done
 mount -o remount,bind,ro .
 pivot_root . mnt
 cd /
 mount --make-rprivate /mnt
 umount -l /mnt
 cd "$CWD" 2>/dev/null || { echo "enter.sh: $CWD is outside of the repository, the cache and /tmp (ENTER_BIND adds a directory)" >&2; exit 1; }
-unset ROOT REPO CWD CACHE ENTER_BIND
+unset ROOT REPO CWD ENTER_BIND
 export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
 exec "$@"' enter.sh "$@"

@@ -1,0 +1,10 @@
+# For `packer init packer/plugins` of Packer 1.7 and later. It has a directory of its own because Packer 1.6.6 rejects
+# the block, and reads only the directory it is given.
+packer {
+  required_plugins {
+    qemu = {
+      source  = "github.com/hashicorp/qemu"
+      version = ">= 1.0.0"
+    }
+  }
+}
