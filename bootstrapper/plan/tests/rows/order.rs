@@ -104,6 +104,16 @@ fn row_11_wins_over_13_and_14() {
 }
 
 #[test]
+fn rows_10_and_11_win_over_12() {
+    let certificates = |world: World| world.facts(|f| f.certificates = Some("they expired".into()));
+    let without_quorum = World::blank().hears(2, answers_as(&quorum(vec![voter(2), voter(3)]), true));
+    assert_eq!(certificates(without_quorum).decide().row, 10);
+    let taken = World::serving(vec![voter(1), voter(2)]);
+    assert_eq!(certificates(taken.clone()).decide().row, 11);
+    assert_eq!(taken.facts(|f| f.quorum.as_mut().expect("a quorum").version = None).decide().row, 11);
+}
+
+#[test]
 fn row_12_wins_over_13_to_18() {
     for members in [vec![dead(1, 0), voter(2), voter(3)], vec![voter(2)], vec![voter(2), voter(3), voter(4)]] {
         let mut at = quorum(members);
@@ -122,6 +132,14 @@ fn row_13_wins_over_14_and_14_over_15_and_16() {
     let previous = World::serving(vec![dead(1, 0), voter(2)]);
     assert_eq!(previous.clone().mode(Mode::Init).decide().row, 14);
     assert_eq!(previous.decide().row, 14);
+}
+
+#[test]
+fn row_12_wins_over_19_to_29() {
+    for world in [World::blank(), World::blank().mode(Mode::Join), World::alone_with(DataDir::Empty)] {
+        let world = world.facts(|f| f.certificates = Some("they expired".into()));
+        assert_eq!(brief(&world.decide()), "12 refuse certificates");
+    }
 }
 
 #[test]
