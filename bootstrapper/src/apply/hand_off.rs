@@ -42,6 +42,7 @@ pub async fn hand_off(tools: &Tools<'_>, to: &HandOff, report: &mut Report) -> R
     make_data_dir(tools, tools.owner)?;
     fs::create_dir(&paths.run(), 0o755, None)?;
     fs::write_atomic(&paths.environment(), config.environment().as_bytes(), 0o600, None)?;
+    fs::write_atomic(&paths.me(), serde_json::to_string(tools.me)?.as_bytes(), 0o600, None)?;
     fs::write_atomic(&paths.ready(), b"", 0o644, None)?;
     report.reached("handed_off");
     let status = report.status();
