@@ -73,10 +73,11 @@ fn keep_identity(tools: &Tools<'_>, identity: &Identity) -> Result<()> {
 /// etcd makes its directory 0700, and cannot make it in one that belongs to root.
 fn make_data_dir(tools: &Tools<'_>, owner: Option<Owner>) -> Result<()> {
     let data = tools.paths.data();
-    if data.is_dir() && fs::owner_of(&data)? == owner.unwrap_or(fs::owner_of(&data)?) {
+    let theirs = fs::owner_of(&data);
+    if theirs.is_some() && owner.is_none_or(|owner| theirs == Some(owner)) {
         return Ok(());
     }
-    if data.is_dir() {
+    if theirs.is_some() {
         // The numeric user of an older image; sealing is what makes the data readable for today's.
         return fs::seal_tree(&data, owner);
     }

@@ -186,13 +186,3 @@ pub fn sync_dir(path: &Path) -> Result<()> {
 fn sync_parent(path: &Path) -> Result<()> {
     path.parent().map_or(Ok(()), sync_dir)
 }
-
-/// Who owns a file.
-///
-/// # Errors
-/// When it cannot be looked at.
-pub fn owner_of(path: &Path) -> Result<Owner> {
-    use std::os::unix::fs::MetadataExt;
-    let meta = fs::symlink_metadata(path).with_context(|| format!("cannot look at {}", path.display()))?;
-    Ok(Owner { uid: meta.uid(), gid: meta.gid() })
-}
