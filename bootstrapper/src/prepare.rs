@@ -18,8 +18,10 @@ use crate::observe::{self};
 use crate::paths::Paths;
 use crate::report::Report;
 use crate::run::etcd_version;
+use crate::sys::format::Programs;
 use crate::sys::fs::Owner;
-use crate::sys::{clock, net};
+use crate::sys::netlink::Watch;
+use crate::sys::{self, clock, net};
 use crate::tls;
 
 /// The client port, as every etcd has it.
@@ -44,16 +46,6 @@ pub struct Prepared {
     pub owner: Option<Owner>,
     /// The etcd that will be started.
     pub etcd: Version,
-}
-
-/// Who this host is, when it has an address that the spec knows; for commands that do not wait.
-///
-/// # Errors
-/// When the spec contradicts itself about this host.
-pub fn identify(loaded: &Loaded, nonce: Nonce) -> Result<Option<Me>> {
-    let Some((_, peer_url)) = found_address(loaded)? else { return Ok(None) };
-    let name = name_of(loaded, &peer_url)?;
-    me(loaded, name, peer_url, &Some(nonce)).map(Some)
 }
 
 /// Waits until all of it is there.
@@ -126,11 +118,17 @@ async fn again(sources: &Sources, remembered: Option<Loaded>, report: &mut Repor
 /// Waits `timeouts.data_device` for the data disk; there is no other disk to fall back to.
 async fn data_volume(paths: &Paths, host: &Host, report: &mut Report) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(host.data_device_timeout);
+    // Made before the first look, so that no disk comes unheard.
+    let disks = Watch::disks()?;
     loop {
-        match volume::ready(paths, &host.device).await? {
-            Volume::Ready { description } => {
+        match volume::look(paths, &host.device)? {
+            Volume::Ready { description, volume_id: _ } => {
                 tracing::info!("data volume: {description}");
                 return Ok(());
+            }
+            Volume::Prepare(work) => {
+                report.say(&format!("data disk: {work}"));
+                sys::volume::prepare(paths, &work, &Programs::default()).await?;
             }
             Volume::Refused { found, expected } => {
                 return Err(Exit::Refused.because(format!("the data disk is not used: found {found}, expected {expected}")));
@@ -144,7 +142,8 @@ async fn data_volume(paths: &Paths, host: &Host, report: &mut Report) -> Result<
             }
             Volume::Missing { what } => {
                 report.say(&format!("waiting for the data disk: {what}"));
-                tokio::time::sleep(LOOK).await;
+                // udev says in no way that it is done, so look now and then too.
+                disks.changed(LOOK).await?;
             }
         }
     }
@@ -152,6 +151,7 @@ async fn data_volume(paths: &Paths, host: &Host, report: &mut Report) -> Result<
 
 /// Who this host is; waits for an address that the spec knows.
 async fn who(loaded: &Loaded, nonce: &Option<Nonce>, report: &mut Report) -> Result<(Me, IpAddr)> {
+    let network = Watch::network()?;
     loop {
         if let Some((address, peer_url)) = found_address(loaded)? {
             let name = name_of(loaded, &peer_url)?;
@@ -160,7 +160,7 @@ async fn who(loaded: &Loaded, nonce: &Option<Nonce>, report: &mut Report) -> Res
         let here: Vec<String> = net::addresses()?.into_iter().filter(|a| !a.ip.is_loopback()).map(|a| a.ip.to_string()).collect();
         let have = if here.is_empty() { "no address yet".to_owned() } else { format!("only {}", here.join(", ")) };
         report.say(&format!("waiting for an address that `peers` lists: this host has {have}, {}", wanted(&loaded.spec)));
-        net::wait_for_change(Duration::from_secs(5)).await?;
+        network.changed(Duration::from_secs(5)).await?;
     }
 }
 

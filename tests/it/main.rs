@@ -1,4 +1,5 @@
 //! One binary of integration tests: real etcd, real TLS, real disks.
 #![allow(clippy::disallowed_methods)]
 
+mod address;
 mod volume;

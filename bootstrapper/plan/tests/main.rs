@@ -2,5 +2,4 @@
 
 mod classes;
 mod journal;
-mod rows;
 mod support;

@@ -1,5 +1,3 @@
 //! The commands of the program.
 
-pub mod certs;
 pub mod config;
-pub mod config_new;

@@ -50,11 +50,11 @@ pub fn settled(paths: &Paths, life: &Life) -> Result<Option<Identity>> {
 
 /// Looks around, and remembers how long each member has been silent.
 pub struct Observer {
-    pub(super) paths: Paths,
+    paths: Paths,
     asker: Asker,
     etcd: Version,
-    pub(super) heard: BTreeMap<MemberId, Instant>,
-    pub(super) began: Instant,
+    heard: BTreeMap<MemberId, Instant>,
+    began: Instant,
 }
 
 impl Observer {

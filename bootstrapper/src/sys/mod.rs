@@ -7,6 +7,8 @@ pub mod env;
 pub mod format;
 pub mod fs;
 pub mod mount;
+pub mod net;
+pub mod netlink;
 pub mod probe;
 pub mod process;
 pub mod random;
