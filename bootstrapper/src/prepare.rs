@@ -48,6 +48,16 @@ pub struct Prepared {
     pub etcd: Version,
 }
 
+/// Who this host is, when it has an address that the spec knows; for commands that do not wait.
+///
+/// # Errors
+/// When the spec contradicts itself about this host.
+pub fn identify(loaded: &Loaded, nonce: Nonce) -> Result<Option<Me>> {
+    let Some((_, peer_url)) = found_address(loaded)? else { return Ok(None) };
+    let name = name_of(loaded, &peer_url)?;
+    me(loaded, name, peer_url, &Some(nonce)).map(Some)
+}
+
 /// Waits until all of it is there.
 ///
 /// # Errors

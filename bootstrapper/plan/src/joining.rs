@@ -25,12 +25,8 @@ pub(crate) fn decide(spec: &Spec, facts: &Facts) -> Option<Decided> {
     if let Some(decided) = other_cluster(spec, facts, &answers) {
         return Some(decided);
     }
-    if let Some(why) = &facts.certificates {
-        let hint = "correct `tls` in the spec; nothing is done with certificates that others would reject";
-        return Some(refuse(12, Code::Certificates, format!("this host's certificates cannot be used: {why}"), hint));
-    }
     if answers.is_empty() && facts.quorum.is_none() {
-        return None;
+        return certificates(facts);
     }
     Some(match &facts.quorum {
         None => no_quorum(&answers),
@@ -130,7 +126,8 @@ fn no_quorum(answers: &[(String, &Answer)]) -> Decided {
 
 /// Rows 11 to 18: a cluster with quorum answers.
 fn with_quorum(spec: &Spec, facts: &Facts, quorum: &Quorum) -> Decided {
-    if let Some(decided) = alive_elsewhere(facts, quorum).or_else(|| gate(facts, quorum)) {
+    let closed = || certificates(facts).or_else(|| gate(facts, quorum));
+    if let Some(decided) = alive_elsewhere(facts, quorum).or_else(closed) {
         return decided;
     }
     let added = facts.journal.added.as_ref().filter(|a| a.cluster_id == quorum.cluster_id).map(|a| a.member_id);
@@ -187,6 +184,13 @@ fn alive_elsewhere(facts: &Facts, quorum: &Quorum) -> Option<Decided> {
     );
     let hint = "two hosts have one name or address: give this one its own, or stop the other for good";
     Some(refuse(11, Code::NameTaken, sentence, hint))
+}
+
+/// Row 12, the part that needs no cluster.
+fn certificates(facts: &Facts) -> Option<Decided> {
+    let why = facts.certificates.as_ref()?;
+    let hint = "correct `tls` in the spec; nothing is done with certificates that others would reject";
+    Some(refuse(12, Code::Certificates, format!("this host's certificates cannot be used: {why}"), hint))
 }
 
 /// Row 12, the part that a cluster decides.

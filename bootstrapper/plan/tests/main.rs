@@ -2,4 +2,5 @@
 
 mod classes;
 mod journal;
+mod rows;
 mod support;

@@ -42,6 +42,7 @@ pub async fn hand_off(tools: &Tools<'_>, to: &HandOff, report: &mut Report) -> R
     make_data_dir(tools, tools.owner)?;
     fs::create_dir(&paths.run(), 0o755, None)?;
     fs::write_atomic(&paths.environment(), config.environment().as_bytes(), 0o600, None)?;
+    fs::write_atomic(&paths.me(), serde_json::to_string(tools.me)?.as_bytes(), 0o600, None)?;
     fs::write_atomic(&paths.ready(), b"", 0o644, None)?;
     report.reached("handed_off");
     let status = report.status();
@@ -72,10 +73,11 @@ fn keep_identity(tools: &Tools<'_>, identity: &Identity) -> Result<()> {
 /// etcd makes its directory 0700, and cannot make it in one that belongs to root.
 fn make_data_dir(tools: &Tools<'_>, owner: Option<Owner>) -> Result<()> {
     let data = tools.paths.data();
-    if data.is_dir() && fs::owner_of(&data)? == owner.unwrap_or(fs::owner_of(&data)?) {
+    let theirs = fs::owner_of(&data);
+    if theirs.is_some() && owner.is_none_or(|owner| theirs == Some(owner)) {
         return Ok(());
     }
-    if data.is_dir() {
+    if theirs.is_some() {
         // The numeric user of an older image; sealing is what makes the data readable for today's.
         return fs::seal_tree(&data, owner);
     }

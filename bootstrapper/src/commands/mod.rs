@@ -1,3 +1,5 @@
 //! The commands of the program.
 
+pub mod certs;
 pub mod config;
+pub mod config_new;

@@ -50,11 +50,11 @@ pub fn settled(paths: &Paths, life: &Life) -> Result<Option<Identity>> {
 
 /// Looks around, and remembers how long each member has been silent.
 pub struct Observer {
-    paths: Paths,
+    pub(super) paths: Paths,
     asker: Asker,
     etcd: Version,
-    heard: BTreeMap<MemberId, Instant>,
-    began: Instant,
+    pub(super) heard: BTreeMap<MemberId, Instant>,
+    pub(super) began: Instant,
 }
 
 impl Observer {

@@ -2,10 +2,12 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+
+use crate::exit::Exit;
 
 /// A user and group that a file is to belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +79,33 @@ pub fn read_text(path: &Path, limit: u64) -> Result<Option<String>> {
         file.take(limit + 1).read_to_string(&mut text).with_context(|| format!("cannot read {}", path.display()))?;
     anyhow::ensure!(read as u64 <= limit, "{} is larger than {limit} bytes", path.display());
     Ok(Some(text))
+}
+
+/// The text of a file that holds a secret; `None` when there is no such file.
+///
+/// # Errors
+/// As [`read_text`], and with exit code 77 when group or others may read it or this user may not.
+pub fn read_private(path: &Path, limit: u64) -> Result<Option<String>> {
+    let mode = match fs::metadata(path) {
+        Ok(meta) => meta.permissions().mode() & 0o777,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("cannot look at {}", path.display())),
+    };
+    if mode & 0o077 != 0 {
+        let path = path.display();
+        let message = format!("{path} has mode {mode:04o}, so others can use the key in it: run `chmod 0600 {path}`");
+        return Err(Exit::Permission.because(message));
+    }
+    read_text(path, limit)
+}
+
+/// Whether a file is there with these bytes, this mode and this owner, so that nothing needs to be written.
+pub fn is_already(path: &Path, bytes: &[u8], mode: u32, owner: Option<Owner>) -> bool {
+    let Ok(meta) = fs::symlink_metadata(path) else { return false };
+    meta.is_file()
+        && meta.permissions().mode() & 0o7777 == mode
+        && owner.is_none_or(|o| o == Owner { uid: meta.uid(), gid: meta.gid() })
+        && fs::read(path).is_ok_and(|there| there == bytes)
 }
 
 /// Makes a directory and those above it, and durable; one that is there gets the mode and the owner.
@@ -156,14 +185,4 @@ pub fn sync_dir(path: &Path) -> Result<()> {
 
 fn sync_parent(path: &Path) -> Result<()> {
     path.parent().map_or(Ok(()), sync_dir)
-}
-
-/// Who owns a file.
-///
-/// # Errors
-/// When it cannot be looked at.
-pub fn owner_of(path: &Path) -> Result<Owner> {
-    use std::os::unix::fs::MetadataExt;
-    let meta = fs::symlink_metadata(path).with_context(|| format!("cannot look at {}", path.display()))?;
-    Ok(Owner { uid: meta.uid(), gid: meta.gid() })
 }

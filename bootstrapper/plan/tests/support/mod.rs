@@ -1,5 +1,11 @@
 //! A small world with readable defaults: three hosts etcd-1 to etcd-3, blank and agreeing; this one is etcd-1.
 
+mod brief;
+mod world;
+
+pub use brief::brief;
+pub use world::*;
+
 use plan::facts::Identity;
 use plan::founding::{Founder, Founding, Terms};
 use plan::member::{ClusterName, MemberName, Nonce, PeerUrl};

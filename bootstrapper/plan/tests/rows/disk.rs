@@ -1,0 +1,198 @@
+//! Rows 1 to 7: what lies on this disk decides.
+
+use plan::decision::{Aim, Code, Decision, Plan, Refusal, Start, Step};
+use plan::document::Recover;
+use plan::facts::{DataDir, Identity};
+use plan::founding::Founding;
+use plan::member::ClusterId;
+use plan::spec::Set;
+
+use crate::support::{
+    SERVING, World, answers_as, brief, committed, dead, founder, founding, holds, name, on_new_disk, quorum, running,
+    served, terminated, unknown, voter,
+};
+
+/// etcd-1 as a member of the cluster that serves.
+pub fn member() -> Identity {
+    Identity { cluster_id: SERVING, member_id: voter(1).member.id, ..founder(&founding([1, 2, 3]), 1) }
+}
+
+fn removed() -> DataDir {
+    DataDir::Removed { identity: member(), evidence: "etcd said so".into() }
+}
+
+fn damaged() -> DataDir {
+    DataDir::Damaged { what: "the log: record 5".into() }
+}
+
+fn in_founding(founding: &Founding, wal: bool) -> DataDir {
+    DataDir::Founding { founding: founding.clone(), wal }
+}
+
+fn recovering(survivor: u8, given_up: &[u8]) -> Option<Recover> {
+    let given_up = given_up.iter().map(|i| name(*i)).collect();
+    Some(Recover { survivor: name(survivor), epoch: 2, given_up })
+}
+
+#[test]
+fn row_1_waits_for_a_disk_that_is_locked_or_may_still_appear() {
+    for (data, expected) in [
+        (DataDir::Locked, "1 wait"),
+        (DataDir::Missing { what: "serial 12".into(), overdue: false }, "1 wait: serial 12"),
+    ] {
+        assert_eq!(brief(&World::blank().data(data.clone()).decide()), expected);
+        assert_eq!(brief(&World::alone_with(data).decide()), expected);
+    }
+}
+
+#[test]
+fn row_2_refuses_a_disk_that_must_not_be_used_and_names_both_sides() {
+    let foreign = || DataDir::Foreign { found: "member 7".into(), expected: "member 8".into() };
+    for (data, code, sides) in [
+        (DataDir::Missing { what: "serial 12".into(), overdue: true }, Code::DataDiskMissing, vec!["serial 12"]),
+        (foreign(), Code::ForeignData, vec!["member 7", "member 8"]),
+        (DataDir::Newer { found: "3.6".into() }, Code::NewerData, vec!["3.6", "3.5.30"]),
+    ] {
+        let decided = World::serving(vec![voter(2), voter(3)]).data(data).decide();
+        let Decision::Refuse(Refusal { code: found, sentence, hint }) = &decided.decision else {
+            panic!("{decided:?}")
+        };
+        assert_eq!((decided.row, *found), (2, code));
+        assert!(sides.iter().all(|side| sentence.contains(side)), "{sentence}");
+        assert!(!hint.is_empty());
+    }
+}
+
+#[test]
+fn row_4_starts_a_member_whatever_else_is_the_case() {
+    let start = |world: World| {
+        let decided = world.decide();
+        assert_eq!((decided.row, decided.decision), (4, Decision::Start(Start::Member(member()))));
+    };
+    let alone = World::alone_with(DataDir::Member(member()));
+    start(alone.clone());
+    start(alone.clone().facts(|f| {
+        f.now = None;
+        f.peers.clear();
+        f.certificates = Some("they expired".into());
+    }));
+    start(alone.clone().spec(|s| (s.epoch, s.found_until) = (9, None)));
+    start(World::blank().data(DataDir::Member(member())));
+    start(World::serving(vec![voter(1), voter(2), voter(3)]).data(DataDir::Member(member())));
+    let other_cluster = Identity { cluster_id: ClusterId(0xc2), ..member() };
+    let beside = World::serving(vec![voter(2)]).data(DataDir::Member(other_cluster));
+    assert_eq!(brief(&beside.decide()), "4 start a1", "a cluster of others says nothing of this member");
+}
+
+#[test]
+fn row_5_makes_room_after_a_removal_while_the_spec_wants_this_host() {
+    let archive = |why: &str| {
+        let (why, removed) = (why.to_owned(), Some(member()));
+        let step = Step::Archive { why, removed, only_unled: false, lost: false };
+        (5, Decision::Proceed(Plan { aim: Aim::Archive, steps: vec![step] }))
+    };
+    let by_journal = World::alone_with(removed()).decide();
+    assert_eq!((by_journal.row, by_journal.decision), archive("etcd said so"));
+    let by_list = World::serving(vec![voter(2), voter(3)]).data(DataDir::Member(member())).decide();
+    let why = "the linearizable member list of cluster c1 does not have a1";
+    assert_eq!((by_list.row, by_list.decision), archive(why));
+}
+
+#[test]
+fn row_5_refuses_a_removed_member_that_nobody_wants() {
+    let without_us = World::alone_with(removed()).spec(|s| {
+        if let Set::Static(peers) = &mut s.set {
+            peers.remove(0);
+        }
+    });
+    assert_eq!(brief(&without_us.decide()), "5 refuse removed");
+    let group = |instance| World::alone_with(removed()).group(vec![instance, running(2), running(3)]);
+    assert_eq!(brief(&group(terminated(1)).decide()), "5 refuse removed");
+    assert_eq!(brief(&group(running(1)).decide()), "5 archive: archive removed");
+}
+
+#[test]
+fn row_6_keeps_broken_data_until_a_quorum_can_replace_it() {
+    for data in [DataDir::Orphan, damaged()] {
+        let full = World::serving(vec![voter(2), voter(3), dead(1, 0)]);
+        assert_eq!(brief(&full.data(data.clone()).decide()), "6 archive: archive as lost");
+        let silent = World::blank().hears(3, unknown()).data(data.clone());
+        assert_eq!(brief(&silent.decide()), "6 wait: etcd-3 at https://10.0.0.13:2380: no answer within 2 s");
+        let unled = World::blank().hears(2, answers_as(&quorum(vec![voter(2)]), false)).data(data.clone());
+        assert_eq!(brief(&unled.decide()), "6 wait");
+        assert_eq!(brief(&World::blank().data(data).decide()), "6 refuse data-damaged");
+    }
+}
+
+#[test]
+fn row_7_starts_a_committed_founding_that_can_still_have_a_quorum() {
+    let (t, other) = (founding([1, 2, 3]), founding([1, 2, 4]));
+    for wal in [false, true] {
+        let start = |world: World| {
+            let decided = world.data(in_founding(&t, wal)).decide();
+            let expected = Decision::Start(Start::Founding { founding: t.clone(), wal });
+            assert_eq!((decided.row, decided.decision), (7, expected));
+        };
+        start(World::alone_with(DataDir::Empty));
+        // Blank or Ready with the same nonce is still in T.
+        start(World::blank());
+        start(World::blank().hears(2, committed(2, &t)));
+        // One of three may go.
+        start(World::blank().hears(2, committed(2, &other)));
+        start(World::alone_with(DataDir::Empty).hears(3, holds()).hears(2, holds()));
+        start(World::blank().hears(2, answers_as(&served(&t), false)));
+    }
+    let led = World::blank().meets(served(&t)).data(in_founding(&t, true)).decide();
+    assert_eq!(led.row, 7);
+    assert!(matches!(led.decision, Decision::Start(_)));
+}
+
+#[test]
+fn row_7_leaves_a_founding_that_can_have_no_quorum_or_has_lost_to_another_cluster() {
+    let (t, other) = (founding([1, 2, 3]), founding([1, 2, 4]));
+    let blank = World::blank();
+    let gone = |host| on_new_disk(blank.waiting(host, plan::facts::Stage::Blank));
+    for world in [
+        blank.clone().hears(2, gone(2)).hears(3, gone(3)),
+        blank.clone().hears(2, committed(2, &other)).hears(3, committed(3, &other)),
+        blank.clone().hears(2, gone(2)).hears(3, answers_as(&quorum(vec![voter(3)]), true)),
+        blank.clone().group(vec![running(1), terminated(2), terminated(3)]),
+        World::serving(vec![voter(2)]),
+    ] {
+        for wal in [false, true] {
+            let decided = world.clone().data(in_founding(&t, wal)).decide();
+            assert_eq!(brief(&decided), "7 archive: archive if unled");
+        }
+    }
+}
+
+#[test]
+fn row_3_recovers_the_survivor_once_all_others_are_lost() {
+    let given_up = World::alone_with(DataDir::Member(member())).spec(|s| s.recover = recovering(1, &[2, 3]));
+    let decided = given_up.decide();
+    let Decision::Proceed(plan) = &decided.decision else { panic!("{decided:?}") };
+    assert_eq!((decided.row, plan.aim), (3, Aim::Recover));
+    let [Step::Recover { founding, identity, .. }] = plan.steps.as_slice() else { panic!("{plan:?}") };
+    assert_eq!((founding.terms.epoch, founding.founders.len(), identity), (2, 1, &member()));
+    assert_ne!(founding.cluster_id(), SERVING);
+
+    let half = World::alone_with(DataDir::Member(member())).spec(|s| s.recover = recovering(1, &[2]));
+    let blank = half.waiting(3, plan::facts::Stage::Blank);
+    assert!(brief(&half.clone().hears(3, blank).decide()).starts_with("3 recover: recover "));
+    for (world, why) in [
+        (half.clone(), "etcd-3 is unknown"),
+        (half.hears(3, holds()), "etcd-3 has data"),
+        (given_up.clone().facts(|f| f.journal.epoch = Some(2)), "it was done on this disk"),
+        (given_up.meets(quorum(vec![voter(1), voter(2)])), "a quorum answers"),
+    ] {
+        assert_eq!(brief(&world.decide()), "4 start a1", "{why}");
+    }
+}
+
+#[test]
+fn row_3_keeps_the_data_of_one_that_was_given_up_from_the_survivor_s_quorum() {
+    let given_up = World::alone_with(DataDir::Member(member())).spec(|s| s.recover = recovering(2, &[1, 3]));
+    assert_eq!(brief(&given_up.decide()), "3 refuse not-the-survivor");
+    let blank = World::blank().spec(|s| s.recover = recovering(2, &[1, 3])).hears(2, unknown());
+    assert_eq!(blank.decide().row, 20, "the blank go on");
+}

@@ -1,0 +1,6 @@
+//! Every row of the decision table in DESIGN section 5, by number; and that the first one that matches wins.
+
+mod disk;
+mod founding;
+mod joining;
+mod order;

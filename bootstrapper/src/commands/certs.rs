@@ -1,0 +1,157 @@
+//! `certs show` and `certs renew`: this host's certificates.
+
+use anyhow::Result;
+use lexopt::prelude::*;
+use plan::facts::Seconds;
+use plan::spec::Timestamp;
+use serde::Serialize;
+
+use crate::exit::Exit;
+use crate::paths::Paths;
+use crate::sys::clock;
+use crate::tls::{self, LEAVES};
+
+const USAGE: &str = "\
+usage: etcd-bootstrapper certs renew [--json]   renew what is past two thirds of its life; a systemd timer runs this
+       etcd-bootstrapper certs show [--json]    what is there, until when, for which names";
+
+enum Action {
+    Show,
+    Renew,
+}
+
+/// Runs `certs`; the parser stands behind that word.
+///
+/// # Errors
+/// 64 for a command line that cannot be understood, 75 when something is due or not and the CA cannot be used,
+/// 78 when `show` finds a certificate that cannot be used.
+pub fn run(paths: &Paths, mut args: lexopt::Parser) -> Result<()> {
+    let usage = |why: String| Exit::Usage.because(format!("{why}\n{USAGE}"));
+    let (mut action, mut json) = (None, false);
+    while let Some(arg) = args.next().map_err(|e| usage(e.to_string()))? {
+        match arg {
+            Long("json") => json = true,
+            Short('h') | Long("help") => {
+                println!("{USAGE}");
+                return Ok(());
+            }
+            Value(word) if word == "show" && action.is_none() => action = Some(Action::Show),
+            Value(word) if word == "renew" && action.is_none() => action = Some(Action::Renew),
+            other => return Err(usage(other.unexpected().to_string())),
+        }
+    }
+    match action {
+        Some(Action::Show) => show(paths, json),
+        Some(Action::Renew) => renew(paths, json),
+        None => Err(usage("say what to do with the certificates".into())),
+    }
+}
+
+#[derive(Serialize)]
+struct Renewed {
+    issued: Vec<Issued>,
+    first_end: Option<Timestamp>,
+    next_due: Option<Timestamp>,
+    warning: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Issued {
+    leaf: &'static str,
+    because: String,
+}
+
+fn renew(paths: &Paths, json: bool) -> Result<()> {
+    let now = clock::known();
+    if tls::names(paths)?.is_none() && !paths.pki().join("server.crt").exists() {
+        // The timer may run before the first boot has come this far.
+        println!("{}", if json { "{}" } else { "no certificates here yet: etcd-bootstrapper.service makes them" });
+        return Ok(());
+    }
+    let outcome = tls::renew(paths, now)?;
+    let warning = now.and_then(|now| tls::stored(paths, Some(now)).ok()?.warning(now));
+    let renewed = Renewed {
+        issued: outcome.issued.into_iter().map(|(leaf, because)| Issued { leaf, because }).collect(),
+        first_end: outcome.first_end.map(Timestamp),
+        next_due: outcome.next_due.map(Timestamp),
+        warning,
+    };
+    if json {
+        println!("{}", serde_json::to_string(&renewed)?);
+        return Ok(());
+    }
+    for Issued { leaf, because } in &renewed.issued {
+        println!("renewed {leaf}.crt: {because}");
+    }
+    if now.is_none() {
+        println!("nothing is renewed for its age, as this host's clock is not set");
+    } else if renewed.issued.is_empty() {
+        println!("nothing is due");
+    } else {
+        println!("etcd takes the new certificates for its next connections by itself");
+    }
+    if let (Some(end), Some(due)) = (&renewed.first_end, &renewed.next_due) {
+        println!("the first certificate ends on {end}; renewal is due on {due}");
+    }
+    if let Some(warning) = &renewed.warning {
+        println!("warning: {warning}");
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct Row {
+    file: &'static str,
+    subject: String,
+    issuer: String,
+    not_before: Timestamp,
+    not_after: Timestamp,
+    names: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    certificates: Vec<Row>,
+    problem: Option<String>,
+}
+
+fn show(paths: &Paths, json: bool) -> Result<()> {
+    let rows: Vec<Row> = LEAVES
+        .iter()
+        .filter_map(|leaf| {
+            let c = tls::read_certificate(&paths.pki(), leaf).ok()?;
+            let (not_before, not_after) = (Timestamp(c.not_before), Timestamp(c.not_after));
+            let names = c.sans.into_iter().collect();
+            Some(Row { file: leaf.file, subject: c.subject, issuer: c.issuer, not_before, not_after, names })
+        })
+        .collect();
+    let now = clock::known();
+    let shown = Shown { certificates: rows, problem: tls::certificates_problem(paths, now) };
+    if json {
+        println!("{}", serde_json::to_string(&shown)?);
+    } else {
+        print!("{}", table(&shown.certificates, now));
+    }
+    match shown.problem {
+        Some(problem) => Err(Exit::Refused.because(problem)),
+        None => Ok(()),
+    }
+}
+
+fn table(rows: &[Row], now: Option<Seconds>) -> String {
+    let mut text = format!("{:<7} {:<30} {:<21} {:<10} {}\n", "FILE", "SUBJECT", "ENDS", "LEFT", "NAMES");
+    for row in rows {
+        let left = match now {
+            None => "?".to_owned(),
+            Some(now) if now > row.not_after.0 => "expired".to_owned(),
+            Some(now) => match row.not_after.0.0 - now.0 {
+                left if left >= 48 * 3600 => format!("{} days", left / 86400),
+                left => format!("{} hours", left / 3600),
+            },
+        };
+        let (file, subject, end) = (row.file, &row.subject, row.not_after.to_string());
+        text.push_str(format!("{file:<7} {subject:<30} {end:<21} {left:<10} {}", row.names.join(" ")).trim_end());
+        text.push('\n');
+    }
+    text
+}

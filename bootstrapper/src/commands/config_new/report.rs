@@ -1,0 +1,107 @@
+//! What `config new` tells: what was made, and what to do with it.
+
+use plan::member::ClientUrl;
+use plan::spec::Timestamp;
+use serde::Serialize;
+
+use super::arguments::Arguments;
+use super::{CA_KEY_CREDENTIAL, Made};
+
+#[derive(Serialize)]
+pub(super) struct Report {
+    cluster: String,
+    directory: String,
+    files: Vec<File>,
+    endpoints: Vec<ClientUrl>,
+    ca_not_after: Timestamp,
+    found_until: Timestamp,
+    ca_key_credential: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct File {
+    name: &'static str,
+    what: &'static str,
+    secret: bool,
+}
+
+impl Report {
+    pub(super) fn of(arguments: &Arguments, made: &Made) -> Report {
+        let files = made.files.iter().map(|f| File { name: f.name, what: f.what, secret: f.secret });
+        Report {
+            cluster: arguments.name.to_string(),
+            directory: arguments.out.display().to_string(),
+            files: files.collect(),
+            endpoints: arguments.endpoints(),
+            ca_not_after: Timestamp(made.ca_ends),
+            found_until: Timestamp(made.found_until),
+            ca_key_credential: (!arguments.inline).then_some(CA_KEY_CREDENTIAL),
+        }
+    }
+}
+
+pub(super) fn text(arguments: &Arguments, made: &Made) -> String {
+    let dir = arguments.out.display();
+    let members =
+        if arguments.peers.len() == 1 { "1 member".into() } else { format!("{} members", arguments.peers.len()) };
+    let mut text = format!("Made the etcd cluster {} ({members}) in {dir}/\n\n", arguments.name);
+    for file in &made.files {
+        let mark = if file.secret { "SECRET" } else { "" };
+        text.push_str(format!("  {:<26} {mark:<7} {}", file.name, file.what).trim_end());
+        text.push('\n');
+    }
+    text.push_str(&format!(
+        "\nKeep what is marked SECRET out of version control and tickets. The CA ends on {}, the client\n\
+         certificates with it.\n\nNext\n\n",
+        Timestamp(made.ca_ends)
+    ));
+    text.push_str(&deliver(arguments, made));
+    let endpoints: Vec<String> = arguments.endpoints().iter().map(ToString::to_string).collect();
+    text.push_str(&format!(
+        "\n2. Look at it:\n\n   etcdctl --endpoints {} \\\n     --cacert {dir}/ca.crt --cert {dir}/admin.crt --key {dir}/admin.key \\\n     member list -w table\n",
+        endpoints.join(",")
+    ));
+    text.push_str(&kubeadm(&dir.to_string(), &endpoints));
+    text
+}
+
+fn deliver(arguments: &Arguments, made: &Made) -> String {
+    let dir = arguments.out.display();
+    let mut text = format!(
+        "1. Give {dir}/user-data to every member, the same file to all, and start them. They found the cluster\n\
+         \x20  together, before {}; after that, an empty fleet waits for a person.\n",
+        Timestamp(made.found_until)
+    );
+    if arguments.inline {
+        text.push_str(
+            "   The CA key is in it. Where user-data can be read by more than the member itself (clouds: whoever may\n\
+             \x20  describe instances), use --secrets none.\n",
+        );
+    } else {
+        text.push_str(&format!(
+            "   The CA key is not in it: deliver {dir}/ca.key to each member as the systemd credential\n\
+             \x20  {CA_KEY_CREDENTIAL}, in one of these ways:\n\
+             \x20    QEMU, Proxmox   -fw_cfg name=opt/io.systemd.credentials/{CA_KEY_CREDENTIAL},file={dir}/ca.key\n\
+             \x20    any host        /etc/credstore/{CA_KEY_CREDENTIAL}, mode 0600; or encrypted for that host, in\n\
+             \x20                    /etc/credstore.encrypted (systemd-creds encrypt)\n"
+        ));
+    }
+    text
+}
+
+fn kubeadm(dir: &str, endpoints: &[String]) -> String {
+    let endpoints: String = endpoints.iter().map(|e| format!("         - {e}\n")).collect();
+    format!(
+        "\n3. For Kubernetes, copy to each control-plane host\n\n\
+         \x20    {dir}/ca.crt                     to /etc/kubernetes/pki/etcd/ca.crt\n\
+         \x20    {dir}/apiserver-etcd-client.crt  to /etc/kubernetes/pki/apiserver-etcd-client.crt\n\
+         \x20    {dir}/apiserver-etcd-client.key  to /etc/kubernetes/pki/apiserver-etcd-client.key\n\n\
+         \x20  and write into kubeadm's ClusterConfiguration:\n\n\
+         \x20    etcd:\n\
+         \x20      external:\n\
+         \x20        endpoints:\n{endpoints}\
+         \x20        caFile: /etc/kubernetes/pki/etcd/ca.crt\n\
+         \x20        certFile: /etc/kubernetes/pki/apiserver-etcd-client.crt\n\
+         \x20        keyFile: /etc/kubernetes/pki/apiserver-etcd-client.key\n"
+    )
+}

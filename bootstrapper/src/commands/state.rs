@@ -1,0 +1,223 @@
+//! `plan`, `status`, `reset` and `etcd-stopped`: looking, and the operator's word.
+
+use std::ffi::OsString;
+
+use anyhow::{Context, Result};
+use plan::facts::{DataDir, Facts, Heard, Me, Peer};
+use plan::member::Nonce;
+use plan::progress::Record;
+use plan::spec::{Set, Spec};
+use serde_json::json;
+
+use crate::apply::journal::{Journal, trash_name};
+use crate::etcd::Etcd;
+use crate::exit::Exit;
+use crate::finish::answering;
+use crate::metadata::{self, Loaded, Sources};
+use crate::observe::{self, Observer};
+use crate::paths::Paths;
+use crate::prepare::identify;
+use crate::report::{self, Status};
+use crate::run::etcd_version;
+use crate::sys::{clock, env, fs, systemd};
+use crate::tls;
+
+/// The only option of these commands.
+fn wants_json(args: Vec<OsString>) -> Result<bool> {
+    match args.as_slice() {
+        [] => Ok(false),
+        [one] if one == "--json" => Ok(true),
+        [first, ..] => Err(Exit::Usage.because(format!("unexpected argument {}; only --json is known here", first.display()))),
+    }
+}
+
+/// `etcd-bootstrapper plan`: the facts, the row that fires and the plan; nothing is done.
+///
+/// # Errors
+/// As `run`, but for waits: what is not there is told instead.
+pub async fn plan(paths: &Paths, args: Vec<OsString>) -> Result<()> {
+    let as_json = wants_json(args)?;
+    let loaded = configuration(paths)?;
+    let (data, life) = observe::classify(paths)?;
+    let etcd = etcd_version(paths).await?;
+    let nonce = life.nonce.clone().unwrap_or("0".repeat(32).parse::<Nonce>()?);
+    let me = identify(&loaded, nonce)?.context("no address of this host is in `peers`, so nobody knows which of them it is")?;
+    let facts = match Observer::new(paths, etcd) {
+        Ok(mut observer) => observer.facts(&loaded.spec, &me, data, &life).await,
+        Err(error) => unasked(&loaded.spec, &me, data, &life, etcd, &format!("this host has no certificates yet: {error:#}")),
+    };
+    let decided = plan::decide(&loaded.spec, &facts);
+    if as_json {
+        let text = json!({"spec": loaded.spec, "carrier": loaded.carrier, "facts": facts, "decided": decided, "text": decided.explain()});
+        println!("{}", serde_json::to_string_pretty(&text)?);
+        return Ok(());
+    }
+    println!("configuration  {}", loaded.carrier);
+    println!("host           {} at {}, disk {}", me.name, me.peer_url, me.nonce);
+    println!("etcd           {etcd}");
+    println!("data dir       {}", class(&facts.data));
+    for peer in &facts.peers {
+        println!("peer           {}: {}", peer.name.as_ref().map_or_else(|| peer.peer_url.to_string(), |n| format!("{n} at {}", peer.peer_url)), said(&peer.heard));
+    }
+    for listed in facts.quorum.iter().flat_map(|q| &q.members) {
+        let vote = if listed.member.learner { "learner" } else { "voter" };
+        let life = if listed.answers { "answers".to_owned() } else { format!("silent for {} s", listed.silent) };
+        println!("member         {}: {vote}, {life}", listed.member.label());
+    }
+    println!("{}", decided.explain());
+    Ok(())
+}
+
+/// What applies now, or applied at the last boot.
+fn configuration(paths: &Paths) -> Result<Loaded> {
+    let sources = Sources::new(paths);
+    let found = sources.load()?.or(metadata::remembered(paths)?);
+    found.with_context(|| format!("no configuration: {}", sources.looked_at()))
+}
+
+fn unasked(spec: &Spec, me: &Me, data: DataDir, life: &plan::progress::Life, etcd: plan::member::Version, why: &str) -> Facts {
+    let peers = match &spec.set {
+        Set::Static(peers) => peers.clone(),
+        Set::Dynamic => Vec::new(),
+    };
+    let unknown = |p: plan::document::PeerEntry| Peer {
+        name: Some(p.name),
+        peer_url: p.peer_url,
+        heard: Heard::Unknown { reason: why.to_owned() },
+    };
+    Facts {
+        me: me.clone(),
+        now: clock::known(),
+        etcd,
+        data,
+        journal: life.past.clone(),
+        peers: peers.into_iter().filter(|p| p.peer_url != me.peer_url).map(unknown).collect(),
+        quorum: None,
+        inventory: plan::facts::Inventory::Static,
+        claim: plan::facts::Claims::NoStore,
+        certificates: None,
+    }
+}
+
+fn class(data: &DataDir) -> String {
+    match data {
+        DataDir::Member(i) => format!("member {} ({}) of cluster {} ({})", i.name, i.member_id, i.cluster, i.cluster_id),
+        DataDir::Founding { founding, wal } => {
+            format!("founding {} is committed, {}", plan::decision::short(&founding.id()), if *wal { "with a log" } else { "without a log yet" })
+        }
+        DataDir::Removed { identity, evidence } => format!("{} was removed: {evidence}", identity.name),
+        DataDir::Empty => "empty".into(),
+        DataDir::Aborted => "what a first start that failed left".into(),
+        DataDir::Lost { .. } => "lost: a member lived here and its data is gone".into(),
+        DataDir::Missing { what, .. } => format!("the data disk is missing: {what}"),
+        DataDir::Orphan => "a database without a log".into(),
+        DataDir::Damaged { what } => format!("damaged: {what}"),
+        DataDir::Foreign { found, .. } => format!("foreign: {found}"),
+        DataDir::Newer { found } => format!("written by a newer etcd: {found}"),
+        DataDir::Locked => "an etcd runs on it".into(),
+    }
+}
+
+fn said(heard: &Heard) -> String {
+    match heard {
+        Heard::Cluster(a) => format!("etcd {} of cluster {} with {} members", a.server, a.cluster_id, a.members.len()),
+        Heard::Waiting(w) => format!("blank, disk {}", w.nonce),
+        Heard::Founding { founding, .. } => format!("has committed founding {}", plan::decision::short(founding)),
+        Heard::Holds { class } => format!("holds {class}"),
+        Heard::Unknown { reason } => format!("unknown: {reason}"),
+    }
+}
+
+/// `etcd-bootstrapper status`: what this boot came to, and how etcd is now.
+///
+/// # Errors
+/// 75 when `run` has not said anything in this boot.
+pub async fn status(paths: &Paths, args: Vec<OsString>) -> Result<()> {
+    let as_json = wants_json(args)?;
+    let mut status = report::read(paths)?.context("`run` has not been started in this boot")?;
+    live(paths, &mut status).await;
+    if as_json {
+        println!("{}", serde_json::to_string_pretty(&status)?);
+        return Ok(());
+    }
+    let or = |v: &Option<String>| v.clone().unwrap_or_else(|| "-".into());
+    let yes = |b: bool| if b { "yes" } else { "no" };
+    println!("cluster            {} ({})", or(&status.cluster), or(&status.cluster_id));
+    println!("member             {} ({})", or(&status.member), or(&status.member_id));
+    println!("configuration      {}", or(&status.carrier));
+    println!("bootstrapped       {}", yes(status.bootstrapped));
+    println!("serving            {}", yes(status.serving));
+    println!("voter              {}", yes(status.voter));
+    println!("safe to continue   {}", yes(status.safe_to_continue));
+    println!("now                {}", status.now);
+    for line in &status.decisions {
+        println!("{}  {}", line.at, line.text);
+    }
+    Ok(())
+}
+
+/// Asks the local etcd, so that what is shown is not older than the question.
+async fn live(paths: &Paths, status: &mut Status) {
+    (status.serving, status.voter, status.safe_to_continue) = (false, false, false);
+    let Ok(Some(me)) = fs::read_text(&paths.me(), 1 << 16) else { return };
+    let Ok(me) = serde_json::from_str::<Me>(&me) else { return };
+    let Ok(tls) = tls::etcd_tls(paths) else { return };
+    let Ok(mut etcd) = Etcd::at(&me.client_url.to_string(), tls).await else { return };
+    let Ok(own) = etcd.status().await else { return };
+    status.voter = own.led && !own.learner;
+    let Ok(list) = etcd.members().await else { return };
+    status.serving = true;
+    status.safe_to_continue = list.members.iter().all(|m| !m.learner) && answering(paths, &list.members).await == list.members.len();
+}
+
+/// `etcd-bootstrapper reset`: the operator's word that this host's data is not needed; it goes to the trash.
+///
+/// # Errors
+/// 78 while etcd runs.
+pub fn reset(paths: &Paths, args: Vec<OsString>) -> Result<()> {
+    if let Some(first) = args.first() {
+        return Err(Exit::Usage.because(format!("unexpected argument {}", first.display())));
+    }
+    let journal = Journal::of(paths);
+    fs::create_dir(&paths.bootstrapper(), 0o755, None)?;
+    let to = trash_name()?;
+    if observe::data_dir::look(&paths.data())?.locked {
+        return Err(Exit::Refused.because("etcd runs on the data dir: stop etcd.service first"));
+    }
+    match journal.read() {
+        Ok(life) if life.nonce.is_some() && life.archiving.is_none() => {
+            journal.append(&Record::Archived { to: to.clone(), why: "reset, by the operator's word".into(), lost: false })?;
+        }
+        Ok(_) => journal.move_away(&to)?,
+        // A journal that nobody can read goes the way of the data.
+        Err(_) => {
+            journal.move_away(&to)?;
+            fs::rename(&paths.journal(), &paths.trash().join(&to).join("journal.jsonl"))?;
+        }
+    }
+    journal.open()?;
+    println!("this host is blank; its data is in {}", paths.trash().join(&to).display());
+    Ok(())
+}
+
+/// `etcd-bootstrapper etcd-stopped`: ExecStopPost= of etcd.service tells how etcd ended (systemd.exec(5)).
+///
+/// A stop that was asked for needs nothing. An etcd that ends by itself with success was removed from its cluster, and
+/// one that fails before it has settled may have been started on a decision that does not hold any more.
+///
+/// # Errors
+/// When systemd cannot be told.
+pub async fn etcd_stopped(paths: &Paths) -> Result<()> {
+    let var = |name| env::var(name).unwrap_or_default();
+    let (result, code, status) = (var("SERVICE_RESULT"), var("EXIT_CODE"), var("EXIT_STATUS"));
+    let left = result == "success" && code == "exited" && status == "0";
+    let failed = result != "success";
+    let settled = Journal::of(paths).read().is_ok_and(|life| life.settled);
+    if !left && (!failed || settled) {
+        return Ok(());
+    }
+    tracing::warn!("etcd ended by itself ({result}, {code} {status}): this host decides anew");
+    fs::write_atomic(&paths.left(), b"", 0o644, None)?;
+    fs::remove(&paths.ready())?;
+    if systemd::is_here() { systemd::decide_anew().await } else { Ok(()) }
+}

@@ -1,0 +1,274 @@
+//! After the hand-off, beside etcd's start: promote a learner, verify, settle. While a founding has no leader, ask
+//! again whether it still can get one.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use plan::decision::{Decision, short};
+use plan::facts::{DataDir, Facts, Identity, Me, Quorum};
+use plan::founding::Founding;
+use plan::member::{Member, Version};
+use plan::progress::{How, Life, Record};
+use plan::spec::Spec;
+
+use crate::apply::journal::Journal;
+use crate::etcd::{Etcd, EtcdError, MemberList, Status};
+use crate::exit::Exit;
+use crate::metadata;
+use crate::observe::{self, Observer};
+use crate::paths::Paths;
+use crate::report::Report;
+use crate::run::etcd_version;
+use crate::sys::{fs, systemd};
+use crate::tls;
+
+/// Between two looks at etcd.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// From here on a promotion survives in the v3 store (etcd issues 19557 and 20793).
+const PERSISTS_PROMOTION: Version = Version { major: 3, minor: 5, patch: 24 };
+
+/// Everything that finish looks at.
+struct Finish<'a> {
+    paths: &'a Paths,
+    spec: Spec,
+    me: Me,
+    identity: Identity,
+    life: Life,
+    journal: Journal,
+    observer: Observer,
+    etcd: Version,
+}
+
+/// `etcd-bootstrapper finish`: ends when this member has settled.
+///
+/// # Errors
+/// 78 when a restored member holds other keys than the others; anything else is tried again by systemd.
+pub async fn finish(paths: &Paths) -> Result<()> {
+    let mut report = Report::open(paths);
+    let mut finish = Finish::begin(paths).await?;
+    loop {
+        match finish.step(&mut report).await? {
+            Next::Look(why) => report.say(&why),
+            Next::Done => return Ok(()),
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+enum Next {
+    Look(String),
+    Done,
+}
+
+impl<'a> Finish<'a> {
+    async fn begin(paths: &'a Paths) -> Result<Finish<'a>> {
+        let loaded = metadata::remembered(paths)?.context("finish runs after `run`, which keeps the configuration it used")?;
+        let me = fs::read_text(&paths.me(), 1 << 16)?.context("finish runs after `run`, which says who this host is")?;
+        let etcd = etcd_version(paths).await?;
+        let journal = Journal::of(paths);
+        Ok(Finish {
+            paths,
+            spec: loaded.spec,
+            me: serde_json::from_str(&me)?,
+            identity: observe::identity(paths)?.context("finish runs after `run`, which writes identity.json")?,
+            life: journal.read()?,
+            journal,
+            observer: Observer::new(paths, etcd)?,
+            etcd,
+        })
+    }
+
+    async fn step(&mut self, report: &mut Report) -> Result<Next> {
+        let mut own = match Etcd::at(&self.local_url(), tls::etcd_tls(self.paths)?).await {
+            Ok(etcd) => etcd,
+            Err(error) => return Ok(Next::Look(format!("waiting for etcd to start: {error}"))),
+        };
+        let status = match own.status().await {
+            Ok(status) => status,
+            Err(error) => return self.not_up(&error).await,
+        };
+        if !status.led {
+            return self.unled().await;
+        }
+        self.note_led(&status)?;
+        if status.learner {
+            return self.promote(&status).await;
+        }
+        match own.members().await {
+            Ok(list) => self.settle(&mut own, &list, report).await,
+            Err(error) => Ok(Next::Look(format!("waiting for quorum: {error}"))),
+        }
+    }
+
+    /// etcd listens on every address, unless several members share this host's loopback.
+    fn local_url(&self) -> String {
+        match self.me.client_url.host().parse::<std::net::IpAddr>() {
+            Ok(ip) if ip.is_loopback() => self.me.client_url.to_string(),
+            Ok(_) | Err(_) => format!("https://127.0.0.1:{}", self.me.client_url.port()),
+        }
+    }
+
+    async fn not_up(&mut self, error: &EtcdError) -> Result<Next> {
+        match self.life.committed.clone() {
+            Some(founding) if !self.life.led => self.still_in(&founding, &format!("etcd is not up yet: {error}")).await,
+            Some(_) | None => Ok(Next::Look(format!("waiting for etcd to start: {error}"))),
+        }
+    }
+
+    async fn unled(&mut self) -> Result<Next> {
+        match self.life.committed.clone() {
+            Some(founding) if !self.life.led => self.still_in(&founding, "there is no leader yet").await,
+            Some(_) | None => Ok(Next::Look("waiting for a leader: a quorum of the voters must be up".into())),
+        }
+    }
+
+    /// Row 7 again: a founding that cannot get a quorum any more is left.
+    async fn still_in(&mut self, founding: &Founding, why: &str) -> Result<Next> {
+        let data = DataDir::Founding { founding: founding.clone(), wal: true };
+        let facts = self.observer.facts(&self.spec, &self.me, data, &self.life).await;
+        let decided = plan::decide(&self.spec, &facts);
+        if let Decision::Proceed(_) = decided.decision {
+            tracing::warn!("{}", decided.explain());
+            systemd::decide_anew().await?;
+            return Ok(Next::Look("this host decides anew".into()));
+        }
+        let who = not_up_yet(&facts);
+        Ok(Next::Look(format!("waiting for a quorum of founding {}: {why}; {who}", short(&founding.id()))))
+    }
+
+    /// Journalled once, so that a log that vanishes later is known to be lost.
+    fn note_led(&mut self, status: &Status) -> Result<()> {
+        let bootstrap = self.life.committed.as_ref().map_or(0, |f| f.founders.len() as u64);
+        if self.life.led || status.raft_index <= bootstrap {
+            return Ok(());
+        }
+        self.journal.append(&Record::Led {})?;
+        self.life.led = true;
+        Ok(())
+    }
+
+    async fn promote(&mut self, status: &Status) -> Result<Next> {
+        let data = DataDir::Member(self.identity.clone());
+        let facts = self.observer.facts(&self.spec, &self.me, data, &self.life).await;
+        let Some(quorum) = &facts.quorum else {
+            return Ok(Next::Look("waiting to be promoted: no voter serves a linearizable list".into()));
+        };
+        let mut why = "no voter answers".to_owned();
+        for url in voters(quorum) {
+            let mut voter = Etcd::at(url, tls::etcd_tls(self.paths)?).await?;
+            match voter.promote(status.member_id).await {
+                Ok(()) => return Ok(Next::Look(self.promoted())),
+                Err(EtcdError::Denied(why)) => return Err(Exit::Refused.because(format!("this learner cannot be promoted: {why}"))),
+                Err(error) => why = error.to_string(),
+            }
+        }
+        Ok(Next::Look(format!("waiting to be promoted: {why} (raft index {}, database {} KiB)", status.raft_index, status.db_size >> 10)))
+    }
+
+    fn promoted(&self) -> String {
+        if self.etcd < PERSISTS_PROMOTION {
+            tracing::warn!(
+                "etcd {} does not persist a promotion: after a restart this member may list itself as a learner; use {PERSISTS_PROMOTION} or newer",
+                self.etcd
+            );
+        }
+        format!("{} ({}) was promoted to voter", self.identity.name, self.identity.member_id)
+    }
+
+    /// A linearizable read through self has just succeeded.
+    async fn settle(&mut self, own: &mut Etcd, list: &MemberList, report: &mut Report) -> Result<Next> {
+        report.reached("serving");
+        let Some(listed) = list.members.iter().find(|m| m.id == self.identity.member_id) else {
+            return Ok(Next::Look("waiting for etcd to end: the cluster has removed this member".into()));
+        };
+        if !listed.has_peer_url(&self.me.peer_url) {
+            own.update(listed.id, &self.me.peer_url).await?;
+            return Ok(Next::Look(format!("told the cluster the new peer URL {}", self.me.peer_url)));
+        }
+        if self.life.how == Some(How::Restored) && !self.life.settled {
+            if let Some(why) = self.accept_restore(own, list).await? {
+                return Ok(Next::Look(why));
+            }
+        }
+        if list.name.is_none() {
+            own.put("cluster", self.spec.cluster.as_str()).await?;
+        }
+        if !self.life.settled {
+            self.journal.append(&Record::Settled { identity: self.identity.clone() })?;
+            self.life.settled = true;
+        }
+        let voters = list.members.iter().filter(|m| !m.learner).count();
+        let answering = answering(self.paths, &list.members).await;
+        report.reached("voter");
+        let status = report.status();
+        (status.serving, status.voter) = (true, true);
+        status.safe_to_continue = answering == list.members.len() && voters >= usize::from(self.spec.size);
+        let text = format!(
+            "settled: {} ({}) is a voter of cluster {} ({}): {voters} voters, {answering} of {} members answer",
+            self.identity.name,
+            self.identity.member_id,
+            self.spec.cluster,
+            list.cluster_id,
+            list.members.len()
+        );
+        report.say(&text);
+        Ok(Next::Done)
+    }
+
+    /// DESIGN section 8: a write, stale alarms disarmed, equal keys on every member. What is waited for, if anything.
+    async fn accept_restore(&mut self, own: &mut Etcd, list: &MemberList) -> Result<Option<String>> {
+        own.disarm_stale(&list.members).await?;
+        own.put(&format!("restored/{}", self.identity.name), &self.identity.token).await?;
+        let (_, revision) = own.hash_kv(0).await?;
+        let (hash, _) = own.hash_kv(revision).await?;
+        for member in list.members.iter().filter(|m| m.id != self.identity.member_id) {
+            let Some(url) = member.client_urls.first() else {
+                return Ok(Some(format!("waiting for {} to compare the restored keys with", member.label())));
+            };
+            let mut theirs = Etcd::at(url, tls::etcd_tls(self.paths)?).await?;
+            match theirs.hash_kv(revision).await {
+                Ok((other, _)) if other == hash => {}
+                Ok((other, _)) => {
+                    return Err(Exit::Refused.because(format!(
+                        "the restored members hold different keys at revision {revision}: hash {hash:x} here, {other:x} on {}; \
+                         stop them all and restore again with a raised cluster.epoch",
+                        member.label()
+                    )));
+                }
+                Err(error) => return Ok(Some(format!("waiting for {} to compare the restored keys with: {error}", member.label()))),
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn not_up_yet(facts: &Facts) -> String {
+    let silent: Vec<String> = facts
+        .peers
+        .iter()
+        .filter(|p| !matches!(p.heard, plan::facts::Heard::Cluster(_)))
+        .map(|p| p.name.as_ref().map_or_else(|| p.peer_url.to_string(), ToString::to_string))
+        .collect();
+    if silent.is_empty() { "all peers are up".into() } else { format!("no etcd answers at {}", silent.join(", ")) }
+}
+
+fn voters(quorum: &Quorum) -> impl Iterator<Item = &String> {
+    quorum.members.iter().filter(|l| l.answers && !l.member.learner).flat_map(|l| &l.member.client_urls)
+}
+
+/// How many members answer on a client URL.
+pub async fn answering(paths: &Paths, members: &[Member]) -> usize {
+    let mut count = 0;
+    for member in members {
+        for url in &member.client_urls {
+            let Ok(tls) = tls::etcd_tls(paths) else { continue };
+            let Ok(mut etcd) = Etcd::at(url, tls).await else { continue };
+            if etcd.status().await.is_ok_and(|s| s.member_id == member.id) {
+                count += 1;
+                break;
+            }
+        }
+    }
+    count
+}
