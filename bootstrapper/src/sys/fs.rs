@@ -184,5 +184,32 @@ pub fn sync_dir(path: &Path) -> Result<()> {
 }
 
 fn sync_parent(path: &Path) -> Result<()> {
-    path.parent().map_or(Ok(()), sync_dir)
+    match path.parent() {
+        None => Ok(()),
+        // A bare name has an empty parent, which means the current directory and cannot be opened.
+        Some(parent) if parent == Path::new("") => sync_dir(Path::new(".")),
+        Some(parent) => sync_dir(parent),
+    }
+}
+
+/// Who owns a file.
+///
+/// # Errors
+/// When it cannot be looked at.
+pub fn owner_of(path: &Path) -> Result<Owner> {
+    use std::os::unix::fs::MetadataExt;
+    let meta = fs::symlink_metadata(path).with_context(|| format!("cannot look at {}", path.display()))?;
+    Ok(Owner { uid: meta.uid(), gid: meta.gid() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_name_lies_in_the_current_directory() {
+        for path in ["bare", "./here", "/", "/absolute"] {
+            assert!(sync_parent(Path::new(path)).is_ok(), "{path}");
+        }
+    }
 }
