@@ -91,6 +91,14 @@ impl Paths {
     pub fn defaults(&self) -> PathBuf {
         self.host("/usr/lib/etcd-bootstrapper")
     }
+    /// cloud-init's seed directory for NoCloud.
+    pub fn seed(&self) -> PathBuf {
+        self.host("/var/lib/cloud/seed/nocloud")
+    }
+    /// What a reboot without metadata needs of it.
+    pub fn remembered(&self) -> PathBuf {
+        self.host("/var/lib/etcd-bootstrapper").join("configuration.json")
+    }
     /// The root itself.
     pub fn root(&self) -> &Path {
         &self.root

@@ -105,7 +105,7 @@ fn check_size(document: &Document, problems: &mut Problems) {
 
 fn check_peers(document: &Document, problems: &mut Problems) {
     let peers = &document.peers;
-    if peers.len() != usize::from(document.cluster.size) {
+    if matches!(document.cluster.size, 1 | 3 | 5 | 7) && peers.len() != usize::from(document.cluster.size) {
         problems.add(
             "peers",
             format!(

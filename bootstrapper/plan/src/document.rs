@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
+use serde::de::{self, DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::member::{ClusterName, MemberName, PeerUrl};
 use crate::spec::{Duration, Mode, Secret, Sha256, Timestamp};
@@ -118,19 +118,17 @@ pub enum Auto<T> {
 }
 
 impl<'de, T: std::str::FromStr<Err = crate::member::Malformed>> Deserialize<'de> for Auto<T> {
-    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let text = String::deserialize(d)?;
-        if text == "auto" { Ok(Auto::Auto) } else { text.parse().map(Auto::Is).map_err(serde::de::Error::custom) }
+        if text == "auto" { Ok(Auto::Auto) } else { text.parse().map(Auto::Is).map_err(D::Error::custom) }
     }
 }
 
 /// `member.address:` — which of this host's addresses others reach.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(untagged, expecting = "expected `auto`, an address, {interface: NAME} or {cidr: NETWORK}")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Address {
     /// The one of the default route, or the one that the static list names.
     #[default]
-    #[serde(skip)]
     Auto,
     /// The first global one of an interface.
     Interface {
@@ -142,8 +140,22 @@ pub enum Address {
         /// Such as `10.0.0.0/8`.
         cidr: String,
     },
-    /// `auto` or this one.
+    /// This one.
     Text(String),
+}
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        match text_or_entry(d, &["interface", "cidr"], "`auto`, an address, {interface: NAME} or {cidr: NETWORK}")? {
+            TextOrEntry::Text(text) if text == "auto" => Ok(Address::Auto),
+            TextOrEntry::Text(text) if text.parse::<std::net::IpAddr>().is_ok() => Ok(Address::Text(text)),
+            TextOrEntry::Text(text) => Err(D::Error::custom(format!(
+                "{text:?} is no address: write `auto`, an IP address, {{interface: NAME}} or {{cidr: NETWORK}}"
+            ))),
+            TextOrEntry::Entry("interface", interface) => Ok(Address::Interface { interface }),
+            TextOrEntry::Entry(_, cidr) => Ok(Address::Cidr { cidr }),
+        }
+    }
 }
 
 /// `restore:`.
@@ -181,8 +193,6 @@ pub struct Ca {
 }
 
 /// Where a value is.
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "expected PEM text, {file: PATH} or {credential: NAME}")]
 pub enum Source {
     /// A file on this host.
     File {
@@ -196,6 +206,16 @@ pub enum Source {
     },
     /// The value itself.
     Inline(Secret),
+}
+
+impl<'de> Deserialize<'de> for Source {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        match text_or_entry(d, &["file", "credential"], "PEM text, {file: PATH} or {credential: NAME}")? {
+            TextOrEntry::Text(text) => Ok(Source::Inline(Secret::new(text))),
+            TextOrEntry::Entry("file", file) => Ok(Source::File { file }),
+            TextOrEntry::Entry(_, credential) => Ok(Source::Credential { credential }),
+        }
+    }
 }
 
 /// `data:`.
@@ -253,8 +273,7 @@ pub struct Timeouts {
 }
 
 /// The value of one of etcd's own options.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(untagged, expecting = "expected a text, a whole number or true or false")]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Scalar {
     /// A flag.
     Bool(bool),
@@ -264,6 +283,31 @@ pub enum Scalar {
     Text(String),
 }
 
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl Visitor<'_> for Any {
+            type Value = Scalar;
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("a text, a whole number, true or false; anything else in quotes")
+            }
+            fn visit_bool<E>(self, value: bool) -> Result<Scalar, E> {
+                Ok(Scalar::Bool(value))
+            }
+            fn visit_i64<E>(self, value: i64) -> Result<Scalar, E> {
+                Ok(Scalar::Number(value))
+            }
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Scalar, E> {
+                i64::try_from(value).map(Scalar::Number).map_err(|_| E::custom("the number is too large"))
+            }
+            fn visit_str<E>(self, value: &str) -> Result<Scalar, E> {
+                Ok(Scalar::Text(value.to_owned()))
+            }
+        }
+        d.deserialize_any(Any)
+    }
+}
+
 impl std::fmt::Display for Scalar {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -271,5 +315,67 @@ impl std::fmt::Display for Scalar {
             Scalar::Number(n) => n.fmt(f),
             Scalar::Text(t) => t.fmt(f),
         }
+    }
+}
+
+/// A text, or a mapping with exactly one of some keys.
+enum TextOrEntry {
+    Text(String),
+    Entry(&'static str, String),
+}
+
+/// Reads one by hand: serde's untagged enums lose which key was wrong, and where.
+fn text_or_entry<'de, D: Deserializer<'de>>(
+    d: D,
+    keys: &'static [&'static str],
+    expecting: &'static str,
+) -> Result<TextOrEntry, D::Error> {
+    d.deserialize_any(TextOrEntryVisitor { keys, expecting })
+}
+
+struct TextOrEntryVisitor {
+    keys: &'static [&'static str],
+    expecting: &'static str,
+}
+
+impl<'de> Visitor<'de> for TextOrEntryVisitor {
+    type Value = TextOrEntry;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(self.expecting)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<TextOrEntry, E> {
+        Ok(TextOrEntry::Text(text.to_owned()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<TextOrEntry, A::Error> {
+        let one_of = |found| A::Error::custom(format!("expected {}, found {found}", self.expecting));
+        let key = map.next_key_seed(OneOf(self.keys))?.ok_or_else(|| one_of("an empty mapping"))?;
+        let value = map.next_value()?;
+        if map.next_key_seed(OneOf(self.keys))?.is_some() {
+            return Err(one_of("more than one key"));
+        }
+        Ok(TextOrEntry::Entry(key, value))
+    }
+}
+
+/// One of these keys.
+struct OneOf(&'static [&'static str]);
+
+impl<'de> DeserializeSeed<'de> for OneOf {
+    type Value = &'static str;
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<&'static str, D::Error> {
+        d.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for OneOf {
+    type Value = &'static str;
+    fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "one of {}", self.0.join(", "))
+    }
+    fn visit_str<E: de::Error>(self, key: &str) -> Result<&'static str, E> {
+        self.0.iter().find(|k| **k == key).copied().ok_or_else(|| E::unknown_field(key, self.0))
     }
 }

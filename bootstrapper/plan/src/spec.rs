@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -207,13 +208,27 @@ impl From<Timestamp> for String {
 }
 
 /// A span of time, written with its unit: `500ms`, `60s`, `15m`, `8760h`, `7d`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Duration(pub std::time::Duration);
 
-impl TryFrom<String> for Duration {
-    type Error = Malformed;
-    fn try_from(text: String) -> Result<Self, Malformed> {
+impl<'de> Deserialize<'de> for Duration {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct WithUnit;
+        impl Visitor<'_> for WithUnit {
+            type Value = Duration;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a duration with its unit, such as 500ms, 60s, 15m, 24h or 7d")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Duration, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        d.deserialize_any(WithUnit)
+    }
+}
+impl FromStr for Duration {
+    type Err = Malformed;
+    fn from_str(text: &str) -> Result<Self, Malformed> {
         let bad = || Malformed(format!("{text:?} is not a duration with its unit, such as 500ms, 60s, 15m, 24h or 7d"));
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
         let number: u64 = text[..digits].parse().map_err(|_| bad())?;

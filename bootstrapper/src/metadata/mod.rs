@@ -1,1 +1,147 @@
-//! To be filled: metadata.
+//! Where the configuration comes from: carriers, their formats and precedence, and what is remembered of them.
+//!
+//! Each carrier is one file here: it looks, once and without waiting, and gives back the pieces it found. `layers` lays
+//! them over one another, `document` reads the result. A carrier that is added later adds a file, its tier in `layers`,
+//! and a line in [`Sources::gather`].
+
+use std::fmt;
+use std::sync::Mutex;
+
+use anyhow::Result;
+use plan::spec::{Host, Spec};
+
+use crate::paths::Paths;
+
+pub mod document;
+pub mod explain;
+mod fault;
+mod files;
+mod layers;
+mod nocloud;
+mod remember;
+#[cfg(test)]
+mod tests;
+mod text;
+mod tree;
+mod typed;
+mod unpack;
+mod user_data;
+pub mod validate;
+mod yaml;
+
+pub use remember::{remember, remembered};
+
+use fault::Fault;
+use layers::Piece;
+use nocloud::Instance;
+use tree::Node;
+
+/// A configuration that was found, checked.
+pub struct Loaded {
+    /// What the user asked for.
+    pub spec: Spec,
+    /// What only this host needs of it.
+    pub host: Host,
+    /// What whoever made the instance calls it.
+    pub instance_id: Option<String>,
+    /// The host name that it was given.
+    pub hostname: Option<String>,
+    /// What carried it, for a person; the highest first.
+    pub carrier: String,
+    tree: Node,
+}
+
+/// All carriers of this host.
+pub struct Sources {
+    paths: Paths,
+    looked: Mutex<Vec<String>>,
+}
+
+/// What all carriers hold together, before it is known to be a document.
+struct Gathered {
+    tree: Option<Node>,
+    /// Whether a document is among the pieces; without one, what is missing may still come.
+    whole: bool,
+    instance: Instance,
+    carrier: String,
+    notes: Vec<String>,
+}
+
+impl Sources {
+    /// The carriers of this host.
+    pub fn new(paths: &Paths) -> Sources {
+        Sources { paths: paths.clone(), looked: Mutex::new(Vec::new()) }
+    }
+
+    /// Looks once, without waiting; `None` when no carrier has our configuration yet.
+    ///
+    /// # Errors
+    /// 65 for a configuration that is wrong, 78 for carriers that contradict one another, 77 for a missing permission.
+    pub fn load(&self) -> Result<Option<Loaded>> {
+        let Gathered { tree, whole, instance, carrier, notes } = self.gather()?;
+        self.note(notes);
+        let Some(tree) = tree else { return Ok(None) };
+        match document::mean(&tree) {
+            Ok((spec, host)) => {
+                Ok(Some(Loaded { spec, host, instance_id: instance.id, hostname: instance.hostname, carrier, tree }))
+            }
+            Err(faults) if !whole && faults.iter().all(|f| f.missing) => {
+                self.note(vec![format!("{carrier} alone is no configuration: {}", one_line(&faults))]);
+                Ok(None)
+            }
+            Err(faults) => Err(document::bad_input(&faults)),
+        }
+    }
+
+    fn gather(&self) -> Result<Gathered> {
+        let mut notes = Vec::new();
+        let mut instance = Instance::default();
+        let mut pieces = files::image_defaults(&self.paths)?;
+        let seed = self.paths.seed();
+        let seeds = nocloud::read(&seed, &seed.display().to_string())?;
+        if let Some(seed) = seeds {
+            let content = seed.content()?;
+            pieces.extend(content.pieces);
+            notes.extend(content.notes);
+            instance = content.instance;
+        }
+        pieces.extend(files::etc(&self.paths)?);
+        let (whole, carrier) = (pieces.iter().any(|p| p.whole), names(&pieces));
+        let tree = match layers::lay(pieces)? {
+            None => None,
+            Some((tree, overridden)) => {
+                notes.extend(overridden);
+                Some(tree)
+            }
+        };
+        Ok(Gathered { tree, whole, instance, carrier, notes })
+    }
+
+    /// Keeps what a look found, and logs what is new.
+    fn note(&self, notes: Vec<String>) {
+        let mut looked = self.looked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for note in notes.iter().filter(|n| !looked.contains(n)) {
+            tracing::warn!("{note}");
+        }
+        *looked = notes;
+    }
+
+    /// Where the last look looked and why that was not enough, in one line.
+    pub fn looked_at(&self) -> impl fmt::Display + use<> {
+        let looked = self.looked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let nothing = format!("nothing in {}", self.paths.etc().display());
+        if looked.is_empty() { nothing } else { format!("{nothing}; {}", looked.join("; ")) }
+    }
+}
+
+fn names(pieces: &[Piece]) -> String {
+    let mut order: Vec<&Piece> = pieces.iter().collect();
+    order.sort_by_key(|piece| std::cmp::Reverse(piece.tier));
+    let mut names: Vec<String> = order.into_iter().map(Piece::to_string).collect();
+    names.dedup();
+    names.join(", ")
+}
+
+fn one_line(faults: &[Fault]) -> String {
+    faults.iter().map(|f| format!("{}: {}", f.path, f.message)).collect::<Vec<_>>().join("; ")
+}

@@ -12,5 +12,6 @@ pub mod netlink;
 pub mod probe;
 pub mod process;
 pub mod random;
+pub mod regular;
 pub mod systemd;
 pub mod volume;

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use plan::document::Document;
 use plan::spec::{Set, Timestamp};
 
 use super::*;
@@ -91,7 +90,7 @@ fn the_spec_means_what_the_arguments_said_and_issues_leaves() {
     with(&out, &format!("{THREE} --found-days 2 --restore-url https://x.example/a?s=%20'\"#: --restore-sha256 {SHA}"))
         .expect("made");
     let made = files(&out);
-    let document: Document = serde_saphyr::from_str(&made["config.yaml"]).expect("it parses");
+    let document = crate::metadata::document::parse(&made["config.yaml"], "config.yaml").expect("it parses");
     let (spec, host) = document.check().expect("it is good");
     assert_eq!((spec.cluster.as_str(), spec.size, spec.epoch), ("prod", 3, 1));
     let Set::Static(peers) = &spec.set else { panic!("a list") };

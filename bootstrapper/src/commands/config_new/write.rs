@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use plan::document::Document;
 use plan::facts::Seconds;
 use plan::spec::{Secret, Timestamp};
-use serde::Deserialize;
 
 use super::arguments::{Arguments, usage};
 use super::{CA_KEY_CREDENTIAL, DAY, Made};
+use crate::metadata;
+use crate::metadata::validate::{Verdict, validate};
 use crate::sys::fs;
 use crate::tls::CaMaterial;
 use crate::tls::issue::{Request, leaf, new_ca, new_key};
@@ -146,27 +146,15 @@ fn indented(text: &str, by: usize) -> String {
     text.lines().map(|line| if line.is_empty() { "\n".into() } else { format!("{:by$}{line}\n", "") }).collect()
 }
 
-#[derive(Deserialize)]
-struct CloudConfig {
-    write_files: Vec<WriteFile>,
-}
-
-#[derive(Deserialize)]
-struct WriteFile {
-    path: String,
-    permissions: String,
-    content: Secret,
-}
-
 /// Reads back what is about to be written, with the program's own reader: what is wrong then, the arguments made wrong.
 fn check(spec: &Secret, user_data: &Secret) -> Result<()> {
-    let document: Document = serde_saphyr::from_str(spec.reveal()).context("the new spec does not parse")?;
-    if let Err(problems) = document.check() {
+    let document = metadata::document::parse(spec.reveal(), SPEC_PATH).context("the new spec does not parse")?;
+    let (spec, _) = document.check().map_err(|problems| {
         let lines: Vec<String> = problems.into_iter().map(|p| format!("{}: {}", p.path, p.message)).collect();
-        return Err(usage(&lines.join("\n")));
+        usage(&lines.join("\n"))
+    })?;
+    match validate(user_data.reveal().as_bytes(), "user-data").context("the new user-data does not parse")? {
+        Verdict::Valid { spec: carried, .. } if *carried == spec => Ok(()),
+        Verdict::Valid { .. } | Verdict::Faults(_) => anyhow::bail!("the new user-data does not carry the spec"),
     }
-    let outer: CloudConfig = serde_saphyr::from_str(user_data.reveal()).context("the new user-data does not parse")?;
-    let same = |f: &WriteFile| f.path == SPEC_PATH && f.permissions == "0600" && f.content == *spec;
-    anyhow::ensure!(outer.write_files.iter().any(same), "the new user-data does not carry the spec");
-    Ok(())
 }

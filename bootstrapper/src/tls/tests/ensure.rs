@@ -94,7 +94,7 @@ fn extra_sans_and_validity_are_checked_by_name() {
     let make = |extra: &str, validity: Option<&str>| {
         let mut tls = tls(inline(""), inline(""));
         tls.extra_sans = vec!["good.example.com".into(), extra.into()];
-        tls.validity = validity.map(|v| plan::spec::Duration::try_from(v.to_owned()).expect("a duration"));
+        tls.validity = validity.map(|v| v.parse::<plan::spec::Duration>().expect("a duration"));
         let names = names();
         Names::new(&tls, names.member, &names.hostname, names.address, names.peer_url)
     };

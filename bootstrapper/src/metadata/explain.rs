@@ -1,0 +1,79 @@
+//! The effective configuration, value by value, with where each came from; secrets stay out.
+
+use anyhow::Result;
+
+use super::tree::{Node, Style, Value};
+use super::{Gathered, Sources, document};
+
+/// One value.
+pub struct Explained {
+    /// Such as `peers[1].peer_url`.
+    pub path: String,
+    /// As it is written, or what stands for a secret.
+    pub value: String,
+    /// File and line, or `default`.
+    pub from: String,
+}
+
+/// What a document that does not say it means; a test holds this against what is parsed.
+pub(super) const DEFAULTS: [(&str, &str); 12] = [
+    ("cluster.epoch", "1"),
+    ("mode", "auto"),
+    ("member.name", "auto"),
+    ("member.address", "auto"),
+    ("replace_after", "60s"),
+    ("tls.validity", "8760h"),
+    ("tls.extra_sans", "[]"),
+    ("data.device", "auto"),
+    ("timeouts.metadata", "120s"),
+    ("timeouts.data_device", "60s"),
+    ("timeouts.time_sync", "60s"),
+    ("allow_inline_secrets", "false"),
+];
+
+impl Sources {
+    /// The effective values; `None` when no carrier has our configuration.
+    ///
+    /// # Errors
+    /// As [`Sources::load`].
+    pub fn explain(&self) -> Result<Option<Vec<Explained>>> {
+        let Gathered { tree, instance, notes, .. } = self.gather()?;
+        self.note(notes);
+        let Some(tree) = tree else { return Ok(None) };
+        document::mean(&tree).map_err(|faults| document::bad_input(&faults))?;
+        let mut lines = values(&tree);
+        for (path, value) in DEFAULTS.into_iter().filter(|(path, _)| tree.at(path).is_none()) {
+            lines.push(Explained { path: path.into(), value: value.into(), from: "default".into() });
+        }
+        for (path, value) in [("instance-id", instance.id), ("hostname", instance.hostname)] {
+            lines.extend(value.map(|value| Explained { path: path.into(), value, from: "meta-data".into() }));
+        }
+        Ok(Some(lines))
+    }
+}
+
+fn values(tree: &Node) -> Vec<Explained> {
+    let mut lines = Vec::new();
+    tree.each_text("", &mut |path, node| {
+        let from = format!("{}:{}", node.place.source, node.place.line);
+        lines.push(Explained { path: path.to_owned(), value: shown(path, node), from });
+    });
+    lines
+}
+
+fn shown(path: &str, node: &Node) -> String {
+    let text = node.text().unwrap_or_default();
+    match path {
+        "tls.ca.key" | "tls.ca.cert" => format!("(PEM, {} bytes)", text.len()),
+        "restore.url" => {
+            // The path and the query of a presigned URL are its password.
+            let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+            let host = rest.split(['/', '?']).next().unwrap_or_default();
+            format!("{scheme}://{}/(secret)", host.rsplit('@').next().unwrap_or_default())
+        }
+        _ => match &node.value {
+            Value::Text(text, Style::Plain) => text.clone(),
+            Value::Text(..) | Value::List(_) | Value::Map(_) => format!("{text:?}"),
+        },
+    }
+}

@@ -1,0 +1,81 @@
+//! What a reboot needs when nobody hands the configuration out any more: a detached volume, no network.
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use super::document;
+use super::tree::Node;
+use super::yaml::{self, Dialect, Origin};
+use super::{Loaded, text};
+use crate::paths::Paths;
+use crate::sys::fs;
+
+/// Of this file.
+const FORMAT: u32 = 1;
+
+/// Room for a document of [`text::LIMIT`] bytes as JSON, in which every byte may be escaped.
+const LIMIT: u64 = 8 * text::LIMIT as u64;
+
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    format: u32,
+    carrier: String,
+    instance_id: Option<String>,
+    hostname: Option<String>,
+    document: serde_json::Value,
+}
+
+/// Keeps what was loaded, replacing what an earlier boot kept; written only when it differs.
+///
+/// # Errors
+/// When it cannot be written; what was kept before is then still there.
+pub fn remember(paths: &Paths, loaded: &Loaded) -> Result<()> {
+    let kept = Kept {
+        format: FORMAT,
+        carrier: loaded.carrier.clone(),
+        instance_id: loaded.instance_id.clone(),
+        hostname: loaded.hostname.clone(),
+        document: loaded.tree.to_json(),
+    };
+    let text = serde_json::to_string(&kept).context("cannot write the configuration as JSON")?;
+    let path = paths.remembered();
+    // An unreadable one is replaced like any other.
+    if fs::read_text(&path, LIMIT).ok().flatten().as_deref() == Some(&text) {
+        return Ok(());
+    }
+    if let Some(dir) = path.parent() {
+        fs::create_dir(dir, 0o700, None)?;
+    }
+    fs::write_atomic(&path, text.as_bytes(), 0o600, None)
+}
+
+/// What the last boot that loaded a configuration kept of it; `None` when there is nothing that can be used.
+///
+/// # Errors
+/// When the file is there and cannot be read.
+pub fn remembered(paths: &Paths) -> Result<Option<Loaded>> {
+    let path = paths.remembered();
+    let Some(text) = fs::read_text(&path, LIMIT)? else { return Ok(None) };
+    let loaded = restore(&text, &path.display().to_string());
+    if let Err(why) = &loaded {
+        tracing::warn!("{} is not used, and will be written anew: {why}", path.display());
+    }
+    Ok(loaded.ok())
+}
+
+fn restore(text: &str, source: &str) -> Result<Loaded, String> {
+    let kept: Kept = serde_json::from_str(text).map_err(|_| "it is damaged".to_owned())?;
+    if kept.format != FORMAT {
+        return Err(format!("its format is {}, and this program knows {FORMAT}", kept.format));
+    }
+    let tree = reread(&kept.document, source)?;
+    let (spec, host) = document::mean(&tree)
+        .map_err(|faults| faults.iter().map(|f| format!("{}: {}", f.path, f.message)).collect::<Vec<_>>().join("; "))?;
+    let Kept { carrier, instance_id, hostname, .. } = kept;
+    Ok(Loaded { spec, host, instance_id, hostname, carrier, tree })
+}
+
+fn reread(document: &serde_json::Value, source: &str) -> Result<Node, String> {
+    let tree = yaml::read(&document.to_string(), &Origin::whole(source), Dialect::Ours).map_err(|f| f.message)?;
+    tree.ok_or_else(|| "it is empty".to_owned())
+}

@@ -1,0 +1,57 @@
+//! Reading files that somebody else made, on a medium that somebody else made.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use nix::fcntl::OFlag;
+
+use crate::exit::Exit;
+
+/// The bytes of a regular file, at most `limit` and one more; `None` when there is none of that name.
+///
+/// Nothing else is opened: not a directory, a pipe, a socket or a device, and without `follow` no symbolic link, so that
+/// a volume of anybody's cannot make us read, wait for, or touch anything of this host.
+///
+/// # Errors
+/// [`Exit::BadInput`] for what is not a regular file, [`Exit::Permission`] without permission; else what the system says.
+pub fn read_regular(path: &Path, limit: u64, follow: bool) -> Result<Option<Vec<u8>>> {
+    let look = if follow { fs::metadata(path) } else { fs::symlink_metadata(path) };
+    let read = look.and_then(|meta| {
+        if !meta.is_file() {
+            return Ok(Err(meta.file_type()));
+        }
+        // O_NONBLOCK and the second look: the name may have come to mean something else since the first.
+        let link = if follow { OFlag::empty() } else { OFlag::O_NOFOLLOW };
+        let flags = link | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
+        let meta = file.metadata()?;
+        if !meta.is_file() {
+            return Ok(Err(meta.file_type()));
+        }
+        let mut bytes = Vec::new();
+        file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+        Ok(Ok(bytes))
+    });
+    match read {
+        Ok(Ok(bytes)) => Ok(Some(bytes)),
+        Ok(Err(found)) => {
+            let what = if found.is_symlink() {
+                "a symbolic link"
+            } else if found.is_dir() {
+                "a directory"
+            } else {
+                "a pipe, a socket or a device"
+            };
+            Err(Exit::BadInput
+                .because(format!("{}: expected a regular file, found {what}: replace it", path.display())))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(Exit::Permission.because(format!("cannot read {}: permission denied: run as root", path.display())))
+        }
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
