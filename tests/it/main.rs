@@ -2,4 +2,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod address;
+mod data_dir;
+mod data_disk;
+mod support;
 mod volume;
