@@ -131,6 +131,22 @@ pub struct Identity {
     pub epoch: u32,
 }
 
+impl Identity {
+    /// What this founding makes of the disk with this nonce, if it takes part.
+    pub fn founder(founding: &Founding, nonce: &Nonce) -> Option<Identity> {
+        let me = founding.founders.iter().find(|f| f.nonce == *nonce)?;
+        Some(Identity {
+            cluster: founding.terms.cluster.clone(),
+            cluster_id: founding.cluster_id(),
+            member_id: founding.member_id(&me.peer_url),
+            name: me.name.clone(),
+            peer_url: me.peer_url.clone(),
+            token: founding.token(),
+            epoch: founding.terms.epoch,
+        })
+    }
+}
+
 /// What the journal holds of this disk's life so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Past {

@@ -326,17 +326,7 @@ impl Life {
 
     /// The member that the committed founding makes of this disk.
     pub fn founder(&self) -> Option<Identity> {
-        let founding = self.committed.as_ref()?;
-        let me = founding.founders.iter().find(|f| Some(&f.nonce) == self.nonce.as_ref())?;
-        Some(Identity {
-            cluster: founding.terms.cluster.clone(),
-            cluster_id: founding.cluster_id(),
-            member_id: founding.member_id(&me.peer_url),
-            name: me.name.clone(),
-            peer_url: me.peer_url.clone(),
-            token: founding.token(),
-            epoch: founding.terms.epoch,
-        })
+        Identity::founder(self.committed.as_ref()?, self.nonce.as_ref()?)
     }
 
     fn reach(&mut self, epoch: u32) {
