@@ -40,8 +40,8 @@ pub fn decide(spec: &Spec, facts: &Facts) -> Decided {
         ),
         DataDir::Member(identity) => member(spec, facts, identity),
         DataDir::Removed { identity, evidence } => removed(spec, facts, identity, evidence),
-        DataDir::Orphan => damaged(facts, "a database without a write-ahead log"),
-        DataDir::Damaged { what } => damaged(facts, what),
+        DataDir::Orphan => damaged(spec, facts, "a database without a write-ahead log"),
+        DataDir::Damaged { what } => damaged(spec, facts, what),
         DataDir::Founding { founding, wal } => founding_without_leader(facts, founding, *wal),
         DataDir::Empty | DataDir::Aborted | DataDir::Lost { .. } => {
             joining::decide(spec, facts).unwrap_or_else(|| founding_rows::decide(spec, facts))
@@ -135,7 +135,7 @@ fn removed(spec: &Spec, facts: &Facts, identity: &Identity, evidence: &str) -> D
 }
 
 /// Row 6.
-fn damaged(facts: &Facts, what: &str) -> Decided {
+fn damaged(spec: &Spec, facts: &Facts, what: &str) -> Decided {
     if facts.quorum.is_some() {
         let step = Step::Archive {
             why: format!("{what}, and a cluster with quorum answers"),
@@ -145,7 +145,7 @@ fn damaged(facts: &Facts, what: &str) -> Decided {
         };
         return proceed(6, Aim::Archive, vec![step]);
     }
-    let unknown: Vec<String> = silent(facts);
+    let unknown = unheard(spec, facts);
     let cluster = facts.peers.iter().any(|p| matches!(p.heard, Heard::Cluster(_)));
     if unknown.is_empty() && !cluster {
         return refuse(
@@ -261,6 +261,20 @@ pub(crate) fn silent(facts: &Facts) -> Vec<String> {
             Heard::Cluster(_) | Heard::Waiting(_) | Heard::Founding { .. } | Heard::Holds { .. } => None,
         })
         .collect()
+}
+
+/// Everybody of whom nothing is known, with the reason: those who said nothing, were not asked, or may not be listed.
+pub(crate) fn unheard(spec: &Spec, facts: &Facts) -> Vec<String> {
+    let mut who = silent(facts);
+    let asked = |url: &PeerUrl| facts.peers.iter().any(|p| p.peer_url == *url);
+    let unasked = others(spec, facts).into_iter().filter(|(_, url)| !asked(url));
+    who.extend(unasked.map(|(name, url)| format!("{}: not asked yet", label(Some(&name), &url))));
+    match (&spec.set, &facts.inventory) {
+        (Set::Dynamic, Inventory::Unknown { reason }) => who.push(reason.clone()),
+        (Set::Dynamic, Inventory::Static) => who.push("no provider was asked".into()),
+        (Set::Dynamic, Inventory::Listed(_)) | (Set::Static(_), _) => {}
+    }
+    who
 }
 
 pub(crate) fn label(name: Option<&MemberName>, url: &PeerUrl) -> String {

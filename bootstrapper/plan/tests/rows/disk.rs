@@ -2,7 +2,7 @@
 
 use plan::decision::{Aim, Code, Decision, Plan, Refusal, Start, Step};
 use plan::document::Recover;
-use plan::facts::{DataDir, Identity};
+use plan::facts::{DataDir, Identity, Inventory};
 use plan::founding::Founding;
 use plan::member::ClusterId;
 use plan::spec::Set;
@@ -122,6 +122,15 @@ fn row_6_keeps_broken_data_until_a_quorum_can_replace_it() {
         assert_eq!(brief(&unled.decide()), "6 wait");
         assert_eq!(brief(&World::blank().data(data).decide()), "6 refuse data-damaged");
     }
+}
+
+#[test]
+fn row_6_refuses_only_when_everybody_was_heard() {
+    let unasked = World::blank().facts(|f| f.peers.truncate(1)).data(damaged());
+    assert_eq!(brief(&unasked.decide()), "6 wait: etcd-3 at https://10.0.0.13:2380: not asked yet");
+    let throttled = Inventory::Unknown { reason: "throttled".into() };
+    let group = World::blank().group(vec![running(1)]).facts(|f| (f.inventory, f.peers) = (throttled, vec![]));
+    assert_eq!(brief(&group.data(damaged()).decide()), "6 wait: throttled");
 }
 
 #[test]
