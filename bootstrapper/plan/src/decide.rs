@@ -1,10 +1,10 @@
 //! The decision table, rows 1 to 7: what lives in the data dir decides first.
 
-use crate::decision::{Aim, Code, Decided, Decision, Plan, Refusal, Start, Step, Wait};
+use crate::decision::{Aim, Code, Decided, Decision, Plan, Refusal, Start, Step, Wait, short};
 use crate::document::Recover;
 use crate::facts::{ClaimState, DataDir, Facts, Heard, Identity, Inventory};
 use crate::founding::{Founder, Founding, Terms};
-use crate::member::{MemberName, PeerUrl};
+use crate::member::{Member, MemberName, PeerUrl};
 use crate::spec::{Mode, Set, Spec};
 use crate::{founding_rows, joining};
 
@@ -42,7 +42,7 @@ pub fn decide(spec: &Spec, facts: &Facts) -> Decided {
         DataDir::Removed { identity, evidence } => removed(spec, facts, identity, evidence),
         DataDir::Orphan => damaged(spec, facts, "a database without a write-ahead log"),
         DataDir::Damaged { what } => damaged(spec, facts, what),
-        DataDir::Founding { founding, wal } => founding_without_leader(facts, founding, *wal),
+        DataDir::Founding { founding, wal } => founding_without_leader(spec, facts, founding, *wal),
         DataDir::Empty | DataDir::Aborted | DataDir::Lost { .. } => {
             joining::decide(spec, facts).unwrap_or_else(|| founding_rows::decide(spec, facts))
         }
@@ -58,11 +58,7 @@ fn member(spec: &Spec, facts: &Facts, identity: &Identity) -> Decided {
         && quorum.cluster_id == identity.cluster_id
         && !quorum.members.iter().any(|l| l.member.id == identity.member_id)
     {
-        let evidence = format!(
-            "the linearizable member list of cluster {} does not have {}",
-            identity.cluster_id, identity.member_id
-        );
-        return removed(spec, facts, identity, &evidence);
+        return removed(spec, facts, identity, &unlisted(identity));
     }
     Decided { row: 4, decision: Decision::Start(Start::Member(identity.clone())) }
 }
@@ -160,44 +156,71 @@ fn damaged(spec: &Spec, facts: &Facts, what: &str) -> Decided {
 }
 
 /// Row 7: a committed founding that no leader ever led, as far as this disk knows.
-fn founding_without_leader(facts: &Facts, founding: &Founding, wal: bool) -> Decided {
-    if let Some(why) = left_behind(facts, founding, wal) {
+fn founding_without_leader(spec: &Spec, facts: &Facts, founding: &Founding, wal: bool) -> Decided {
+    let us = Identity::founder(founding, &facts.me.nonce);
+    if let (Some(quorum), Some(us)) = (&facts.quorum, &us)
+        && quorum.cluster_id == us.cluster_id
+        && !quorum.members.iter().any(|l| l.member.id == us.member_id)
+    {
+        return removed(spec, facts, us, &unlisted(us));
+    }
+    if let Some(us) = us.filter(|us| !wal && served(facts, us)) {
+        return log_vanished(facts, founding, &us);
+    }
+    if let Some(why) = left_behind(spec, facts, founding) {
         let step = Step::Archive { why, removed: None, only_unled: true, lost: false };
         return proceed(7, Aim::Archive, vec![step]);
     }
     Decided { row: 7, decision: Decision::Start(Start::Founding { founding: founding.clone(), wal }) }
 }
 
-fn left_behind(facts: &Facts, founding: &Founding, wal: bool) -> Option<String> {
-    let cluster_id = founding.cluster_id();
-    if let Some(quorum) = &facts.quorum {
-        if quorum.cluster_id != cluster_id {
-            return Some(format!("cluster {} serves, and founding {} never did", quorum.cluster_id, founding.id()));
-        }
-        let me = founding.member_id(&facts.me.peer_url);
-        let listed = quorum.members.iter().find(|l| l.member.id == me);
-        match listed {
-            None => return Some(format!("founding {} serves and has removed this member", founding.id())),
-            // We served once and the log of it is gone: under the old ID we could break promises we made.
-            Some(l) if l.member.started() && !wal => {
-                return Some(format!(
-                    "founding {} lists this member as started, and its log is not here",
-                    founding.id()
-                ));
-            }
-            Some(_) => {}
-        }
+/// Whether somebody of our own cluster lists us as a member that has published itself, which takes a log.
+fn served(facts: &Facts, us: &Identity) -> bool {
+    let ours = |m: &Member| m.id == us.member_id && m.started();
+    facts.quorum.as_ref().is_some_and(|q| q.cluster_id == us.cluster_id && q.members.iter().any(|l| ours(&l.member)))
+        || facts.peers.iter().any(|p| match &p.heard {
+            Heard::Cluster(answer) => answer.cluster_id == us.cluster_id && answer.members.iter().any(ours),
+            Heard::Waiting(_) | Heard::Founding { .. } | Heard::Holds { .. } | Heard::Unknown { .. } => false,
+        })
+}
+
+/// Row 7, when our log is gone: under the old member ID we could break promises that we made in it.
+fn log_vanished(facts: &Facts, founding: &Founding, us: &Identity) -> Decided {
+    let id = founding.id();
+    let why = format!("founding {} lists {} as a member that has served, and its log is not here", short(&id), us.name);
+    if facts.quorum.is_none() {
+        return wait(
+            7,
+            &why,
+            vec![],
+            "a quorum of its other members is up, which can take this host back as a new one",
+        );
     }
+    proceed(7, Aim::Archive, vec![Step::Archive { why, removed: None, only_unled: true, lost: true }])
+}
+
+fn unlisted(us: &Identity) -> String {
+    format!("the linearizable member list of cluster {} does not have {}", us.cluster_id, us.member_id)
+}
+
+/// Why this founding will never serve, if that is known.
+fn left_behind(spec: &Spec, facts: &Facts, founding: &Founding) -> Option<String> {
+    let id = founding.id();
+    if let Some(quorum) = &facts.quorum
+        && quorum.cluster_id != founding.cluster_id()
+        && quorum.name.as_ref() == Some(&spec.cluster)
+    {
+        return Some(format!(
+            "cluster {} serves as {}, and founding {} has lost",
+            quorum.cluster_id,
+            spec.cluster,
+            short(&id)
+        ));
+    }
+    let of = founding.founders.len();
     let gone = founding.founders.iter().filter(|f| f.nonce != facts.me.nonce && not_in(facts, founding, f)).count();
-    let left = founding.founders.len() - gone;
-    (left < founding.quorum()).then(|| {
-        format!(
-            "{left} of {} disks of founding {} are left, a quorum is {}",
-            founding.founders.len(),
-            founding.id(),
-            founding.quorum()
-        )
-    })
+    let (left, quorum) = (of - gone, founding.quorum());
+    (left < quorum).then(|| format!("{left} of {of} disks of founding {} are left, a quorum is {quorum}", short(&id)))
 }
 
 /// Whether this founder is known to be out of the founding for good.

@@ -1,15 +1,15 @@
 //! Rows 1 to 7: what lies on this disk decides.
 
-use plan::decision::{Aim, Code, Decision, Plan, Refusal, Start, Step};
+use plan::decision::{Aim, Code, Decision, Plan, Refusal, Start, Step, short};
 use plan::document::Recover;
-use plan::facts::{DataDir, Identity, Inventory};
+use plan::facts::{DataDir, Identity, Inventory, Quorum};
 use plan::founding::Founding;
 use plan::member::ClusterId;
 use plan::spec::Set;
 
 use crate::support::{
     SERVING, World, answers_as, brief, committed, dead, founder, founding, holds, name, on_new_disk, quorum, running,
-    served, terminated, unknown, voter,
+    served, terminated, unknown, unled, url, voter,
 };
 
 /// etcd-1 as a member of the cluster that serves.
@@ -149,7 +149,7 @@ fn row_7_starts_a_committed_founding_that_can_still_have_a_quorum() {
         // One of three may go.
         start(World::blank().hears(2, committed(2, &other)));
         start(World::alone_with(DataDir::Empty).hears(3, holds()).hears(2, holds()));
-        start(World::blank().hears(2, answers_as(&served(&t), false)));
+        start(World::blank().hears(2, unled(&t)));
     }
     let led = World::blank().meets(served(&t)).data(in_founding(&t, true)).decide();
     assert_eq!(led.row, 7);
@@ -173,6 +173,41 @@ fn row_7_leaves_a_founding_that_can_have_no_quorum_or_has_lost_to_another_cluste
             assert_eq!(brief(&decided), "7 archive: archive if unled");
         }
     }
+}
+
+#[test]
+fn row_7_leaves_a_founding_for_no_cluster_of_another_name_or_of_none_that_is_known() {
+    let t = founding([1, 2, 3]);
+    for cluster in ["staging".parse().ok(), None] {
+        let other = Quorum { name: cluster, ..quorum(vec![voter(2)]) };
+        let decided = World::blank().meets(other).data(in_founding(&t, true)).decide();
+        assert_eq!(brief(&decided), format!("7 start logged {}", short(&t.id())));
+    }
+}
+
+#[test]
+fn row_5_and_not_7_is_for_a_founding_that_serves_without_this_host() {
+    let t = founding([1, 2, 3]);
+    let mut without_us = served(&t);
+    without_us.members.remove(0);
+    let world = World::blank().meets(without_us).data(in_founding(&t, true));
+    assert_eq!(brief(&world.decide()), "5 archive: archive removed");
+    let moved = World::blank().meets(served(&t)).data(in_founding(&t, true)).facts(|f| f.me.peer_url = url(9));
+    assert_eq!(moved.decide().row, 7, "the member ID is of the peer URL of then");
+}
+
+#[test]
+fn row_7_does_not_begin_a_founding_again_in_which_this_host_served() {
+    let t = founding([1, 2, 3]);
+    let lagging = World::alone_with(in_founding(&t, false)).hears(2, answers_as(&served(&t), true));
+    assert_eq!(brief(&lagging.decide()), "7 wait");
+    let serving = World::blank().meets(served(&t));
+    assert_eq!(brief(&serving.clone().data(in_founding(&t, false)).decide()), "7 archive: archive if unled as lost");
+    let mut unstarted = served(&t);
+    unstarted.members[0].member.client_urls.clear();
+    let late = World::blank().meets(unstarted).data(in_founding(&t, false));
+    assert_eq!(brief(&late.decide()), format!("7 start new {}", short(&t.id())), "it is only late");
+    assert_eq!(serving.data(in_founding(&t, true)).decide().row, 7);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use plan::spec::Mode;
 
 use crate::support::{
     SERVING, World, added_learner, answers_as, brief, cluster, committed, dead, founding, founding_under, name, quorum,
-    running, served, terminated, terms, unknown, url, version, voter,
+    running, served, terminated, terms, unknown, unled, url, version, voter,
 };
 
 fn full() -> Vec<Listed> {
@@ -32,7 +32,7 @@ fn row_8_follows_a_peer_into_a_founding_that_this_nonce_readied() {
     let ready = World::blank().readied(&[&t, &newer]).hears(3, unknown());
     for world in [
         ready.clone().hears(2, committed(2, &t)),
-        ready.clone().hears(2, answers_as(&served(&t), false)),
+        ready.clone().hears(2, unled(&t)),
         ready.clone().hears(2, answers_as(&served(&t), true)),
         ready.clone().meets(served(&t)),
         ready.clone().hears(2, committed(2, &t)).mode(Mode::Join),

@@ -272,6 +272,13 @@ pub fn served(founding: &Founding) -> Quorum {
     Quorum { cluster_id: founding.cluster_id(), ..quorum(members.collect()) }
 }
 
+/// A founding whose etcds are up and have no leader: nobody has published itself.
+pub fn unled(founding: &Founding) -> Heard {
+    let mut quorum = served(founding);
+    quorum.members.iter_mut().for_each(|l| l.member.client_urls.clear());
+    answers_as(&quorum, false)
+}
+
 /// An instance of a group that runs.
 pub fn running(host: u8) -> Instance {
     Instance { id: name(host), peer_url: Some(url(host)), terminated: false }
