@@ -98,13 +98,17 @@ fn other_cluster(spec: &Spec, facts: &Facts, answers: &[(String, &Answer)]) -> O
         return None;
     }
     let who: Vec<String> = answers.iter().map(|(who, a)| format!("{who}: cluster {}", a.cluster_id)).collect();
-    if facts.quorum.is_none() && answers.iter().all(|(_, a)| a.cluster.is_none()) {
-        return Some(wait(
-            9,
-            "two foundings are under way and neither has a leader",
-            who,
-            "one of them gets a leader or is left",
-        ));
+    let mut led: BTreeSet<ClusterId> =
+        answers.iter().filter(|(_, a)| a.cluster.is_some()).map(|(_, a)| a.cluster_id).collect();
+    led.extend(facts.quorum.as_ref().map(|q| q.cluster_id));
+    if led.len() < 2 {
+        // Row 7 of those that are in the founding that loses makes them leave it.
+        let why = if led.is_empty() {
+            "two foundings are under way and neither has a leader"
+        } else {
+            "a cluster is there and beside it a founding that has no leader"
+        };
+        return Some(wait(9, why, who, "the members of one of them have left it"));
     }
     let sentence = format!("the peers belong to {} clusters: {}", ids.len(), who.join("; "));
     let hint = "decide which one is right, stop the other, and run `etcd-bootstrapper reset` on its hosts";

@@ -93,6 +93,17 @@ fn row_9_refuses_two_clusters_and_waits_while_they_are_unled_foundings() {
 }
 
 #[test]
+fn row_9_waits_while_a_founding_gives_way_to_the_one_cluster_that_is_led() {
+    let t = founding([1, 2, 9]);
+    let serving = World::blank().meets(quorum(vec![voter(2)])).hears(3, unled(&t));
+    let without_quorum = World::blank().hears(2, answers_as(&quorum(vec![voter(2)]), true)).hears(3, unled(&t));
+    for world in [serving, without_quorum] {
+        let decided = world.decide();
+        assert!(brief(&decided).starts_with("9 wait: "), "{decided:?}");
+    }
+}
+
+#[test]
 fn row_9_refuses_a_cluster_of_another_name() {
     let other = plan::facts::Quorum { name: "staging".parse().ok(), ..quorum(full()) };
     assert_eq!(brief(&World::blank().meets(other).decide()), "9 refuse other-cluster");
