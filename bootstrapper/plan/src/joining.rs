@@ -6,7 +6,7 @@ use crate::decide::{label, others, proceed, refuse, terminated, wait};
 use crate::decision::{Aim, Code, Decided, Step};
 use crate::facts::{Answer, DataDir, Facts, Heard, Identity, Inventory, Listed, Quorum};
 use crate::founding::Founding;
-use crate::member::{ClusterId, Member};
+use crate::member::{ClusterId, Member, MemberName};
 use crate::spec::{Mode, Set, Spec};
 
 /// Rows 8 to 18; `None` when no cluster answers and this host may think of founding.
@@ -240,24 +240,29 @@ fn hand_off(spec: &Spec, facts: &Facts, quorum: &Quorum, ours: &Member) -> Decid
         name: facts.me.name.clone(),
         peer_url: facts.me.peer_url.clone(),
         token: format!("{}.joined.{}", spec.cluster, quorum.cluster_id),
-        epoch: spec.epoch,
+        // The word that this cluster came from must not be taken for a new one by its own members.
+        epoch: spec.recover.as_ref().map_or(0, |r| r.epoch).max(spec.epoch),
     };
-    let initial_cluster = quorum
-        .members
-        .iter()
-        .flat_map(|l| {
-            let name = match &l.member {
-                m if m.id == ours.id => facts.me.name.to_string(),
-                // etcd compares URLs only, but its flag wants some name.
-                m if m.name.is_empty() => format!("unstarted-{}", m.id),
-                m => m.name.clone(),
-            };
-            l.member.peer_urls.iter().map(move |url| (name.clone(), url.clone()))
-        })
-        .collect();
+    let initial_cluster = initial_cluster(quorum, ours, &facts.me.name);
     let mut steps = clear(facts);
     steps.push(Step::HandOff { identity, initial_cluster });
     proceed(13, Aim::Join, steps)
+}
+
+/// Names and peer URLs of etcd's own list, ours named; etcd compares the URLs only, and its flag wants unique names.
+fn initial_cluster(quorum: &Quorum, ours: &Member, name: &MemberName) -> Vec<(String, String)> {
+    let mut names = BTreeSet::from([name.to_string()]);
+    let mut cluster = Vec::new();
+    for Listed { member, .. } in &quorum.members {
+        let listed = Some(&member.name).filter(|n| n.parse::<MemberName>().is_ok() && names.insert((*n).clone()));
+        let name = match listed {
+            _ if member.id == ours.id => name.to_string(),
+            Some(name) => name.clone(),
+            None => format!("member-{}", member.id),
+        };
+        cluster.extend(member.peer_urls.iter().map(|url| (name.clone(), url.clone())));
+    }
+    cluster
 }
 
 /// Row 14: whether this member of the list is what this host was before it lost its disk.

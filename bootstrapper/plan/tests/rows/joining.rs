@@ -179,6 +179,49 @@ fn row_13_resumes_with_the_learner_that_was_added_and_hands_off_etcd_s_own_list(
 }
 
 #[test]
+fn row_13_gives_each_member_of_the_list_a_name_that_etcd_s_flag_can_carry() {
+    let named = |host, name: &str| {
+        let mut listed = voter(host);
+        listed.member.name = name.into();
+        listed
+    };
+    let mut two_urls = voter(5);
+    two_urls.member.peer_urls.push(url(6).to_string());
+    let members =
+        vec![named(2, "a=b,c"), named(3, "twin"), named(4, "twin"), two_urls, added_learner(1, 0), dead(7, 0)];
+    let members = members.into_iter().chain([added_learner(8, 0), named(9, "etcd-1")]).map(|mut l| {
+        l.answers &= l.member.name != "etcd-1";
+        l
+    });
+    let world = World::serving(members.collect()).facts(|f| f.journal = added(0xa1));
+    let Decision::Proceed(plan) = world.decide().decision else { panic!("no plan") };
+    let [Step::HandOff { initial_cluster, .. }] = plan.steps.as_slice() else { panic!("{plan:?}") };
+    let expected = [
+        ("member-a2", 2),
+        ("twin", 3),
+        ("member-a4", 4),
+        ("etcd-5", 5),
+        ("etcd-5", 6),
+        ("etcd-1", 1),
+        ("etcd-7", 7),
+        ("member-a8", 8),
+        ("member-a9", 9),
+    ];
+    let expected: Vec<_> = expected.iter().map(|(name, host)| ((*name).to_owned(), url(*host).to_string())).collect();
+    assert_eq!(*initial_cluster, expected);
+}
+
+#[test]
+fn row_13_remembers_the_epoch_of_the_operator_s_word() {
+    let world = World::serving(vec![voter(2), added_learner(1, 0)]).facts(|f| f.journal = added(0xa1)).spec(|s| {
+        s.recover = Some(plan::document::Recover { survivor: name(2), epoch: 4, given_up: vec![name(1)] });
+    });
+    let Decision::Proceed(plan) = world.decide().decision else { panic!("no plan") };
+    let [Step::HandOff { identity, .. }] = plan.steps.as_slice() else { panic!("{plan:?}") };
+    assert_eq!(identity.epoch, 4, "a member that joined the survivor is not refused by the same word later");
+}
+
+#[test]
 fn row_13_is_for_the_learner_of_this_cluster_that_is_still_listed() {
     let members = vec![voter(2), voter(3)];
     let gone = World::serving(members.clone()).facts(|f| f.journal = added(0xa1));
