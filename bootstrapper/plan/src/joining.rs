@@ -140,7 +140,7 @@ fn with_quorum(spec: &Spec, facts: &Facts, quorum: &Quorum) -> Decided {
     {
         return hand_off(spec, facts, quorum, &ours.member);
     }
-    let previous = quorum.members.iter().find(|l| Some(l.member.id) == added || previous_life(spec, facts, &l.member));
+    let previous = quorum.members.iter().find(|l| Some(l.member.id) == added || previous_life(facts, &l.member));
     if let Some(previous) = previous {
         return replace(14, quorum, previous, "it is this host's previous life, whose disk is gone");
     }
@@ -149,18 +149,16 @@ fn with_quorum(spec: &Spec, facts: &Facts, quorum: &Quorum) -> Decided {
             format!("mode is init, and cluster {} with {} members answers", quorum.cluster_id, quorum.members.len());
         return refuse(15, Code::ClusterExists, sentence, "write `mode: auto` to join it");
     }
-    if quorum.members.len() < room(spec, facts) {
+    if quorum.members.len() < room(spec, facts, quorum) {
         return join(spec, facts, quorum);
+    }
+    if let Some(leaked) = leaked(spec, quorum) {
+        return collect(quorum, leaked);
     }
     if let Some(dead) = removable(spec, facts, quorum) {
         if let Some(learner) = quorum.members.iter().find(|l| l.member.learner) {
-            let who = vec![learner.member.label()];
-            return wait(
-                17,
-                "a dead voter is to be replaced, and the replacement of another does not vote yet",
-                who,
-                "it votes",
-            );
+            let why = "a dead voter is to be replaced, and the replacement of another does not vote yet";
+            return wait(17, why, vec![learner.member.label()], "it votes");
         }
         return replace(17, quorum, dead, "the provider says that its instance is terminated");
     }
@@ -266,16 +264,10 @@ fn initial_cluster(quorum: &Quorum, ours: &Member, name: &MemberName) -> Vec<(St
 }
 
 /// Row 14: whether this member of the list is what this host was before it lost its disk.
-fn previous_life(spec: &Spec, facts: &Facts, member: &Member) -> bool {
-    let (same_name, same_url) = (member.name == facts.me.name.as_str(), member.has_peer_url(&facts.me.peer_url));
-    match &spec.set {
-        // The list gives us our name and URL; who else has one of them is us, or was.
-        Set::Static(_) => same_name || same_url,
-        Set::Dynamic => {
-            same_name
-                || (same_url && (facts.me.address_bound || member.name.parse().is_ok_and(|n| terminated(facts, &n))))
-        }
-    }
+fn previous_life(facts: &Facts, member: &Member) -> bool {
+    let named_as_us = member.name == facts.me.name.as_str();
+    let ended = || member.name.parse().is_ok_and(|name| terminated(facts, &name));
+    named_as_us || (member.has_peer_url(&facts.me.peer_url) && (facts.me.address_bound || ended()))
 }
 
 /// Removes a member whose disk or instance is gone, unless that could cost quorum.
@@ -303,26 +295,36 @@ fn replace(row: u8, quorum: &Quorum, dead: &Listed, why: &str) -> Decided {
 
 /// Row 16.
 fn join(spec: &Spec, facts: &Facts, quorum: &Quorum) -> Decided {
+    if let Some(leaked) = leaked(spec, quorum) {
+        return collect(quorum, leaked);
+    }
     if let Some(learner) = quorum.members.iter().find(|l| l.member.learner) {
-        if !learner.member.started() && !learner.answers && learner.silent >= spec.replace_after {
-            return replace(16, quorum, learner, "it was added, never started, and blocks the next one");
-        }
-        let who = vec![learner.member.label()];
-        return wait(
-            16,
-            "another member is being added, and etcd takes one learner at a time",
-            who,
-            "it votes, or is silent for replace_after",
-        );
+        let why = "another member is being added, and etcd takes one learner at a time";
+        return wait(16, why, vec![learner.member.label()], "it votes, or is silent for replace_after");
     }
     let step = Step::Add { cluster_id: quorum.cluster_id, peer_url: facts.me.peer_url.clone(), list: list(quorum) };
     proceed(16, Aim::Join, vec![step])
 }
 
+/// A learner that was added, never started, and whose owner has been silent for long.
+fn leaked<'q>(spec: &Spec, quorum: &'q Quorum) -> Option<&'q Listed> {
+    let never_started = |l: &&Listed| l.member.learner && !l.member.started() && !l.answers;
+    quorum.members.iter().filter(never_started).find(|l| l.silent >= spec.replace_after)
+}
+
+/// Row 16, where such a learner takes the one place that etcd has for learners, or the last place of the cluster.
+fn collect(quorum: &Quorum, leaked: &Listed) -> Decided {
+    replace(16, quorum, leaked, "it was added, never started, and blocks the next one")
+}
+
 /// How many members there may be: `size`, and one more while a group launches new before it ends old.
-fn room(spec: &Spec, facts: &Facts) -> usize {
+///
+/// Not beside a dead voter that can be removed: etcd adds nobody then, and removing it makes the room.
+fn room(spec: &Spec, facts: &Facts, quorum: &Quorum) -> usize {
     let surge = match (&spec.set, &facts.inventory) {
-        (Set::Dynamic, Inventory::Listed(_)) => others(spec, facts).len() + 1 > usize::from(spec.size),
+        (Set::Dynamic, Inventory::Listed(_)) => {
+            others(spec, facts).len() + 1 > usize::from(spec.size) && removable(spec, facts, quorum).is_none()
+        }
         (Set::Dynamic, Inventory::Static | Inventory::Unknown { .. }) | (Set::Static(_), _) => false,
     };
     usize::from(spec.size) + usize::from(surge)

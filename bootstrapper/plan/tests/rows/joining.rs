@@ -254,6 +254,18 @@ fn row_14_removes_this_host_s_previous_life_if_the_others_keep_quorum() {
 }
 
 #[test]
+fn row_14_takes_an_address_for_its_own_only_where_it_is_bound() {
+    let mut other = dead(1, 999);
+    other.member.name = "other".into();
+    let world = World::serving(vec![other, voter(2), voter(3)]);
+    let group = vec![running(1), running(2), running(3)];
+    for world in [world.clone(), world.group(group)] {
+        assert_eq!(brief(&world.decide()), "14 replace: remove a1");
+        assert_eq!(brief(&world.facts(|f| f.me.address_bound = false).decide()), "18 wait");
+    }
+}
+
+#[test]
 fn row_14_waits_when_the_removal_could_cost_quorum() {
     for (members, expected) in [
         (vec![dead(1, 0), voter(2), dead(3, 0)], "14 wait: etcd-3 (a3)"),
@@ -316,6 +328,25 @@ fn row_16_has_room_for_one_more_while_a_group_launches_new_before_it_ends_old() 
     let more = [full(), vec![voter(5)]].concat();
     let five = [running(1), running(2), running(3), running(4), running(5), running(6)];
     assert_eq!(brief(&World::serving(more).group(five.to_vec()).decide()), "18 wait", "one more, not two");
+}
+
+#[test]
+fn row_16_collects_a_learner_that_never_started_when_it_takes_the_last_place() {
+    let full = |silent| World::serving(vec![voter(2), voter(3), added_learner(4, silent)]);
+    assert_eq!(brief(&full(60).decide()), "16 replace: remove a4");
+    assert_eq!(brief(&full(59).decide()), "18 wait");
+    let group = vec![running(1), running(2), running(3), terminated(5)];
+    let dead_voter = |silent| vec![voter(2), voter(3), dead(5, 999), added_learner(4, silent)];
+    assert_eq!(brief(&World::serving(dead_voter(60)).group(group.clone()).decide()), "16 replace: remove a4");
+    assert_eq!(World::serving(dead_voter(59)).group(group).decide().row, 17);
+}
+
+#[test]
+fn row_17_comes_before_a_surge_since_etcd_adds_nobody_beside_a_dead_voter() {
+    let group = vec![running(1), running(2), running(3), running(5), terminated(4)];
+    let at = |silent| World::serving(vec![voter(2), voter(3), dead(4, silent)]).group(group.clone());
+    assert_eq!(brief(&at(60).decide()), "17 replace: remove a4");
+    assert_eq!(brief(&at(59).decide()), "16 join: add", "it may still come back, and then there is room");
 }
 
 #[test]
