@@ -1,8 +1,8 @@
 //! The pure decision of etcd-bootstrapper: no I/O, no clock, no async.
 //!
 //! The program is one loop: observe fills [`facts::Facts`], [`decide()`] answers a [`decision::Decided`], apply makes
-//! it true. The decision table is in `decide.rs` (data dirs), `joining.rs` (a cluster answers) and `founding_rows.rs`
-//! (nobody answers); the first row that matches wins and is named in the answer.
+//! it true. The decision table is in `decide.rs` (data dirs), `joining.rs` and `membership.rs` (a
+//! cluster answers) and `founding_rows.rs` (nobody answers); the first row that matches wins and is named in the answer.
 
 mod check;
 pub mod classify;
@@ -15,6 +15,7 @@ pub mod founding;
 mod founding_rows;
 mod joining;
 pub mod member;
+mod membership;
 pub mod progress;
 pub mod render;
 pub mod spec;
