@@ -68,6 +68,7 @@ fn quiet(prepared: &Prepared, data: DataDir, life: &Life) -> Facts {
         quorum: None,
         inventory: plan::facts::Inventory::Static,
         claim: plan::facts::Claims::NoStore,
+        own_list: None,
         certificates: None,
     }
 }

@@ -69,46 +69,41 @@ fn recover(spec: &Spec, facts: &Facts, identity: &Identity, recover: &Recover) -
     if done || facts.quorum.is_some() {
         return None;
     }
-    let others = others(spec, facts);
-    let lost = |(name, url): &(MemberName, PeerUrl)| {
-        recover.given_up.contains(name)
-            || terminated(facts, name)
-            || facts.peers.iter().any(|p| p.peer_url == *url && matches!(p.heard, Heard::Waiting(_)))
+    // Who else could be a quorum is known from our own data alone: spec and inventory may be short of somebody.
+    let others = facts.own_list.as_ref()?.iter().filter(|m| !m.learner && m.id != identity.member_id);
+    let given_up = |name: &str| recover.given_up.iter().any(|n| n.as_str() == name);
+    let lost = |m: &Member| {
+        given_up(&m.name)
+            || m.name.parse().is_ok_and(|name| terminated(facts, &name))
+            || facts.peers.iter().any(|p| m.has_peer_url(&p.peer_url) && matches!(p.heard, Heard::Waiting(_)))
     };
-    if *name_of(identity) != recover.survivor {
-        return others.iter().filter(|(n, _)| *n != recover.survivor).all(lost).then(|| {
-            refuse(
-                3,
-                Code::NotTheSurvivor,
-                format!(
-                    "recover names {} the survivor, and {} holds a member's data too",
-                    recover.survivor, identity.name
-                ),
-                "run `etcd-bootstrapper reset` here: the data goes to the trash and this host joins the survivor",
-            )
-        });
+    if identity.name == recover.survivor {
+        return others
+            .clone()
+            .all(lost)
+            .then(|| proceed(3, Aim::Recover, vec![keep_alone(spec, facts, identity, recover)]));
     }
-    if !others.iter().all(lost) {
-        return None;
-    }
-    let terms = Terms {
-        epoch: recover.epoch,
-        size: 1,
-        set: vec![identity.name.to_string()],
-        ..founding_rows::terms(spec, facts)
-    };
-    let me =
-        Founder { name: identity.name.clone(), peer_url: facts.me.peer_url.clone(), nonce: facts.me.nonce.clone() };
-    let step = Step::Recover {
-        recover: recover.clone(),
-        identity: identity.clone(),
-        founding: Founding::new(terms, vec![me]),
-    };
-    Some(proceed(3, Aim::Recover, vec![step]))
+    let mut rest = others.filter(|m| m.name != recover.survivor.as_str());
+    (given_up(identity.name.as_str()) && rest.all(lost)).then(|| {
+        let sentence =
+            format!("recover names {} the survivor and gives {} up, which has data", recover.survivor, identity.name);
+        let hint = "run `etcd-bootstrapper reset` here: the data goes to the trash and this host joins the survivor";
+        refuse(3, Code::NotTheSurvivor, sentence, hint)
+    })
 }
 
-fn name_of(identity: &Identity) -> &MemberName {
-    &identity.name
+fn keep_alone(spec: &Spec, facts: &Facts, identity: &Identity, recover: &Recover) -> Step {
+    let terms = Terms {
+        epoch: recover.epoch,
+        generation: 1,
+        size: 1,
+        set: vec![identity.name.to_string()],
+        snapshot: None,
+        ..founding_rows::terms(spec, facts)
+    };
+    let (name, peer_url, nonce) = (identity.name.clone(), facts.me.peer_url.clone(), facts.me.nonce.clone());
+    let founding = Founding::new(terms, vec![Founder { name, peer_url, nonce }]);
+    Step::Recover { recover: recover.clone(), identity: identity.clone(), founding }
 }
 
 /// Row 5.

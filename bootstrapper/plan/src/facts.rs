@@ -32,6 +32,8 @@ pub struct Facts {
     pub inventory: Inventory,
     /// What the store says.
     pub claim: Claims,
+    /// The member list in this disk's own database, as old as that; read only when the spec says `recover`.
+    pub own_list: Option<Vec<Member>>,
     /// Why this host's certificates cannot be used, if so.
     pub certificates: Option<String>,
 }

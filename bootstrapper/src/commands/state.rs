@@ -95,6 +95,7 @@ fn unasked(spec: &Spec, me: &Me, data: DataDir, life: &plan::progress::Life, etc
         quorum: None,
         inventory: plan::facts::Inventory::Static,
         claim: plan::facts::Claims::NoStore,
+        own_list: None,
         certificates: None,
     }
 }

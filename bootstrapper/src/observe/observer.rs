@@ -86,6 +86,7 @@ impl Observer {
             quorum,
             inventory: Inventory::Static,
             claim: Claims::NoStore,
+            own_list: None,
             certificates: tls::certificates_problem(&self.paths, now),
         }
     }

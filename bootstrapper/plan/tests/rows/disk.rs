@@ -2,7 +2,7 @@
 
 use plan::decision::{Aim, Code, Decision, Plan, Refusal, Start, Step, short};
 use plan::document::Recover;
-use plan::facts::{DataDir, Identity, Inventory, Quorum};
+use plan::facts::{DataDir, Identity, Inventory, Quorum, Stage};
 use plan::founding::Founding;
 use plan::member::ClusterId;
 use plan::spec::Set;
@@ -160,7 +160,7 @@ fn row_7_starts_a_committed_founding_that_can_still_have_a_quorum() {
 fn row_7_leaves_a_founding_that_can_have_no_quorum_or_has_lost_to_another_cluster() {
     let (t, other) = (founding([1, 2, 3]), founding([1, 2, 4]));
     let blank = World::blank();
-    let gone = |host| on_new_disk(blank.waiting(host, plan::facts::Stage::Blank));
+    let gone = |host| on_new_disk(blank.waiting(host, Stage::Blank));
     for world in [
         blank.clone().hears(2, gone(2)).hears(3, gone(3)),
         blank.clone().hears(2, committed(2, &other)).hears(3, committed(3, &other)),
@@ -210,33 +210,62 @@ fn row_7_does_not_begin_a_founding_again_in_which_this_host_served() {
     assert_eq!(serving.data(in_founding(&t, true)).decide().row, 7);
 }
 
+/// A member of three with this word of the operator in its spec, nobody answering.
+fn told(survivor: u8, given_up: &[u8]) -> World {
+    let list = [1, 2, 3].map(|i| voter(i).member).to_vec();
+    World::alone_with(DataDir::Member(member()))
+        .facts(|f| f.own_list = Some(list))
+        .spec(|s| s.recover = recovering(survivor, given_up))
+}
+
 #[test]
-fn row_3_recovers_the_survivor_once_all_others_are_lost() {
-    let given_up = World::alone_with(DataDir::Member(member())).spec(|s| s.recover = recovering(1, &[2, 3]));
-    let decided = given_up.decide();
+fn row_3_recovers_the_survivor_once_all_other_voters_of_its_list_are_lost() {
+    let decided = told(1, &[2, 3]).decide();
     let Decision::Proceed(plan) = &decided.decision else { panic!("{decided:?}") };
     assert_eq!((decided.row, plan.aim), (3, Aim::Recover));
     let [Step::Recover { founding, identity, .. }] = plan.steps.as_slice() else { panic!("{plan:?}") };
     assert_eq!((founding.terms.epoch, founding.founders.len(), identity), (2, 1, &member()));
     assert_ne!(founding.cluster_id(), SERVING);
 
-    let half = World::alone_with(DataDir::Member(member())).spec(|s| s.recover = recovering(1, &[2]));
-    let blank = half.waiting(3, plan::facts::Stage::Blank);
-    assert!(brief(&half.clone().hears(3, blank).decide()).starts_with("3 recover: recover "));
-    for (world, why) in [
-        (half.clone(), "etcd-3 is unknown"),
-        (half.hears(3, holds()), "etcd-3 has data"),
-        (given_up.clone().facts(|f| f.journal.epoch = Some(2)), "it was done on this disk"),
-        (given_up.meets(quorum(vec![voter(1), voter(2)])), "a quorum answers"),
-    ] {
-        assert_eq!(brief(&world.decide()), "4 start a1", "{why}");
+    let half = told(1, &[2]);
+    let blank = half.waiting(3, Stage::Blank);
+    let ended = half.clone().group(vec![running(1), terminated(3)]);
+    for world in [half.hears(3, blank), ended] {
+        assert!(brief(&world.decide()).starts_with("3 recover: recover "));
     }
 }
 
 #[test]
+fn row_3_waits_for_its_word_to_be_true_and_is_done_once() {
+    let all = || told(1, &[2, 3]);
+    let learner = |f: &mut plan::facts::Facts| f.own_list.as_mut().expect("a list")[2].learner = true;
+    let four = |f: &mut plan::facts::Facts| f.own_list.as_mut().expect("a list").push(voter(4).member);
+    for (world, row, why) in [
+        (told(1, &[2]), 4, "etcd-3 is unknown"),
+        (told(1, &[2]).hears(3, holds()), 4, "etcd-3 has data"),
+        (told(1, &[2]).group(vec![running(1)]), 4, "not to be listed is not to be terminated"),
+        (told(1, &[2]).facts(learner), 3, "a learner has no vote"),
+        (all().facts(four), 4, "a voter that the spec does not know"),
+        (all().facts(|f| f.own_list = None), 4, "nobody knows who else votes"),
+        (all().facts(|f| f.journal.epoch = Some(2)), 4, "it was done on this disk"),
+        (all().meets(quorum(vec![voter(1), voter(2)])), 4, "a quorum answers"),
+    ] {
+        assert_eq!(world.decide().row, row, "{why}");
+    }
+}
+
+#[test]
+fn row_3_restores_no_snapshot_over_the_survivor() {
+    let world = told(1, &[2, 3]).spec(|s| s.restore = "a".repeat(64).parse().ok());
+    let Decision::Proceed(plan) = world.decide().decision else { panic!("no plan") };
+    let [Step::Recover { founding, .. }] = plan.steps.as_slice() else { panic!("{plan:?}") };
+    assert_eq!(founding.terms.snapshot, None);
+}
+
+#[test]
 fn row_3_keeps_the_data_of_one_that_was_given_up_from_the_survivor_s_quorum() {
-    let given_up = World::alone_with(DataDir::Member(member())).spec(|s| s.recover = recovering(2, &[1, 3]));
-    assert_eq!(brief(&given_up.decide()), "3 refuse not-the-survivor");
+    assert_eq!(brief(&told(2, &[1, 3]).decide()), "3 refuse not-the-survivor");
+    assert_eq!(brief(&told(2, &[3]).decide()), "4 start a1", "the survivor waits for this host to be lost too");
     let blank = World::blank().spec(|s| s.recover = recovering(2, &[1, 3])).hears(2, unknown());
     assert_eq!(blank.decide().row, 20, "the blank go on");
 }

@@ -181,6 +181,7 @@ fn facts() -> Facts {
         quorum: None,
         inventory: Inventory::Static,
         claim: Claims::NoStore,
+        own_list: None,
         certificates: None,
     }
 }
