@@ -3,3 +3,4 @@
 pub mod certs;
 pub mod config;
 pub mod config_new;
+pub mod snapshot;

@@ -1,1 +1,10 @@
-//! To be filled: snapshot.
+//! Snapshots: where they come from, whether they are whole, and how one becomes a data dir.
+//!
+//! One pass over the bytes writes, hashes and checks them; `etcdutl` makes the only other one.
+
+pub mod fetch;
+mod http;
+mod intake;
+pub mod source;
+pub mod stage;
+pub mod verify;

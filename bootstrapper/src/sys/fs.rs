@@ -213,3 +213,26 @@ mod tests {
         }
     }
 }
+
+/// What is left on a filesystem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes that etcd's user may still write.
+    pub free: u64,
+    /// Whether a copy of a file shares its blocks, as on XFS made with reflink and on btrfs.
+    pub shares: bool,
+}
+
+/// What is left on the filesystem of this path.
+///
+/// # Errors
+/// Any failing system call, with the path.
+pub fn room(path: &Path) -> Result<Room> {
+    let stat =
+        nix::sys::statvfs::statvfs(path).with_context(|| format!("cannot ask how much room {} has", path.display()))?;
+    let kind =
+        nix::sys::statfs::statfs(path).with_context(|| format!("cannot ask how much room {} has", path.display()))?;
+    let kind = kind.filesystem_type();
+    let shares = kind == nix::sys::statfs::XFS_SUPER_MAGIC || kind == nix::sys::statfs::BTRFS_SUPER_MAGIC;
+    Ok(Room { free: stat.blocks_available() * stat.fragment_size(), shares })
+}
