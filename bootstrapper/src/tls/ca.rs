@@ -31,13 +31,49 @@ pub struct CaMaterial {
 
 /// Loads and checks the CA that the spec names in `tls.ca`; `now` is absent when the clock is not known.
 ///
+/// Where a file or a credential is gone, the CA that an earlier boot kept on the data disk serves, unless the spec has
+/// another certificate by now: a credential is often given to a machine for its first boot only.
+///
 /// # Errors
 /// 65 for a certificate or key that cannot be used, 69 for a file or credential that is not there, 75 for a CA that is
 /// not valid yet by this host's clock, 77 for a key file that others can read. Every message names its field.
 pub fn load(tls: &Tls, paths: &Paths, now: Option<Seconds>) -> Result<CaMaterial> {
-    let certificate = read(&tls.ca.cert, "tls.ca.cert", paths, false)?;
-    let key = read(&tls.ca.key, "tls.ca.key", paths, true)?;
-    CaMaterial::checked(certificate.reveal(), "tls.ca.cert", &key, "tls.ca.key", now)
+    load_with(tls, paths, env::var("CREDENTIALS_DIRECTORY").map(PathBuf::from).as_deref(), now)
+}
+
+pub(super) fn load_with(
+    tls: &Tls,
+    paths: &Paths,
+    credentials: Option<&Path>,
+    now: Option<Seconds>,
+) -> Result<CaMaterial> {
+    let at = Places { paths, credentials };
+    let certificate = at.read(&tls.ca.cert, "tls.ca.cert", false);
+    let key = at.read(&tls.ca.key, "tls.ca.key", true);
+    let (given, error) = match (certificate, key) {
+        (Ok(certificate), Ok(key)) => {
+            return CaMaterial::checked(certificate.reveal(), "tls.ca.cert", &key, "tls.ca.key", now);
+        }
+        (Ok(certificate), Err(error)) => (Some(certificate), error),
+        (Err(error), Ok(_) | Err(_)) => (None, error),
+    };
+    if Exit::of(&error) != Exit::Unavailable {
+        return Err(error);
+    }
+    let Ok(kept) = kept(paths, given, now) else { return Err(error) };
+    tracing::warn!("{error:#}; going on with the key of {} that this data disk keeps", kept.certificates[0].subject);
+    Ok(kept)
+}
+
+/// The CA of these certificates, or of those kept, with the key that `pki/` keeps.
+fn kept(paths: &Paths, given: Option<Secret>, now: Option<Seconds>) -> Result<CaMaterial> {
+    let path = |name: &str| (paths.pki().join(name), paths.pki().join(name).display().to_string());
+    let ((certificate, certificate_field), (key, key_field)) = (path("ca.crt"), path("ca.key"));
+    let (bundle, bundle_field) = match given {
+        Some(given) => (given, "tls.ca.cert"),
+        None => (read_file(&certificate, &certificate_field, false)?, certificate_field.as_str()),
+    };
+    CaMaterial::checked(bundle.reveal(), bundle_field, &read_file(&key, &key_field, true)?, &key_field, now)
 }
 
 /// Loads and checks the CA that an earlier boot kept in `pki/`, for when its carrier is gone.
@@ -45,12 +81,7 @@ pub fn load(tls: &Tls, paths: &Paths, now: Option<Seconds>) -> Result<CaMaterial
 /// # Errors
 /// As [`load`], with the paths of the files for the names of the fields.
 pub fn stored(paths: &Paths, now: Option<Seconds>) -> Result<CaMaterial> {
-    let read = |name: &str, private| {
-        let path = paths.pki().join(name);
-        read_file(&path, &path.display().to_string(), private)
-    };
-    let path = |name: &str| paths.pki().join(name).display().to_string();
-    CaMaterial::checked(read("ca.crt", false)?.reveal(), &path("ca.crt"), &read("ca.key", true)?, &path("ca.key"), now)
+    kept(paths, None, now)
 }
 
 impl CaMaterial {
@@ -170,29 +201,33 @@ fn in_time(certificate: &Certificate, field: &str, now: Option<Seconds>) -> Resu
     }
 }
 
-fn read(source: &Source, field: &str, paths: &Paths, private: bool) -> Result<Secret> {
-    match source {
-        Source::Inline(text) => Ok(text.clone()),
-        Source::File { file } if !file.starts_with('/') => {
-            Err(Exit::BadInput.because(format!("{field}: {file:?} is not an absolute path")))
-        }
-        Source::File { file } => read_file(&paths.host(file), field, private),
-        Source::Credential { credential } => {
-            let plain = !credential.is_empty() && !credential.starts_with('.') && !credential.contains('/');
-            if !plain {
-                let message =
-                    format!("{field}: {credential:?} is not the name of a credential: it has no / and no leading dot");
-                return Err(Exit::BadInput.because(message));
+struct Places<'a> {
+    paths: &'a Paths,
+    credentials: Option<&'a Path>,
+}
+
+impl Places<'_> {
+    fn read(&self, source: &Source, field: &str, private: bool) -> Result<Secret> {
+        let bad = |why: String| Exit::BadInput.because(format!("{field}: {why}"));
+        match source {
+            Source::Inline(text) => Ok(text.clone()),
+            Source::File { file } if !file.starts_with('/') => Err(bad(format!("{file:?} is not an absolute path"))),
+            Source::File { file } => read_file(&self.paths.host(file), field, private),
+            Source::Credential { credential } => {
+                if credential.is_empty() || credential.starts_with('.') || credential.contains('/') {
+                    let why = format!("{credential:?} is not the name of a credential: it has no / and no leading dot");
+                    return Err(bad(why));
+                }
+                let path = self.credentials.map(|directory| directory.join(credential)).filter(|path| path.exists());
+                let path = path.ok_or_else(|| {
+                    Exit::Unavailable.because(format!(
+                        "{field}: the credential {credential} was not delivered: give it to the machine as a system \
+                         credential (SMBIOS, fw_cfg, the ESP) or put it into /etc/credstore, and boot"
+                    ))
+                })?;
+                // systemd alone writes there, so its modes are not ours to judge.
+                read_file(&path, field, false)
             }
-            let Some(directory) = env::var("CREDENTIALS_DIRECTORY") else {
-                let message = format!(
-                    "{field}: the credential {credential} was not delivered: $CREDENTIALS_DIRECTORY is not set; give it \
-                     to the machine as a system credential or put it into /etc/credstore"
-                );
-                return Err(Exit::Unavailable.because(message));
-            };
-            // systemd alone writes there, so its modes are not ours to judge.
-            read_file(&PathBuf::from(directory).join(credential), field, false)
         }
     }
 }

@@ -14,8 +14,9 @@ use crate::exit::Exit;
 /// `tls.validity` when the spec does not say, seconds.
 const VALIDITY: u64 = 8760 * 3600;
 
-/// The shortest validity, seconds: the renewal timer gets a third of it to do its work.
-const SHORTEST: u64 = 24 * 3600;
+/// The shortest validity, seconds: a third of it must hold one visit of the renewal timer, which comes twice a day and up
+/// to six hours late.
+const SHORTEST: u64 = 72 * 3600;
 
 /// What this host's leaves are to say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +40,7 @@ impl Names {
     /// Takes what the spec says under `tls`, and what was found out about this host.
     ///
     /// # Errors
-    /// 65, naming the field, for an entry that is neither a DNS name nor an address, or a validity below a day.
+    /// 65, naming the field, for an entry that is neither a DNS name nor an address, or a validity below three days.
     pub fn new(tls: &Tls, member: MemberName, hostname: &str, address: IpAddr, peer_url: PeerUrl) -> Result<Names> {
         let mut extra = BTreeSet::new();
         for (i, text) in tls.extra_sans.iter().enumerate() {
@@ -51,7 +52,7 @@ impl Names {
         }
         let validity = tls.validity.map_or(VALIDITY, |d| d.0.as_secs());
         if validity < SHORTEST {
-            let message = "tls.validity: a certificate that is valid for less than a day cannot be renewed in time: write 24h or more";
+            let message = "tls.validity: a certificate that is valid for less than three days cannot be renewed in time: write 72h or more";
             return Err(Exit::BadInput.because(message));
         }
         Ok(Names { member, hostname: hostname.to_owned(), address, peer_url, extra, validity })

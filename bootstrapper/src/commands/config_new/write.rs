@@ -78,10 +78,11 @@ fn files(arguments: &Arguments, now: Seconds) -> Result<Made> {
     let (admin, admin_key) = client("root", Some("etcd-admins"))?;
     let (apiserver, apiserver_key) = client("apiserver-etcd-client", None)?;
     let file = |name, what, secret, text| Written { name, what, secret, text };
-    let inline = arguments.inline;
+    // The URL of a snapshot may carry a signature that lets everybody read it.
+    let secret = arguments.inline || arguments.restore.is_some();
     let files = vec![
-        file("user-data", "cloud-config, the same for every member", inline, user_data),
-        file("config.yaml", "the bare spec in it, for /etc/etcd-bootstrapper", inline, spec),
+        file("user-data", "cloud-config, the same for every member", secret, user_data),
+        file("config.yaml", "the bare spec in it, for /etc/etcd-bootstrapper", secret, spec),
         file("ca.crt", "the cluster's CA", false, Secret::new(ca_pem)),
         file("ca.key", "its key: whoever has it can become anybody", true, ca_key),
         file("admin.crt", "client certificate of the user root", false, admin),

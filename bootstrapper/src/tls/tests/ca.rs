@@ -5,6 +5,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, KeyUsagePurpose}
 use super::fixtures::{PKCS1_CERTIFICATE, PKCS1_KEY, SEC1_CERTIFICATE, SEC1_KEY};
 use super::*;
 use crate::exit::Exit;
+use crate::tls::ca::load_with;
 use crate::tls::load;
 
 /// What a refusal says and how the program ends by it; tests compare both whole.
@@ -234,5 +235,45 @@ fn a_key_file_that_others_can_read_is_refused() {
             );
             assert_eq!(refusal(result), (Exit::Permission, message));
         }
+    }
+}
+
+#[test]
+fn a_credential_is_taken_from_systemds_directory() {
+    let scratch = Scratch::new();
+    let (certificate, key) = ca_pem("delivered", YEAR, NOW);
+    fs::write_atomic(&scratch.0.join("etcd-bootstrapper.ca-key"), key.as_bytes(), 0o440, None).expect("delivered");
+    let source = |name: &str| Source::Credential { credential: name.to_owned() };
+    let from = |name: &str, directory: Option<&std::path::Path>| {
+        load_with(&tls(inline(&certificate), source(name)), &scratch.paths(), directory, Some(NOW))
+    };
+    assert!(from("etcd-bootstrapper.ca-key", Some(&scratch.0)).is_ok());
+    for (name, directory) in [("other", Some(scratch.0.as_path())), ("other", None)] {
+        let message = "tls.ca.key: the credential other was not delivered: give it to the machine as a system credential (SMBIOS, fw_cfg, the ESP) or put it into /etc/credstore, and boot";
+        assert_eq!(refusal(from(name, directory)), (Exit::Unavailable, message.to_owned()));
+    }
+}
+
+#[test]
+fn a_ca_whose_carrier_is_gone_is_the_one_that_the_disk_keeps() {
+    let scratch = Scratch::new();
+    let (certificate, key) = ca_pem("kept", YEAR, NOW);
+    let (other, _) = ca_pem("kept", YEAR, NOW);
+    let gone = || Source::Credential { credential: "gone".into() };
+    let file = || Source::File { file: "/gone".into() };
+    let load = |cert, key| load_with(&tls(cert, key), &scratch.paths(), None, Some(NOW));
+    assert_eq!(refusal(load(inline(&certificate), gone())).0, Exit::Unavailable, "nothing is kept yet");
+    let first = load(inline(&certificate), inline(&key)).expect("a good CA");
+    crate::tls::ensure(&scratch.paths(), &first, &names(), Some(NOW), None).expect("leaves");
+    for (what, cert, key, trusted) in [
+        ("key", inline(&certificate), gone(), Some(1)),
+        ("both", file(), gone(), Some(1)),
+        ("key, in a bundle that grew", inline(&format!("{certificate}{other}")), gone(), Some(2)),
+        ("key, of another CA", inline(&other), gone(), None),
+    ] {
+        let loaded = load(cert, key);
+        assert_eq!(loaded.as_ref().ok().map(|ca| ca.certificates.len()), trusted, "{what}");
+        let exit = loaded.err().map(|error| Exit::of(&error));
+        assert_eq!(exit, trusted.is_none().then_some(Exit::Unavailable), "{what}");
     }
 }
