@@ -73,6 +73,7 @@ pub async fn prepare(paths: &Paths, report: &mut Report) -> Result<Prepared> {
     data_volume(paths, &tentative.host, report).await?;
     let life = Journal::of(paths).open()?;
     let settled = observe::settled(paths, &life)?;
+    let member = settled.is_some();
     // A settled member starts by what it remembers; a blank disk waits for what the operator gives it now.
     let loaded = match (loaded, remembered, &settled) {
         (Some(loaded), _, _) => {
@@ -93,7 +94,13 @@ pub async fn prepare(paths: &Paths, report: &mut Report) -> Result<Prepared> {
     };
     let owner = net::user("etcd");
     known_clock(&loaded.host, report).await;
-    certificates(paths, &loaded, &me, address, owner)?;
+    if let Err(error) = certificates(paths, &loaded, &me, address, owner) {
+        // A CA that cannot issue must not keep a member from starting with the leaves that it has.
+        if !member || tls::certificates_problem(paths, None).is_some() {
+            return Err(error);
+        }
+        tracing::warn!("going on with the certificates of an earlier boot: {error:#}");
+    }
     Ok(Prepared { etcd: etcd_version(paths).await?, spec: loaded.spec, host: loaded.host, carrier: loaded.carrier, me, address, owner })
 }
 
@@ -234,5 +241,11 @@ fn certificates(paths: &Paths, loaded: &Loaded, me: &Me, address: IpAddr, owner:
     let ca = tls::load(&loaded.host.tls, paths, now)?;
     let hostname = net::hostname()?;
     let names = tls::Names::new(&loaded.host.tls, me.name.clone(), &hostname, address, me.peer_url.clone())?;
-    tls::ensure(paths, &ca, &names, now, owner).map(drop)
+    for (leaf, because) in tls::ensure(paths, &ca, &names, now, owner)?.issued {
+        tracing::info!("issued the {leaf} certificate: {because}");
+    }
+    if let Some(warning) = now.and_then(|now| ca.warning(now)) {
+        tracing::warn!("{warning}");
+    }
+    Ok(())
 }

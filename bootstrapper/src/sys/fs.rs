@@ -192,14 +192,9 @@ fn sync_parent(path: &Path) -> Result<()> {
     }
 }
 
-/// Who owns a file.
-///
-/// # Errors
-/// When it cannot be looked at.
-pub fn owner_of(path: &Path) -> Result<Owner> {
-    use std::os::unix::fs::MetadataExt;
-    let meta = fs::symlink_metadata(path).with_context(|| format!("cannot look at {}", path.display()))?;
-    Ok(Owner { uid: meta.uid(), gid: meta.gid() })
+/// Whom a file belongs to; `None` when it cannot be looked at.
+pub fn owner_of(path: &Path) -> Option<Owner> {
+    fs::symlink_metadata(path).ok().map(|meta| Owner { uid: meta.uid(), gid: meta.gid() })
 }
 
 #[cfg(test)]

@@ -109,7 +109,7 @@ pub fn renew(paths: &Paths, now: Option<Seconds>) -> Result<Outcome> {
         let names = names(paths)?.with_context(|| format!("there is no {}", pki.join("names.json").display()))?;
         let ca = super::ca::stored(paths, now)?;
         // Who etcd is on this host, the boot found out; the keys that it gave to etcd tell.
-        let given = ["server.key", "peer.key"].iter().find_map(|key| fs::owner_of(&pki.join(key)).ok());
+        let given = ["server.key", "peer.key"].iter().find_map(|key| fs::owner_of(&pki.join(key)));
         let etcd = given.filter(|_| is_root());
         ensure(paths, &ca, &names, now, etcd)
     })();
