@@ -1,0 +1,130 @@
+//! The command line.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::tools::Tools;
+
+/// What to type.
+pub const USAGE: &str = "\
+usage: vm run                    boot three members from one user-data; leaves them running on a terminal
+       vm test [NAME...]         the cases, or these of them
+       vm soak --minutes N       power cuts until the time is over
+       vm clean                  remove what a killed run left behind
+options: --image FILE            the raw image; the newest etcd-bootstrapper*.raw below out/ without it
+         --seed N                of everything random; printed by every run
+         --memory MIB            of each machine, 768 without it
+         --keep                  keep the disks of the run
+Needs root. Logs of the last runs are in out/vm/.";
+
+/// What is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// Three members, shown to a person.
+    Run,
+    /// The cases.
+    Test,
+    /// Power cuts for this many minutes.
+    Soak(u64),
+    /// Remove leftovers.
+    Clean,
+}
+
+/// The command line, parsed.
+#[derive(Clone, Debug)]
+pub struct Arguments {
+    /// What is wanted.
+    pub job: Job,
+    /// Cases by name; all when empty.
+    pub names: Vec<String>,
+    /// Where every random choice comes from.
+    pub seed: u64,
+    /// MiB of each machine.
+    pub memory: u32,
+    /// Whether the disks stay.
+    pub keep: bool,
+    image: Option<PathBuf>,
+}
+
+impl Arguments {
+    /// The arguments of this process; none when its first word is no command of ours.
+    ///
+    /// Cargo hands filters for other test binaries to this one too: they must not boot machines, and are no mistake.
+    pub fn parse() -> Result<Option<Arguments>> {
+        use lexopt::prelude::*;
+        let mut parser = lexopt::Parser::from_env();
+        let mut arguments = Arguments {
+            job: Job::Clean,
+            names: Vec::new(),
+            seed: random_seed()?,
+            memory: 768,
+            keep: false,
+            image: None,
+        };
+        match parser.next()? {
+            Some(Value(word)) => match word.to_str() {
+                Some("run") => arguments.job = Job::Run,
+                Some("test") => arguments.job = Job::Test,
+                Some("soak") => arguments.job = Job::Soak(10),
+                Some("clean") => arguments.job = Job::Clean,
+                Some(_) | None => return Ok(None),
+            },
+            Some(_) | None => return Ok(None),
+        }
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Long("image") => arguments.image = Some(parser.value()?.into()),
+                Long("seed") => arguments.seed = parser.value()?.parse()?,
+                Long("memory") => arguments.memory = parser.value()?.parse()?,
+                Long("keep") => arguments.keep = true,
+                Long("minutes") => match arguments.job {
+                    Job::Soak(_) => arguments.job = Job::Soak(parser.value()?.parse()?),
+                    Job::Run | Job::Test | Job::Clean => bail!("--minutes is for soak"),
+                },
+                Value(name) if arguments.job == Job::Test => arguments.names.push(name.string()?),
+                other => return Err(other.unexpected()).context(USAGE),
+            }
+        }
+        Ok(Some(arguments))
+    }
+
+    /// The raw image to boot.
+    pub fn image(&self, tools: &Tools) -> Result<PathBuf> {
+        if let Some(image) = &self.image {
+            return image.canonicalize().with_context(|| format!("no image at {}", image.display()));
+        }
+        let out = tools.repository.join("out");
+        newest_image(&out)?.with_context(|| {
+            format!(
+                "there is no etcd-bootstrapper*.raw below {}: build the image first, or name one with --image",
+                out.display()
+            )
+        })
+    }
+}
+
+fn random_seed() -> Result<u64> {
+    let bytes = std::fs::read_to_string("/proc/sys/kernel/random/uuid").context("cannot read a random number")?;
+    Ok(u64::from_str_radix(&bytes[..8], 16)?)
+}
+
+/// The newest image in a directory or one below it.
+fn newest_image(directory: &Path) -> Result<Option<PathBuf>> {
+    let mut found = None;
+    let mut directories = vec![(directory.to_owned(), 0)];
+    while let Some((directory, depth)) = directories.pop() {
+        let Ok(entries) = std::fs::read_dir(&directory) else { continue };
+        for entry in entries {
+            let entry = entry?;
+            let (name, kind) = (entry.file_name(), entry.file_type()?);
+            let name = name.to_string_lossy();
+            if kind.is_dir() && depth == 0 && name != "vm" {
+                directories.push((entry.path(), depth + 1));
+            } else if kind.is_file() && name.starts_with("etcd-bootstrapper") && name.ends_with(".raw") {
+                found = found.max(Some((entry.metadata()?.modified()?, entry.path())));
+            }
+        }
+    }
+    Ok(found.map(|(_, path)| path))
+}

@@ -1,0 +1,71 @@
+//! (a) Three fresh members.
+
+use anyhow::{Result, ensure};
+
+use crate::etcdctl::View;
+use crate::probe;
+use crate::set::Set;
+use crate::show;
+use crate::suite::Suite;
+use crate::world::Seat;
+
+/// etcd's two, and nothing else.
+const PORTS: [u16; 2] = [2379, 2380];
+
+pub fn run(suite: &mut Suite) -> Result<()> {
+    suite.stop();
+    let (mut set, view) = suite.found()?;
+    print!("{}", show::tables(&mut set, &suite.cluster)?);
+    for machine in set.machines() {
+        machine.expect_decision("found")?;
+    }
+    writes_are_seen_by_all(suite, &view)?;
+    for seat in Seat::all() {
+        for port in PORTS {
+            probe::only_mutual_tls(&suite.cluster, seat.address(), port)?;
+        }
+    }
+    for member in &view.members {
+        let all = [member.peer_urls.clone(), member.client_urls.clone()].concat();
+        ensure!(all.iter().all(|url| url.starts_with("https://")), "{} has URLs without TLS: {all:?}", member.name);
+    }
+    nothing_else_listens(&mut set)?;
+    suite.keep(set)
+}
+
+fn writes_are_seen_by_all(suite: &Suite, view: &View) -> Result<()> {
+    let etcdctl = &suite.cluster.etcdctl;
+    for through in Seat::all() {
+        let key = format!("/vm/through-{}", through.name());
+        etcdctl.put(through, &key, &through.name())?;
+        for reader in Seat::all() {
+            let value = etcdctl.get(reader, &key)?;
+            ensure!(value == through.name(), "{} reads {value:?} of what {} wrote", reader.name(), through.name());
+        }
+    }
+    for seat in Seat::all() {
+        let seen = etcdctl.status(seat)?.header;
+        ensure!(seen.cluster_id == view.cluster_id, "{} serves cluster {:x}", seat.name(), seen.cluster_id);
+        ensure!(seen.member_id == view.id(seat)?, "{} answers as member {:x}", seat.name(), seen.member_id);
+    }
+    Ok(())
+}
+
+/// Seen from another host by TCP, and from inside for what does not answer: UDP, and TCP over IPv6.
+fn nothing_else_listens(set: &mut Set) -> Result<()> {
+    let first = Seat(1);
+    let open = probe::open_ports(first.address())?;
+    ensure!(open == PORTS, "{} accepts connections on {open:?}, only {PORTS:?} are etcd's", first.name());
+    for machine in set.machines() {
+        let mut found = Vec::new();
+        for protocol in ["tcp", "tcp6", "udp", "udp6"] {
+            let table = machine.ask(&format!("cat /proc/net/{protocol}"))?;
+            found.extend(probe::listeners(protocol, &table));
+        }
+        // The DHCP clients may listen.
+        let allowed = ["tcp 2379", "tcp 2380", "tcp6 2379", "tcp6 2380", "udp 68", "udp6 546"];
+        found.retain(|listener| !allowed.contains(&listener.as_str()));
+        ensure!(found.is_empty(), "{} listens to other hosts on {}", machine.name(), found.join(", "));
+    }
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! (g) The bootstrapper is killed while it waits.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use crate::process::until;
+use crate::set::{SETTLE, SHUT_DOWN};
+use crate::suite::{AGREE, Suite};
+use crate::world::Seat;
+
+/// Loses its disks and has to wait, because this one is off: one of three is no quorum.
+const KILLED: Seat = Seat(3);
+const OFF: Seat = Seat(2);
+/// systemd starts it again after two seconds.
+const RESTART: Duration = Duration::from_secs(60);
+
+pub fn run(suite: &mut Suite) -> Result<()> {
+    let (mut set, before) = suite.running()?;
+    let mut off = set.take(OFF)?;
+    let parts = off.parts.clone();
+    set.take(KILLED)?.kill()?;
+    off.ask("sync")?;
+    off.power_off(SHUT_DOWN)?;
+
+    let place = suite.yard.directory(KILLED)?;
+    let disks = suite.yard.blank(&place)?;
+    let mut machine = suite.machine(KILLED, place, disks)?;
+    machine.wait_line(" wait (row ", Instant::now() + SETTLE)?;
+    let process = |text: String| text.trim().to_owned();
+    let show = "systemctl show etcd-bootstrapper --value -p MainPID";
+    let first = process(machine.ask(show)?);
+    let seen = machine.console.count();
+    machine.ask("systemctl kill --signal=KILL etcd-bootstrapper")?;
+    let second = until("second bootstrapper", RESTART, || {
+        let now = process(machine.ask(show)?);
+        ensure!(now != first && now != "0", "systemd shows process {now}, it was {first}");
+        Ok(now)
+    })?;
+    let waits = |line: &crate::lines::Line| {
+        (line.text.contains(&format!("[{second}]: ")) && line.text.contains(" wait (row ")).then_some(())
+    };
+    let deadline = Instant::now() + RESTART;
+    let again = machine.console.wait(seen, deadline, "wait of the second bootstrapper", waits);
+    machine.explain(again)?;
+
+    let data = parts.data.clone();
+    let mut off = crate::machine::Machine::boot(&suite.yard.tools, crate::qemu::Parts { data, ..parts })?;
+    off.wait_settled(Instant::now() + SETTLE)?;
+    machine.wait_settled(Instant::now() + SETTLE)?;
+    machine.expect_decision("replace")?;
+    set.add(off);
+    set.add(machine);
+    let after = until("agreement of all members", AGREE, || set.whole(&suite.cluster))?;
+    ensure!(after.cluster_id == before.cluster_id, "this is another cluster: {before} / {after}");
+    suite.leave(set);
+    Ok(())
+}

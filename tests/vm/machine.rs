@@ -1,0 +1,187 @@
+//! One machine: QEMU, its console, its evidence, its power.
+
+use std::fs::{self, File, OpenOptions};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+
+use crate::console;
+use crate::evidence::Evidence;
+use crate::lines::Lines;
+use crate::process;
+use crate::qemu::{self, FIRMWARE_VARIABLES, Parts};
+use crate::qmp::Qmp;
+use crate::record::Record;
+use crate::tools::Tools;
+
+/// QEMU makes its sockets before it does anything else.
+const SOCKETS: Duration = Duration::from_secs(30);
+
+/// From power on until userspace answers, on a busy host without acceleration.
+const UP: Duration = Duration::from_secs(300);
+/// Between two presses of the power button.
+const PRESS: Duration = Duration::from_secs(3);
+
+/// A machine that runs; it is killed when this is dropped.
+pub struct Machine {
+    /// What it is put together from.
+    pub parts: Parts,
+    /// All that its console printed.
+    pub console: Lines,
+    /// When its power came on.
+    pub power_on: Instant,
+    child: Child,
+    qmp: Qmp,
+    evidence: Evidence,
+    kernel: Option<Instant>,
+}
+
+impl Machine {
+    /// Puts a machine together and switches it on.
+    pub fn boot(tools: &Tools, parts: Parts) -> Result<Machine> {
+        fs::create_dir_all(&parts.directory)?;
+        for socket in ["qmp.sock", "evidence.sock"].map(|s| parts.file(s)) {
+            if socket.exists() {
+                fs::remove_file(socket)?;
+            }
+        }
+        if !parts.file("firmware.fd").exists() {
+            let target = parts.file("firmware.fd");
+            tools.run("cp", [FIRMWARE_VARIABLES.as_ref(), target.as_os_str()])?;
+        }
+        for record in [Some(&parts.system), parts.data.as_ref()].into_iter().flatten().filter_map(|d| d.record.as_ref())
+        {
+            File::create(record)?;
+        }
+        let append = |name: &str| OpenOptions::new().create(true).append(true).open(parts.file(name));
+        let mut child = tools
+            .command("qemu-system-x86_64")
+            .args(qemu::arguments(tools, &parts))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(append("qemu.log")?)
+            .spawn()
+            .context("cannot start QEMU")?;
+        let power_on = Instant::now();
+        let console = Lines::read(child.stdout.take().context("QEMU has no stdout")?, append("console.log")?);
+        let connected = process::until("control socket of QEMU", SOCKETS, || {
+            if let Some(status) = child.try_wait()? {
+                let said = fs::read_to_string(parts.file("qemu.log"))?;
+                return Ok(Err(anyhow::anyhow!("QEMU ended ({status}): {}", said.trim())));
+            }
+            let evidence = Evidence::connect(&parts.file("evidence.sock"), &parts.file("evidence.log"))?;
+            Ok(Ok((Qmp::connect(&parts.file("qmp.sock"))?, evidence)))
+        });
+        let (qmp, evidence) = connected??;
+        Ok(Machine { parts, console, power_on, child, qmp, evidence, kernel: None })
+    }
+
+    /// When the kernel's clock started; waits until this boot can be asked.
+    pub fn kernel(&mut self, limit: Duration) -> Result<Instant> {
+        if let Some(kernel) = self.kernel {
+            return Ok(kernel);
+        }
+        let up = self.evidence.wait_up(Instant::now() + limit);
+        let (at, uptime) = self.explain(up)?;
+        let kernel = at.checked_sub(uptime).unwrap_or(at);
+        self.kernel = Some(kernel);
+        Ok(kernel)
+    }
+
+    /// What a shell command prints in the guest.
+    pub fn ask(&mut self, command: &str) -> Result<String> {
+        self.kernel(UP)?;
+        let answer = self.evidence.ask(command);
+        self.explain(answer)
+    }
+
+    /// Presses the power button and waits for the end.
+    pub fn power_off(mut self, limit: Duration) -> Result<()> {
+        // Nobody hears the button before userspace is up, so it is pressed until somebody does.
+        let ended =
+            process::until("end after the power button was pressed", limit, || match self.child.try_wait()? {
+                Some(status) => Ok(status),
+                None => {
+                    self.qmp.execute("system_powerdown", json!({}))?;
+                    process::wait(&mut self.child, PRESS)
+                }
+            });
+        let ended = self.explain(ended)?;
+        if !ended.success() {
+            bail!("QEMU of {} ended badly ({ended}): see qemu.log", self.name());
+        }
+        self.check()
+    }
+
+    /// Holds the virtual processor, with every write that it began complete, then ends QEMU. Tells of each recorded disk
+    /// whether its record ends with a flush that QEMU made and not the guest.
+    pub fn cut(&mut self) -> Result<Vec<bool>> {
+        let before = self.flushes()?;
+        let records = [Some(&self.parts.system), self.parts.data.as_ref()].into_iter().flatten();
+        let lengths = records.filter_map(|d| d.record.as_ref()).map(|r| Ok(fs::metadata(r)?.len()));
+        let lengths: Vec<u64> = lengths.collect::<Result<_>>()?;
+        // QEMU flushes all disks at a stop. Only if the guest flushed nothing meanwhile, a flush at the end is QEMU's;
+        // taking a guest's flush for QEMU's would lose what the guest knows to be safe.
+        self.qmp.execute("stop", json!({}))?;
+        let after = self.flushes()?;
+        self.kill()?;
+        let mut hosts = Vec::new();
+        let records = [Some(&self.parts.system), self.parts.data.as_ref()].into_iter().flatten();
+        for (record, length) in records.filter_map(|d| d.record.as_ref()).zip(lengths) {
+            let mut record = Record::open(record)?;
+            let last = record.entries()?.last().copied();
+            hosts.push(before == after && last.is_some_and(|e| e.is_flush() && e.at >= length));
+        }
+        Ok(hosts)
+    }
+
+    /// How many flushes of the guest each disk has completed.
+    fn flushes(&mut self) -> Result<Vec<u64>> {
+        let stats = self.qmp.execute("query-blockstats", json!({}))?;
+        let all = stats.as_array().context("QEMU's answer to query-blockstats is no list")?;
+        Ok(all.iter().filter_map(|d| d["stats"]["flush_operations"].as_u64()).collect())
+    }
+
+    /// Ends QEMU at once; what the guest wrote stays written.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Fails when the console shows what no healthy machine prints.
+    pub fn check(&self) -> Result<()> {
+        let alarms = console::alarms(&self.console);
+        if alarms.is_empty() {
+            return Ok(());
+        }
+        bail!("the console of {} shows: {}", self.name(), alarms.join(" / "));
+    }
+
+    /// Fails when QEMU has ended.
+    pub fn alive(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            None => Ok(()),
+            Some(status) => self.explain(Err(anyhow::anyhow!("QEMU ended by itself ({status})"))),
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> String {
+        self.parts.seat.name()
+    }
+
+    /// Adds the console's last lines to an error that is about this machine.
+    pub fn explain<T>(&self, result: Result<T>) -> Result<T> {
+        result.with_context(|| format!("{}; its console ends with\n{}", self.name(), console::tail(&self.console)))
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // It may have ended already.
+        self.kill().ok();
+    }
+}

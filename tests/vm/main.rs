@@ -1,0 +1,89 @@
+//! Boots the image in QEMU and looks at what becomes of it: `make run`, `make test`, `make soak`.
+#![allow(clippy::disallowed_methods, reason = "the fence is around the program; this builds worlds for it to live in")]
+
+mod arguments;
+mod cases;
+mod cluster;
+mod console;
+mod disk;
+mod etcdctl;
+mod evidence;
+mod lines;
+mod machine;
+mod probe;
+mod process;
+mod qemu;
+mod qmp;
+mod random;
+mod record;
+mod sandbox;
+mod serve;
+mod set;
+mod show;
+mod soak;
+mod suite;
+mod table;
+mod tools;
+mod watch;
+mod world;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::arguments::{Arguments, Job};
+use crate::set::Yard;
+use crate::suite::Suite;
+use crate::tools::Tools;
+use crate::world::World;
+
+fn main() -> ExitCode {
+    match start() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("vm: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start() -> Result<ExitCode> {
+    let Some(arguments) = Arguments::parse()? else {
+        eprintln!("{}", arguments::USAGE);
+        return Ok(ExitCode::SUCCESS);
+    };
+    if arguments.job == Job::Clean {
+        sandbox::clean()?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    match sandbox::inside()? {
+        None => sandbox::run(arguments.keep),
+        Some(directory) => inside(&arguments, &directory),
+    }
+}
+
+fn inside(arguments: &Arguments, directory: &Path) -> Result<ExitCode> {
+    let start = Instant::now();
+    sandbox::heed_interrupts()?;
+    let tools = Tools::find()?;
+    let image = disk::adopt_image(&arguments.image(&tools)?)?;
+    let mut world = World::make(&tools)?;
+    println!("logs: {}", directory.display());
+    let mut yard = Yard::new(tools, image, arguments.memory);
+    let well = match arguments.job {
+        Job::Run => show::run(&mut yard, &mut world, directory).map(|()| true)?,
+        Job::Test | Job::Soak(_) => {
+            println!("seed: {}", arguments.seed);
+            let mut suite = Suite::new(yard, world, arguments.seed)?;
+            match arguments.job {
+                Job::Soak(minutes) => soak::run(&mut suite, minutes, arguments.seed)?,
+                Job::Run | Job::Test | Job::Clean => suite.run(&arguments.names)?,
+            }
+        }
+        Job::Clean => true,
+    };
+    println!("{:.0} s in all", start.elapsed().as_secs_f32());
+    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,146 @@
+//! What another host on the network can reach of a machine.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use crate::cluster::Cluster;
+
+/// A closed port of a guest that runs refuses at once; a busy guest may take a second.
+const CONNECT: Duration = Duration::from_secs(4);
+/// For an answer on a connection.
+const ANSWER: Duration = Duration::from_secs(10);
+/// Connections that are open at the same time.
+const PARALLEL: usize = 48;
+
+/// All TCP ports of an address that accept a connection.
+///
+/// # Errors
+/// When a port neither accepts nor refuses: then it is not known to be closed.
+pub fn open_ports(address: Ipv4Addr) -> Result<Vec<u16>> {
+    let next = Arc::new(AtomicU32::new(1));
+    let scan = |next: Arc<AtomicU32>| {
+        move || -> Result<Vec<u16>> {
+            let mut open = Vec::new();
+            while let Ok(port) = u16::try_from(next.fetch_add(1, Ordering::Relaxed)) {
+                let mut tries = 3;
+                loop {
+                    match TcpStream::connect_timeout(&SocketAddr::new(address.into(), port), CONNECT) {
+                        Ok(_) => open.push(port),
+                        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
+                        Err(_) if tries > 0 => {
+                            tries -= 1;
+                            continue;
+                        }
+                        Err(error) => {
+                            return Err(error).with_context(|| format!("cannot tell whether {address}:{port} is open"));
+                        }
+                    }
+                    break;
+                }
+            }
+            Ok(open)
+        }
+    };
+    let threads: Vec<_> = (0..PARALLEL).map(|_| thread::spawn(scan(next.clone()))).collect();
+    let mut open = Vec::new();
+    for thread in threads {
+        open.extend(thread.join().map_err(|_| anyhow::anyhow!("a thread of the port scan has panicked"))??);
+    }
+    open.sort_unstable();
+    Ok(open)
+}
+
+/// Fails unless this port speaks only to clients with a certificate of the cluster.
+pub fn only_mutual_tls(cluster: &Cluster, address: Ipv4Addr, port: u16) -> Result<()> {
+    let at = SocketAddr::new(address.into(), port);
+    let plain = request(connect(at)?);
+    if let Ok(answer) = &plain
+        && !answer.is_empty()
+        && !answer.starts_with("HTTP/1.0 400")
+    {
+        bail!("{at} answers without TLS: {answer}");
+    }
+    if let Ok(answer) = tls(cluster, at, None)
+        && !answer.is_empty()
+    {
+        bail!("{at} answers without a client certificate: {answer}");
+    }
+    // The same request with a certificate: or else the refusals above would prove nothing.
+    let answer = tls(cluster, at, Some("admin"))?;
+    if !answer.starts_with("HTTP/1.1 200") {
+        bail!("{at} refuses the admin certificate: {answer:?}");
+    }
+    Ok(())
+}
+
+fn connect(at: SocketAddr) -> Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&at, CONNECT).with_context(|| format!("cannot connect to {at}"))?;
+    stream.set_read_timeout(Some(ANSWER))?;
+    stream.set_write_timeout(Some(ANSWER))?;
+    Ok(stream)
+}
+
+/// The first bytes of an answer to `GET /version`.
+fn request(mut stream: impl Read + Write) -> Result<String> {
+    stream.write_all(b"GET /version HTTP/1.1\r\nHost: etcd\r\nConnection: close\r\n\r\n")?;
+    let mut bytes = [0; 256];
+    let length = stream.read(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes[..length]).into_owned())
+}
+
+fn tls(cluster: &Cluster, at: SocketAddr, client: Option<&str>) -> Result<String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(cluster, "ca.crt")? {
+        roots.add(certificate)?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let builder = builder.with_root_certificates(roots);
+    let config = match client {
+        None => builder.with_no_client_auth(),
+        Some(name) => {
+            let key = PrivateKeyDer::from_pem_file(cluster.file(&format!("{name}.key")))?;
+            builder.with_client_auth_cert(certificates(cluster, &format!("{name}.crt"))?, key)?
+        }
+    };
+    let name = ServerName::IpAddress(
+        IpAddr::from(match at.ip() {
+            IpAddr::V4(address) => address,
+            IpAddr::V6(_) => bail!("guests have IPv4 addresses here"),
+        })
+        .into(),
+    );
+    let connection = ClientConnection::new(Arc::new(config), name)?;
+    request(StreamOwned::new(connection, connect(at)?))
+}
+
+fn certificates(cluster: &Cluster, name: &str) -> Result<Vec<CertificateDer<'static>>> {
+    Ok(CertificateDer::pem_file_iter(cluster.file(name))?.collect::<Result<_, _>>()?)
+}
+
+/// Sockets of `/proc/net/{tcp,udp}{,6}` that other hosts can reach, as `udp 68`; established connections do not count.
+pub fn listeners(protocol: &str, table: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for line in table.lines() {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [_, local, remote, state, ..] = fields.as_slice() else { continue };
+        let (Some((address, port)), Some((_, far))) = (local.split_once(':'), remote.split_once(':')) else { continue };
+        let Ok(port) = u16::from_str_radix(port, 16) else { continue };
+        // Little-endian 127/8 and ::1; state 0A is a listener, 07 an unconnected UDP socket.
+        let loopback = (address.len() == 8 && address.ends_with("7F")) || address == "00000000000000000000000001000000";
+        let waits = matches!(*state, "0A" | "07") && far == "0000";
+        if waits && !loopback {
+            found.push(format!("{protocol} {port}"));
+        }
+    }
+    found
+}

@@ -1,0 +1,92 @@
+//! QEMU's command line for one machine.
+
+use std::path::{Path, PathBuf};
+
+use crate::disk::Disk;
+use crate::evidence;
+use crate::tools::Tools;
+use crate::world::Seat;
+
+/// Its code is the same for all machines; the variables are a copy per machine.
+pub const FIRMWARE_VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+const FIRMWARE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+
+/// What a machine is put together from.
+#[derive(Clone)]
+pub struct Parts {
+    /// Its place in the network.
+    pub seat: Seat,
+    /// Where its sockets and logs are.
+    pub directory: PathBuf,
+    /// The disk it boots from.
+    pub system: Disk,
+    /// The disk for etcd.
+    pub data: Option<Disk>,
+    /// The configuration volume.
+    pub seed: Option<PathBuf>,
+    /// MiB.
+    pub memory: u32,
+}
+
+impl Parts {
+    /// A file of this machine.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+}
+
+/// All arguments of `qemu-system-x86_64`.
+pub fn arguments(tools: &Tools, parts: &Parts) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut add = |option: &str, value: String| all.extend([option.to_owned(), value]);
+    let accelerator = match tools.accelerator.as_str() {
+        // Three translation caches of QEMU's usual size would be most of a small host's memory.
+        "tcg" => "tcg,thread=multi,tb-size=256",
+        other => other,
+    };
+    let show = |path: &Path| path.to_string_lossy().replace(',', ",,");
+    add("-machine", "q35,hpet=off".into());
+    add("-accel", accelerator.into());
+    add("-cpu", "max".into());
+    add("-smp", "1".into());
+    add("-m", parts.memory.to_string());
+    add("-uuid", parts.seat.uuid());
+    add("-display", "none".into());
+    add("-drive", format!("if=pflash,format=raw,unit=0,readonly=on,file={FIRMWARE}"));
+    add("-drive", format!("if=pflash,format=raw,unit=1,file={}", show(&parts.file("firmware.fd"))));
+    add("-netdev", format!("tap,id=net,ifname={},script=no,downscript=no", parts.seat.tap()));
+    add("-device", format!("virtio-net-pci,netdev=net,romfile=,mac={}", parts.seat.mac()));
+    add("-device", "virtio-rng-pci".into());
+    add("-chardev", "stdio,id=console,signal=off".into());
+    add("-serial", "chardev:console".into());
+    add("-chardev", format!("socket,id=evidence,server=on,wait=off,path={}", show(&parts.file("evidence.sock"))));
+    add("-serial", "chardev:evidence".into());
+    add("-qmp", format!("unix:{},server=on,wait=off", show(&parts.file("qmp.sock"))));
+    disk(&mut add, "system", &parts.system, "bootindex=0,serial=system");
+    if let Some(data) = &parts.data {
+        disk(&mut add, "data", data, "serial=data");
+    }
+    if let Some(seed) = &parts.seed {
+        add("-blockdev", format!("driver=file,node-name=seed,read-only=on,filename={}", show(seed)));
+        add("-device", "virtio-blk-pci,id=seed,drive=seed,serial=seed".into());
+    }
+    all.extend(["-nodefaults".to_owned(), "-no-user-config".to_owned()]);
+    all.extend(evidence::arguments());
+    all
+}
+
+/// A guest's flush reaches the record but not the host's disk: killing QEMU loses nothing, and power cuts are made
+/// from the record.
+fn disk(add: &mut impl FnMut(&str, String), id: &str, disk: &Disk, properties: &str) {
+    let quoted = |path: &Path| path.to_string_lossy().replace(',', ",,");
+    let cheap = "cache.no-flush=on";
+    add("-blockdev", format!("driver=file,node-name={id}-file,{cheap},filename={}", quoted(&disk.file)));
+    add("-blockdev", format!("driver={},node-name={id}-disk,{cheap},file={id}-file", disk.format.name()));
+    let mut top = format!("{id}-disk");
+    if let Some(record) = &disk.record {
+        add("-blockdev", format!("driver=file,node-name={id}-record,{cheap},filename={}", quoted(record)));
+        add("-blockdev", format!("driver=blklogwrites,node-name={id}-recorded,file={top},log={id}-record"));
+        top = format!("{id}-recorded");
+    }
+    add("-device", format!("virtio-blk-pci,id={id},drive={top},{properties}"));
+}

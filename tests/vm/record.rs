@@ -1,0 +1,164 @@
+//! What a disk was told, in order, as QEMU's `blklogwrites` records it, and the disks that a power cut may leave.
+//!
+//! The format is that of the kernel's dm-log-writes (Documentation/admin-guide/device-mapper/log-writes.rst): a super
+//! block, then for each request a block with its header, followed by its data. All numbers are little-endian.
+
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::random::Random;
+
+/// Size of a block of the record, and of a sector in it; QEMU's default.
+const BLOCK: u64 = 512;
+const MAGIC: u64 = 0x6a_7366_7773_6872;
+const VERSION: u64 = 1;
+const FLUSH: u64 = 1;
+const FUA: u64 = 2;
+const DISCARD: u64 = 4;
+/// Bytes of a header that are used: sector, number of sectors, flags, length of a mark.
+const HEADER: usize = 32;
+
+/// One request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Where it is in the record.
+    pub at: u64,
+    /// First byte on the disk.
+    pub offset: u64,
+    /// Bytes.
+    pub length: u64,
+    flags: u64,
+}
+
+impl Entry {
+    /// Everything before it is on the disk for good.
+    pub fn is_flush(&self) -> bool {
+        self.flags & FLUSH != 0
+    }
+    /// It is on the disk for good itself, once it is complete.
+    fn is_durable(&self) -> bool {
+        self.flags & FUA != 0
+    }
+    fn is_discard(&self) -> bool {
+        self.flags & DISCARD != 0
+    }
+    fn next(&self) -> u64 {
+        let data = if self.is_discard() { 0 } else { self.length };
+        self.at + BLOCK + data
+    }
+}
+
+/// A record that may still be growing.
+pub struct Record {
+    file: File,
+    path: PathBuf,
+    entries: Vec<Entry>,
+}
+
+impl Record {
+    /// Opens a record; it may be empty yet.
+    pub fn open(path: &Path) -> Result<Record> {
+        let file = File::open(path).with_context(|| format!("no record of writes at {}", path.display()))?;
+        Ok(Record { file, path: path.to_owned(), entries: Vec::new() })
+    }
+
+    /// All requests until now.
+    ///
+    /// # Errors
+    /// When it is no record. QEMU counts the entries in the super block now and then only, so that count is not used.
+    pub fn entries(&mut self) -> Result<&[Entry]> {
+        let length = self.file.metadata()?.len();
+        let mut at = self.entries.last().map_or(BLOCK, Entry::next);
+        if at + BLOCK > length {
+            return Ok(&self.entries);
+        }
+        let mut super_block = [0; 28];
+        self.file.read_exact_at(&mut super_block, 0)?;
+        let (magic, version) = (number(&super_block, 0), number(&super_block, 1));
+        // QEMU writes the super block with the first flush.
+        if magic != 0 && (magic != MAGIC || version != VERSION) {
+            bail!("{} is no record of writes: it starts with {magic:#x}, version {version}", self.path.display());
+        }
+        while at + BLOCK <= length {
+            let mut header = [0; HEADER];
+            self.file.read_exact_at(&mut header, at)?;
+            let entry = Entry {
+                at,
+                offset: number(&header, 0) * BLOCK,
+                length: number(&header, 1) * BLOCK,
+                flags: number(&header, 2),
+            };
+            if header == [0; HEADER] || entry.next() > length {
+                break;
+            }
+            at = entry.next();
+            self.entries.push(entry);
+        }
+        Ok(&self.entries)
+    }
+
+    /// Makes the disk that a power cut leaves: all until the last flush, and a random choice of what came after it.
+    ///
+    /// `disk` holds what the disk was before the record began.
+    pub fn replay(
+        &mut self,
+        disk: &Path,
+        mut random: Option<&mut Random>,
+        ends_with_hosts_flush: bool,
+    ) -> Result<Outcome> {
+        let entries = self.entries()?.to_vec();
+        let count = entries.len() - usize::from(ends_with_hosts_flush);
+        let entries = &entries[..count];
+        let durable = entries.iter().rposition(Entry::is_flush).map_or(0, |at| at + 1);
+        let target = OpenOptions::new().write(true).open(disk)?;
+        let mut outcome = Outcome { requests: count, unflushed: 0, dropped: 0 };
+        for (number, entry) in entries.iter().enumerate().filter(|(_, e)| e.length > 0) {
+            if number >= durable {
+                outcome.unflushed += 1;
+                if !entry.is_durable() && random.as_mut().is_some_and(|r| r.below(2) == 0) {
+                    outcome.dropped += 1;
+                    continue;
+                }
+            }
+            self.copy(entry, &target)?;
+        }
+        Ok(outcome)
+    }
+
+    fn copy(&self, entry: &Entry, target: &File) -> Result<()> {
+        let mut bytes = vec![0; usize::try_from(entry.length)?];
+        if !entry.is_discard() {
+            self.file.read_exact_at(&mut bytes, entry.at + BLOCK)?;
+        }
+        Ok(target.write_all_at(&bytes, entry.offset)?)
+    }
+}
+
+/// What became of the requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// How many there were.
+    pub requests: usize,
+    /// Writes after the last flush.
+    pub unflushed: usize,
+    /// How many of these did not make it.
+    pub dropped: usize,
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Outcome { requests, unflushed, dropped } = self;
+        write!(f, "{requests} requests, {unflushed} writes after the last flush, {dropped} of these lost")
+    }
+}
+
+fn number(bytes: &[u8], index: usize) -> u64 {
+    let mut number = [0; 8];
+    // A header is always whole, so there is nothing that could be missing.
+    bytes[index * 8..].take(8).read_exact(&mut number).ok();
+    u64::from_le_bytes(number)
+}

@@ -1,0 +1,166 @@
+//! A network and a process namespace around a run, so that nothing of it reaches out and nothing outlives it.
+//!
+//! The process that was started stays outside: it makes the network namespace, starts itself again in there as the
+//! first process of a process namespace, and tidies up when that has ended. The kernel ends QEMU and all else with it.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::process;
+use crate::tools::{Tools, repository};
+
+/// Names the directory of the run to the process inside.
+const INSIDE: &str = "ETCD_BOOTSTRAPPER_VM_RUN";
+/// All namespaces and directories of runs start with it.
+const PREFIX: &str = "etcd-vm-";
+/// How many directories with logs stay.
+const KEPT: usize = 5;
+/// For three guests to shut down after Ctrl-C.
+const FAREWELL: Duration = Duration::from_secs(120);
+
+/// The directory of the run, when this process is the one inside; it becomes the current directory, so that sockets
+/// have short paths (the kernel takes 107 bytes).
+pub fn inside() -> Result<Option<PathBuf>> {
+    let Some(directory) = std::env::var_os(INSIDE).map(PathBuf::from) else { return Ok(None) };
+    std::env::set_current_dir(&directory)?;
+    Ok(Some(directory))
+}
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Whether a person has pressed Ctrl-C.
+pub fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
+
+/// Notes Ctrl-C from now on, instead of ending by it.
+pub fn heed_interrupts() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    thread::spawn(move || {
+        runtime.block_on(async {
+            while tokio::signal::ctrl_c().await.is_ok() {
+                INTERRUPTED.store(true, Ordering::Relaxed);
+            }
+        });
+    });
+    Ok(())
+}
+
+/// The name of the network namespace of the run in this directory.
+pub fn name(directory: &Path) -> String {
+    directory.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// Runs this program again inside of the namespaces, and ends as it ends.
+pub fn run(keep: bool) -> Result<ExitCode> {
+    if !nix::unistd::geteuid().is_root() {
+        bail!("needs root for network namespaces and mounts: run it with sudo");
+    }
+    let tools = Tools::find()?;
+    clean_with(&tools)?;
+    let directory = runs()?.join(format!("{PREFIX}{}", std::process::id()));
+    fs::create_dir_all(&directory)?;
+    let lock = File::create(directory.join("lock"))?;
+    lock.try_lock().context("another run uses the same directory")?;
+    tools.run("ip", ["netns", "add", &name(&directory)])?;
+    let ended = child(&directory).and_then(wait);
+    drop(lock);
+    tidy(&tools, &directory, keep)?;
+    ended
+}
+
+/// Removes what runs left behind that were killed.
+pub fn clean() -> Result<()> {
+    clean_with(&Tools::find()?)
+}
+
+fn runs() -> Result<PathBuf> {
+    Ok(repository()?.join("out/vm"))
+}
+
+fn child(directory: &Path) -> Result<Child> {
+    let mut command = Command::new("setpriv");
+    // Each link of the chain takes the next one with it, even when it is killed.
+    command.args(["--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child", "nsenter"]);
+    command.arg(format!("--net=/run/netns/{}", name(directory)));
+    command.arg(std::env::current_exe()?).args(std::env::args_os().skip(1)).env(INSIDE, directory);
+    command.spawn().context("cannot start setpriv, unshare and nsenter of util-linux")
+}
+
+/// Ctrl-C reaches the process inside as well, which then shuts its guests down; anything else ends it at once.
+fn wait(mut child: Child) -> Result<ExitCode> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (mut interrupt, mut terminate, mut hang_up) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+        let mut last = None;
+        loop {
+            if let Some(status) = child.try_wait()? {
+                let code = status.code().and_then(|c| u8::try_from(c).ok()).unwrap_or(1);
+                return Ok(ExitCode::from(code));
+            }
+            let now = tokio::select! {
+                _ = interrupt.recv() => if last.is_none() { last = Some(Instant::now() + FAREWELL); false } else { true },
+                _ = terminate.recv() => true,
+                _ = hang_up.recv() => true,
+                () = tokio::time::sleep(process::TICK) => last.is_some_and(|last| Instant::now() > last),
+            };
+            if now {
+                child.kill()?;
+                child.wait()?;
+                return Ok(ExitCode::from(130));
+            }
+        }
+    })
+}
+
+fn clean_with(tools: &Tools) -> Result<()> {
+    let runs = runs()?;
+    fs::create_dir_all(&runs)?;
+    let mut ended = Vec::new();
+    for entry in fs::read_dir(&runs)? {
+        let directory = entry?.path();
+        let lock = File::open(directory.join("lock"));
+        if name(&directory).starts_with(PREFIX) && lock.is_ok_and(|l| l.try_lock().is_ok()) {
+            tidy(tools, &directory, directory.join("keep").exists())?;
+            ended.push((fs::metadata(&directory)?.modified()?, directory));
+        }
+    }
+    ended.sort();
+    for (_, directory) in ended.iter().rev().skip(KEPT - 1) {
+        fs::remove_dir_all(directory)?;
+    }
+    Ok(())
+}
+
+/// Removes the network namespace of a run that has ended, and its disks; logs stay.
+fn tidy(tools: &Tools, directory: &Path, keep: bool) -> Result<()> {
+    let namespace = name(directory);
+    if Path::new("/run/netns").join(&namespace).exists() {
+        tools.run("ip", ["netns", "delete", &namespace])?;
+    }
+    if keep {
+        File::create(directory.join("keep"))?;
+        return Ok(());
+    }
+    remove_disks(directory)
+}
+
+fn remove_disks(directory: &Path) -> Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_disks(&entry.path())?;
+        } else if entry.path().extension().is_some_and(|e| e == "raw" || e == "qcow2" || e == "fd" || e == "writes") {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! `test`: the cases, each on the real thing, and what they share.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::cases::{CASES, Case};
+use crate::cluster::Cluster;
+use crate::etcdctl::View;
+use crate::process::until;
+use crate::random::Random;
+use crate::record::Record;
+use crate::sandbox;
+use crate::set::{Disks, SETTLE, Set, Yard};
+use crate::world::{Seat, World};
+
+/// For the members' views to become the same.
+pub const AGREE: Duration = Duration::from_secs(60);
+
+/// What the cases of one run share.
+pub struct Suite {
+    /// Machines are made here.
+    pub yard: Yard,
+    /// The network.
+    pub world: World,
+    /// The cluster that most cases look at.
+    pub cluster: Cluster,
+    /// Every random choice.
+    pub random: Random,
+    /// Requests to the system and the data disk of a member until it has settled, as counted at the founding.
+    pub requests: [u64; 2],
+    settled: Option<Settled>,
+    running: Option<Set>,
+}
+
+/// Three members that have settled, switched off.
+struct Settled {
+    disks: Vec<(Seat, Disks)>,
+    view: View,
+}
+
+impl Suite {
+    /// With nothing running yet.
+    pub fn new(yard: Yard, world: World, seed: u64) -> Result<Suite> {
+        let cluster = Cluster::new(&yard.tools, "settled", &[])?;
+        let random = Random::new(seed);
+        Ok(Suite { yard, world, cluster, random, requests: [0; 2], settled: None, running: None })
+    }
+
+    /// Runs these cases, all when none is named; true when all have passed.
+    pub fn run(&mut self, names: &[String]) -> Result<bool> {
+        for name in names {
+            let known = CASES.iter().map(|c| c.name).collect::<Vec<_>>().join(", ");
+            CASES.iter().find(|c| c.is(name)).with_context(|| format!("there is no case {name}; there are {known}"))?;
+        }
+        let (mut passed, mut failed) = (0, 0);
+        for case in CASES.iter().filter(|c| names.is_empty() || names.iter().any(|n| c.is(n))) {
+            let Case { name, what, .. } = case;
+            println!("case    {name}: {what}");
+            let start = Instant::now();
+            let result = (case.run)(self).and_then(|()| self.world.check());
+            let seconds = start.elapsed().as_secs_f32();
+            match result {
+                Ok(()) => {
+                    passed += 1;
+                    println!("ok      {name} ({seconds:.1} s)");
+                }
+                Err(error) => {
+                    failed += 1;
+                    println!("FAILED  {name} ({seconds:.1} s)\n  {error:#}");
+                    // Whatever runs is not what the next case expects.
+                    self.running = None;
+                }
+            }
+            anyhow::ensure!(!sandbox::interrupted(), "interrupted");
+        }
+        println!("{passed} passed, {failed} failed");
+        Ok(failed == 0)
+    }
+
+    /// Three fresh members of the cluster, switched on and settled; every write of the last one is counted.
+    pub fn found(&mut self) -> Result<(Set, View)> {
+        let (mut set, mut disks, mut last) = (Set::default(), Vec::new(), None);
+        for seat in Seat::all() {
+            let place = self.yard.directory(seat)?;
+            let mut own = self.yard.blank(&place)?;
+            disks.push((seat, own.clone()));
+            if seat == Seat(crate::world::SEATS) {
+                own = own.recorded(&place);
+                last = Some(own.clone());
+            }
+            let seed = self.cluster.seed(&self.yard.tools, seat)?;
+            set.add(self.yard.boot(seat, place, own, Some(seed))?);
+        }
+        set.wait_settled(SETTLE)?;
+        self.requests = last.map(|disks| count(&disks)).transpose()?.unwrap_or_default();
+        let view = until("agreement of all members", AGREE, || set.whole(&self.cluster))?;
+        self.settled = Some(Settled { disks, view: view.clone() });
+        Ok((set, view))
+    }
+
+    /// Keeps the disks of a set that `found` has made, for the cases that follow.
+    pub fn keep(&mut self, set: Set) -> Result<()> {
+        set.power_off().inspect_err(|_| self.settled = None)
+    }
+
+    /// Switches the settled members on, all on overlays; `without` gets no configuration volume.
+    pub fn boot(&mut self, without: Option<Seat>) -> Result<(Set, View)> {
+        self.running = None;
+        if self.settled.is_none() {
+            let (set, _) = self.found()?;
+            self.keep(set)?;
+        }
+        let settled = self.settled.as_ref().context("no set has settled")?;
+        let (all, view) = (settled.disks.clone(), settled.view.clone());
+        let mut set = Set::default();
+        for (seat, disks) in all {
+            let place = self.yard.directory(seat)?;
+            let disks = self.yard.overlay(&disks, &place)?;
+            let seed = self.cluster.seed(&self.yard.tools, seat)?;
+            set.add(self.yard.boot(seat, place, disks, (without != Some(seat)).then_some(seed))?);
+        }
+        set.wait_settled(SETTLE)?;
+        Ok((set, view))
+    }
+
+    /// Three voters that run: those that the case before has left, or the settled ones.
+    pub fn running(&mut self) -> Result<(Set, View)> {
+        if let Some(mut set) = self.running.take()
+            && let Ok(view) = set.whole(&self.cluster)
+        {
+            return Ok((set, view));
+        }
+        let (mut set, _) = self.boot(None)?;
+        let view = until("agreement of all members", AGREE, || set.whole(&self.cluster))?;
+        Ok((set, view))
+    }
+
+    /// Leaves a healthy set to the next case.
+    pub fn leave(&mut self, set: Set) {
+        self.running = Some(set);
+    }
+
+    /// Switches everything off, so that a case has the processors for itself.
+    pub fn stop(&mut self) {
+        self.running = None;
+    }
+
+    /// A machine with the member's name and address on these disks.
+    pub fn machine(&mut self, seat: Seat, place: std::path::PathBuf, disks: Disks) -> Result<crate::machine::Machine> {
+        let seed = self.cluster.seed(&self.yard.tools, seat)?;
+        self.yard.boot(seat, place, disks, Some(seed))
+    }
+}
+
+/// How many requests the records of a machine's disks hold.
+pub fn count(disks: &Disks) -> Result<[u64; 2]> {
+    let mut counts = [0; 2];
+    for (count, disk) in counts.iter_mut().zip([&disks.system, &disks.data]) {
+        if let Some(record) = &disk.record {
+            *count = Record::open(record)?.entries()?.len() as u64;
+        }
+    }
+    Ok(counts)
+}
