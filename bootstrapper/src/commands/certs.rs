@@ -155,3 +155,67 @@ fn table(rows: &[Row], now: Option<Seconds>) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::fs;
+    use crate::tls::tests::{DAY, NOW, Scratch, YEAR, ca, names};
+
+    fn certs(scratch: &Scratch, words: &str) -> Result<()> {
+        run(&scratch.paths(), lexopt::Parser::from_args(words.split_whitespace()))
+    }
+
+    #[test]
+    fn a_command_line_that_says_nothing_known_ends_with_64() {
+        let scratch = Scratch::new();
+        for words in ["", "rotate", "show renew", "renew --force", "show show"] {
+            let error = certs(&scratch, words).expect_err(words);
+            assert_eq!(Exit::of(&error), Exit::Usage, "{words}: {error}");
+            assert!(error.to_string().ends_with(USAGE), "{words}: {error}");
+        }
+    }
+
+    #[test]
+    fn before_the_first_boot_there_is_nothing_to_renew_and_nothing_good_to_show() {
+        let scratch = Scratch::new();
+        certs(&scratch, "renew").expect("nothing to do");
+        let error = certs(&scratch, "show").expect_err("nothing there");
+        assert_eq!(Exit::of(&error), Exit::Refused);
+        assert!(error.to_string().ends_with("/pki/ca.crt: it is missing"), "{error}");
+    }
+
+    #[test]
+    fn renewal_makes_what_is_due_and_show_is_content_then() {
+        let (scratch, now) = (Scratch::new(), clock::now());
+        let old = Seconds(now.0 - 300 * DAY);
+        tls::ensure(&scratch.paths(), &ca("ca", now), &names(), Some(old), None).expect("leaves");
+        let end = |leaf| tls::read_certificate(&scratch.paths().pki(), leaf).expect("a leaf").not_after;
+        assert!(LEAVES.iter().all(|leaf| end(leaf).0 == old.0 + YEAR));
+        certs(&scratch, "renew").expect("renewal");
+        assert!(LEAVES.iter().all(|leaf| end(leaf).0 >= now.0 + YEAR));
+        certs(&scratch, "show --json").expect("all good");
+        fs::remove(&scratch.paths().pki().join("ca.key")).expect("gone");
+        assert_eq!(Exit::of(&certs(&scratch, "renew --json").expect_err("no CA")), Exit::TryAgain);
+    }
+
+    #[test]
+    fn the_table_says_how_long_is_left() {
+        let row = |not_after| Row {
+            file: "server",
+            subject: "CN=etcd-1".into(),
+            issuer: "CN=ca".into(),
+            not_before: Timestamp(NOW),
+            not_after: Timestamp(Seconds(not_after)),
+            names: vec!["10.0.0.11".into(), "localhost".into()],
+        };
+        let text = table(&[row(NOW.0 + YEAR), row(NOW.0 + 7200), row(NOW.0 - 1)], Some(NOW));
+        assert_eq!(
+            text,
+            "FILE    SUBJECT                        ENDS                  LEFT       NAMES\n\
+             server  CN=etcd-1                      2028-01-15T08:00:00Z  365 days   10.0.0.11 localhost\n\
+             server  CN=etcd-1                      2027-01-15T10:00:00Z  2 hours    10.0.0.11 localhost\n\
+             server  CN=etcd-1                      2027-01-15T07:59:59Z  expired    10.0.0.11 localhost\n"
+        );
+    }
+}

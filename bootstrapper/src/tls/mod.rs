@@ -12,7 +12,7 @@ pub(crate) mod issue;
 mod names;
 pub(crate) mod pem;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub(crate) mod verify;
 
 use std::sync::Arc;
