@@ -2,7 +2,7 @@
 
 use crate::decision::{Aim, Code, Decided, Decision, Plan, Refusal, Start, Step, Wait, short};
 use crate::document::Recover;
-use crate::facts::{ClaimState, DataDir, Facts, Heard, Identity, Inventory};
+use crate::facts::{DataDir, Facts, Heard, Identity, Inventory};
 use crate::founding::{Founder, Founding, Terms};
 use crate::member::{Member, MemberName, PeerUrl};
 use crate::spec::{Mode, Set, Spec};
@@ -315,12 +315,5 @@ pub(crate) fn may_found(mode: Mode) -> bool {
     match mode {
         Mode::Auto | Mode::Init | Mode::Restore => true,
         Mode::Join => false,
-    }
-}
-
-pub(crate) fn is_founded(state: ClaimState) -> bool {
-    match state {
-        ClaimState::Founded => true,
-        ClaimState::Founding | ClaimState::Committing => false,
     }
 }

@@ -1,24 +1,21 @@
 //! The decision table, rows 19 to 29: this disk is blank and no cluster answers.
 
-use crate::decide::{is_founded, label, may_found, nonce_gone, others, proceed, refuse, wait};
+use crate::claims;
+use crate::decide::{label, may_found, others, proceed, refuse, wait};
 use crate::decision::{Aim, Code, Decided, Step, short};
-use crate::facts::{Claim, ClaimState, Claims, DataDir, Facts, Heard, Inventory, Stage, Waiting};
+use crate::facts::{ClaimState, DataDir, Facts, Heard, Inventory, Stage, Waiting};
 use crate::founding::{Founder, Founding, Terms};
 use crate::joining::{clear, commit};
 use crate::member::{MemberName, PeerUrl};
-use crate::spec::{OnTotalLoss, Set, Sha256, Spec};
+use crate::spec::{Set, Spec};
 
 /// The terms that this host would found under now; it answers them to its peers.
 pub fn terms(spec: &Spec, facts: &Facts) -> Terms {
-    let next = next_generation(spec, facts);
-    let generation = match (&next, claim(facts)) {
-        (Some(_), Some(claim)) => claim.generation + 1,
-        (None, Some(claim)) => claim.generation,
-        (Some(_) | None, None) => 1,
-    };
-    let mut set: Vec<String> = match &spec.set {
-        Set::Static(peers) => peers.iter().map(|p| format!("{}={}", p.name, p.peer_url)).collect(),
-        Set::Dynamic => {
+    let (generation, snapshot) = claims::generation(spec, facts);
+    let mut set: Vec<String> = match (claims::under_way(spec, facts), &spec.set) {
+        (Some(founding), _) => founding.terms.set.clone(),
+        (None, Set::Static(peers)) => peers.iter().map(|p| format!("{}={}", p.name, p.peer_url)).collect(),
+        (None, Set::Dynamic) => {
             let me = std::iter::once(facts.me.name.to_string());
             others(spec, facts).into_iter().map(|(name, _)| name.to_string()).chain(me).collect()
         }
@@ -31,23 +28,22 @@ pub fn terms(spec: &Spec, facts: &Facts) -> Terms {
         size: spec.size,
         set,
         store: spec.store.as_ref().map(|s| s.url.clone()),
-        snapshot: next.flatten().or_else(|| spec.restore.clone()),
+        snapshot,
         etcd: facts.etcd.minor_text(),
     }
 }
 
 /// Rows 19 to 29.
 pub(crate) fn decide(spec: &Spec, facts: &Facts) -> Decided {
+    if let Some(decided) = claims::committing(spec, facts) {
+        return decided;
+    }
     if !may_found(spec.mode) {
         return wait(19, "mode is join, and no cluster answers", everybody(spec, facts), "a cluster answers");
     }
-    if let Claims::Unreachable { reason } = &facts.claim {
-        return wait(
-            19,
-            "the store cannot be read, so nobody knows whether the cluster was founded",
-            vec![reason.clone()],
-            "the store answers",
-        );
+    if let Some(reason) = claims::unread(spec, facts) {
+        let why = "the store cannot be read, so nobody knows whether the cluster was founded";
+        return wait(19, why, vec![reason], "the store answers");
     }
     let terms = terms(spec, facts);
     let set = match the_set(spec, facts) {
@@ -71,7 +67,7 @@ pub(crate) fn decide(spec: &Spec, facts: &Facts) -> Decided {
             );
         }
     }
-    if let Some(decided) = claimed(spec, facts) {
+    if let Some(decided) = claims::claimed(spec, facts) {
         return decided;
     }
     if let Some(decided) = not_now(spec, facts) {
@@ -138,9 +134,7 @@ fn found(spec: &Spec, facts: &Facts, founding: &Founding, heard: &[(String, &Wai
             );
         }
     }
-    if spec.store.is_some()
-        && !claim(facts).is_some_and(|c| c.state == ClaimState::Committing && c.founding == *founding)
-    {
+    if spec.store.is_some() {
         let step = Step::Claim { to: ClaimState::Committing, founding: founding.clone() };
         return proceed(28, Aim::Found, vec![step]);
     }
@@ -160,8 +154,8 @@ fn stage(stage: &Stage) -> String {
 /// # Errors
 /// Row 20: what the group lists instead.
 fn the_set(spec: &Spec, facts: &Facts) -> Result<Vec<(MemberName, PeerUrl)>, Vec<String>> {
-    if let Some(claim) = claim(facts).filter(|c| !is_founded(c.state) && c.epoch == spec.epoch) {
-        let others = claim.founding.founders.iter().filter(|f| f.peer_url != facts.me.peer_url);
+    if let Some(founding) = claims::under_way(spec, facts) {
+        let others = founding.founders.iter().filter(|f| f.peer_url != facts.me.peer_url);
         return Ok(others.map(|f| (f.name.clone(), f.peer_url.clone())).collect());
     }
     let others = others(spec, facts);
@@ -213,79 +207,9 @@ fn everybody(spec: &Spec, facts: &Facts) -> Vec<String> {
     if silent.is_empty() { others(spec, facts).iter().map(|(n, u)| label(Some(n), u)).collect() } else { silent }
 }
 
-fn claim(facts: &Facts) -> Option<&Claim> {
-    match &facts.claim {
-        Claims::Read { claim, .. } => claim.as_ref(),
-        Claims::NoStore | Claims::Unreachable { .. } => None,
-    }
-}
-
-/// The snapshot of the next generation (none: an empty one), when the founded claim may be followed by one.
-fn next_generation(spec: &Spec, facts: &Facts) -> Option<Option<Sha256>> {
-    let claim = claim(facts).filter(|c| is_founded(c.state) && c.voters.iter().all(|v| nonce_gone(facts, v)))?;
-    if let Some(snapshot) = spec.restore.as_ref().filter(|s| claim.founding.terms.snapshot.as_ref() != Some(s)) {
-        return Some(Some(snapshot.clone()));
-    }
-    match (&facts.claim, spec.store.as_ref().map(|s| s.on_total_loss)) {
-        (Claims::Read { newest_snapshot: Some(snapshot), .. }, Some(OnTotalLoss::Restore)) => {
-            Some(Some(snapshot.clone()))
-        }
-        (Claims::Read { .. } | Claims::NoStore | Claims::Unreachable { .. }, _) => None,
-    }
-}
-
-/// Rows 22 and 23.
-fn claimed(spec: &Spec, facts: &Facts) -> Option<Decided> {
-    let claim = claim(facts)?;
-    match claim.state {
-        ClaimState::Founded => {
-            if next_generation(spec, facts).is_some() {
-                return None;
-            }
-            let left: Vec<String> = claim
-                .voters
-                .iter()
-                .filter(|v| !nonce_gone(facts, v))
-                .map(|v| format!("{}: not proven gone", label(Some(&v.name), &v.peer_url)))
-                .collect();
-            if !left.is_empty() {
-                return Some(wait(
-                    22,
-                    "the store says that this cluster was founded, and its disks may still be there",
-                    left,
-                    "they come back, or are proven gone",
-                ));
-            }
-            let sentence = format!("cluster {} was founded, and every disk of it is gone", spec.cluster);
-            let hint = "write `store.on_total_loss: restore`, or give the spec a `restore`";
-            Some(refuse(22, Code::TotalLoss, sentence, hint))
-        }
-        ClaimState::Committing => {
-            let ours = facts.journal.readied.last() == Some(&claim.founding);
-            let left: Vec<String> = claim
-                .founding
-                .founders
-                .iter()
-                .filter(|f| !nonce_gone(facts, f))
-                .map(|f| label(Some(&f.name), &f.peer_url))
-                .collect();
-            (!ours && !left.is_empty()).then(|| {
-                wait(
-                    23,
-                    "the store says that another founding is committing",
-                    left,
-                    "its cluster answers, or its disks are proven gone",
-                )
-            })
-        }
-        ClaimState::Founding => None,
-    }
-}
-
 /// Rows 24 and 25.
 fn not_now(spec: &Spec, facts: &Facts) -> Option<Decided> {
-    let next = next_generation(spec, facts).is_some();
-    if matches!(facts.data, DataDir::Lost { .. }) && !next {
+    if claims::lost_and_alone(spec, facts) {
         let why = "a member lived on this disk and its data is gone; a cluster must take it back";
         return Some(wait(
             24,

@@ -5,6 +5,7 @@
 //! cluster answers) and `founding_rows.rs` (nobody answers); the first row that matches wins and is named in the answer.
 
 mod check;
+mod claims;
 pub mod classify;
 mod decide;
 pub mod decision;

@@ -3,11 +3,9 @@
 use plan::decision::{Aim, Decision, Plan, Step, short};
 use plan::facts::{ClaimState, Claims, DataDir, Heard, Inventory, Seconds, Stage};
 use plan::founding::Founding;
-use plan::spec::{Mode, OnTotalLoss};
+use plan::spec::Mode;
 
-use crate::support::{
-    FOUND_UNTIL, World, brief, claim, committed, founding, holds, nonce, on_new_disk, running, terminated, unknown,
-};
+use crate::support::{FOUND_UNTIL, World, brief, committed, founding, holds, running, terminated, unknown};
 
 const AT_2: &str = "etcd-2 at https://10.0.0.12:2380";
 const AT_3: &str = "etcd-3 at https://10.0.0.13:2380";
@@ -100,62 +98,6 @@ fn row_21_waits_for_one_spec_and_names_the_first_difference() {
 }
 
 #[test]
-fn row_22_waits_for_a_founded_cluster_whose_disks_may_still_be_there() {
-    let world = World::blank().store(None);
-    let before = world.founding();
-    let world = world.store(Some(claim(ClaimState::Founded, &before)));
-    let every_disk =
-        format!("etcd-1 at https://10.0.0.11:2380: not proven gone; {AT_2}: not proven gone; {AT_3}: not proven gone");
-    assert_eq!(brief(&world.decide()), format!("22 wait: {every_disk}"));
-    let two_gone = world.facts(|f| f.journal.readied.clear()).facts(|f| f.me.nonce = nonce(77));
-    let two = on_new_disk(two_gone.waiting(2, Stage::Blank));
-    assert_eq!(brief(&two_gone.hears(2, two).decide()), format!("22 wait: {AT_3}: not proven gone"));
-}
-
-/// A store whose cluster was founded on disks that are all gone: other nonces answer from their places.
-fn total_loss() -> World {
-    let mut before = World::blank().store(None).founding();
-    for founder in &mut before.founders {
-        founder.nonce = nonce(50);
-    }
-    World::blank().store(Some(claim(ClaimState::Founded, &before)))
-}
-
-#[test]
-fn row_22_refuses_after_a_total_loss_unless_the_operator_or_the_policy_restores() {
-    assert_eq!(brief(&total_loss().decide()), "22 refuse total-loss");
-    assert_eq!(brief(&total_loss().data(lost()).decide()), "22 refuse total-loss");
-    let snapshot = || "c".repeat(64).parse().ok();
-    let restores = total_loss().spec(|s| s.restore = snapshot());
-    let policy = total_loss()
-        .facts(|f| {
-            if let Claims::Read { newest_snapshot, .. } = &mut f.claim {
-                *newest_snapshot = snapshot();
-            }
-        })
-        .spec(|s| s.store.as_mut().expect("a store").on_total_loss = OnTotalLoss::Restore);
-    for world in [restores, policy] {
-        let t = world.founding();
-        assert_eq!((t.terms.generation, &t.terms.snapshot), (2, &snapshot()));
-        let id = short(&t.id()).to_owned();
-        assert_eq!(brief(&world.decide()), format!("26 found: claim founding {id}, ready {id}"));
-    }
-}
-
-#[test]
-fn row_23_waits_while_another_founding_is_committing() {
-    let mut other = World::blank().store(None).founding();
-    other.founders[2].nonce = nonce(50);
-    let world = World::blank().store(Some(claim(ClaimState::Committing, &other)));
-    assert_eq!(brief(&world.decide()), format!("23 wait: etcd-1 at https://10.0.0.11:2380; {AT_2}"));
-    for founder in &mut other.founders {
-        founder.nonce = nonce(50);
-    }
-    let gone = World::blank().store(Some(claim(ClaimState::Committing, &other)));
-    assert_eq!(gone.decide().row, 26, "a committing claim is replaced when every disk of it is gone");
-}
-
-#[test]
 fn row_24_lets_a_lost_member_found_nothing() {
     let world = World::blank().data(lost());
     assert_eq!(brief(&world.decide()), format!("24 wait: {AT_2}; {AT_3}"));
@@ -205,8 +147,6 @@ fn row_26_readies_what_all_others_agree_on() {
 fn row_26_takes_a_new_nonce_where_this_one_is_spent() {
     let world = World::blank().facts(|f| f.journal.spent = true);
     assert_eq!(brief(&world.decide()), "26 archive: archive");
-    let next = total_loss().spec(|s| s.restore = "c".repeat(64).parse().ok()).data(lost());
-    assert_eq!(brief(&next.decide()), "26 archive: archive");
 }
 
 #[test]
@@ -251,21 +191,6 @@ fn row_28_commits_alone_where_one_is_all() {
     assert_eq!(brief(&alone.decide()), format!("26 found: ready {id}"));
     let t = alone.founding();
     assert_eq!(brief(&alone.readied(&[&t]).decide()), format!("28 found: commit {id}"));
-}
-
-#[test]
-fn row_28_swaps_the_claim_to_committing_before_it_commits() {
-    let world = World::blank().store(None);
-    let t = world.founding();
-    let id = short(&t.id()).to_owned();
-    for (claimed, expected) in [
-        (None, format!("28 found: claim committing {id}")),
-        (Some(claim(ClaimState::Founding, &t)), format!("28 found: claim committing {id}")),
-        (Some(claim(ClaimState::Committing, &t)), format!("28 found: commit {id}")),
-    ] {
-        let world = World::blank().store(claimed).readied(&[&t]).others_are(&Stage::Ready(t.id()));
-        assert_eq!(brief(&world.decide()), expected);
-    }
 }
 
 #[test]

@@ -3,4 +3,6 @@
 mod disk;
 mod founding;
 mod joining;
+mod membership;
 mod order;
+mod store;

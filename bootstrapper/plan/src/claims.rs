@@ -1,0 +1,161 @@
+//! What the claim in the store means for a founding: its generation, its set, and rows 22, 23 and 28 of the table.
+
+use crate::decide::{label, nonce_gone, proceed, refuse, terminated, wait};
+use crate::decision::{Aim, Code, Decided, Step, short};
+use crate::facts::{Claim, ClaimState, Claims, DataDir, Facts};
+use crate::founding::{Founder, Founding};
+use crate::joining::commit;
+use crate::spec::{OnTotalLoss, Sha256, Spec};
+
+/// The claim, unless it is of an older epoch: raising the epoch is the operator's word to found anew.
+fn claim<'f>(spec: &Spec, facts: &'f Facts) -> Option<&'f Claim> {
+    match &facts.claim {
+        Claims::Read { claim, .. } => claim.as_ref().filter(|c| spec.store.is_some() && c.epoch >= spec.epoch),
+        Claims::NoStore | Claims::Unreachable { .. } => None,
+    }
+}
+
+/// Why the store that the spec names says nothing, if so.
+pub(crate) fn unread(spec: &Spec, facts: &Facts) -> Option<String> {
+    match &facts.claim {
+        _ if spec.store.is_none() => None,
+        Claims::Unreachable { reason } => Some(reason.clone()),
+        Claims::NoStore => Some("it was not asked yet".into()),
+        Claims::Read { .. } => None,
+    }
+}
+
+/// The generation that would be founded now, and the snapshot it restores.
+pub(crate) fn generation(spec: &Spec, facts: &Facts) -> (u32, Option<Sha256>) {
+    match claim(spec, facts) {
+        None => (1, spec.restore.clone()),
+        Some(claim) => match claim.state {
+            ClaimState::Founded => match after_total_loss(spec, facts) {
+                Some(snapshot) => (claim.generation + 1, Some(snapshot)),
+                None => (claim.generation, spec.restore.clone()),
+            },
+            // A later generation restores what its claim pins, whatever the newest snapshot is by now.
+            ClaimState::Founding | ClaimState::Committing if claim.generation > 1 => {
+                (claim.generation, claim.founding.terms.snapshot.clone())
+            }
+            ClaimState::Founding | ClaimState::Committing => (claim.generation, spec.restore.clone()),
+        },
+    }
+}
+
+/// The founding whose members are the set, while a claim is under way that has this host and a majority in it.
+pub(crate) fn under_way<'f>(spec: &Spec, facts: &'f Facts) -> Option<&'f Founding> {
+    let claim = claim(spec, facts)?;
+    let under_way = match claim.state {
+        ClaimState::Founding | ClaimState::Committing => claim.epoch == spec.epoch,
+        ClaimState::Founded => false,
+    };
+    let founders = &claim.founding.founders;
+    let ours = founders.iter().any(|f| f.name == facts.me.name && f.peer_url == facts.me.peer_url);
+    let majority = founders.len() > usize::from(spec.size) / 2;
+    let whole = !founders.iter().any(|f| terminated(facts, &f.name));
+    (under_way && ours && majority && whole).then_some(&claim.founding)
+}
+
+/// Row 28, or 23, for a founding that this nonce readied and that the store says is committing.
+///
+/// It comes before rows 19 to 25, as row 8 does: all were ready when the claim was swapped, so there is nobody to ask.
+pub(crate) fn committing(spec: &Spec, facts: &Facts) -> Option<Decided> {
+    let founding = match claim(spec, facts)? {
+        Claim { state: ClaimState::Committing, founding, .. } => founding,
+        Claim { state: ClaimState::Founding | ClaimState::Founded, .. } => return None,
+    };
+    if facts.journal.spent || !facts.journal.readied.contains(founding) {
+        return None;
+    }
+    if left(facts, &founding.founders).len() < founding.quorum() {
+        let why = format!("founding {} is committing in the store and can have no quorum", short(&founding.id()));
+        let step = Step::Archive { why, removed: None, only_unled: true, lost: false };
+        return Some(proceed(23, Aim::Archive, vec![step]));
+    }
+    Some(proceed(28, Aim::Found, commit(facts, founding)))
+}
+
+/// Rows 22 and 23.
+pub(crate) fn claimed(spec: &Spec, facts: &Facts) -> Option<Decided> {
+    let claim = claim(spec, facts)?;
+    let newer = claim.epoch > spec.epoch;
+    match claim.state {
+        ClaimState::Founded if newer => Some(newer_epoch(22, spec, claim)),
+        ClaimState::Founding | ClaimState::Committing if newer => Some(newer_epoch(23, spec, claim)),
+        ClaimState::Founded => founded(spec, facts, claim),
+        ClaimState::Committing => {
+            let left: Vec<String> = left(facts, &claim.founding.founders).into_iter().map(place).collect();
+            let why = "the store says that another founding is committing";
+            (!left.is_empty()).then(|| wait(23, why, left, "its cluster answers, or its disks are proven gone"))
+        }
+        ClaimState::Founding => None,
+    }
+}
+
+fn newer_epoch(row: u8, spec: &Spec, claim: &Claim) -> Decided {
+    let why =
+        format!("the store knows epoch {} of this cluster, and cluster.epoch here is {}", claim.epoch, spec.epoch);
+    wait(row, &why, vec![], "its cluster answers, or this host is given the spec of that epoch")
+}
+
+/// Row 22.
+fn founded(spec: &Spec, facts: &Facts, claim: &Claim) -> Option<Decided> {
+    if after_total_loss(spec, facts).is_some() {
+        return None;
+    }
+    let left: Vec<String> =
+        left(facts, &claim.voters).into_iter().map(|f| format!("{}: not proven gone", place(f))).collect();
+    if !left.is_empty() {
+        let why = "the store says that this cluster was founded, and its disks may still be there";
+        return Some(wait(22, why, left, "they come back, or are proven gone"));
+    }
+    let sentence = format!("cluster {} was founded, and every disk of it is gone", spec.cluster);
+    let hint = match spec.store.as_ref().map(|s| s.on_total_loss) {
+        Some(OnTotalLoss::Restore) => "the store has no verified snapshot: give the spec a `restore` with its sha256",
+        Some(OnTotalLoss::Wait) | None => "write `store.on_total_loss: restore`, or give the spec a `restore`",
+    };
+    Some(refuse(22, Code::TotalLoss, sentence, hint))
+}
+
+/// Whether row 22 leads, or led those before us, to a founding that follows a total loss.
+pub(crate) fn follows_total_loss(spec: &Spec, facts: &Facts) -> bool {
+    let begun = claim(spec, facts).is_some_and(|c| match c.state {
+        ClaimState::Founding | ClaimState::Committing => c.epoch == spec.epoch && c.generation > 1,
+        ClaimState::Founded => false,
+    });
+    begun || after_total_loss(spec, facts).is_some()
+}
+
+/// The snapshot that the next generation restores, when the founded one is lost and somebody said that it be followed.
+fn after_total_loss(spec: &Spec, facts: &Facts) -> Option<Sha256> {
+    let claim = match claim(spec, facts)? {
+        claim @ Claim { state: ClaimState::Founded, .. } if claim.epoch == spec.epoch => claim,
+        Claim { .. } => return None,
+    };
+    if !left(facts, &claim.voters).is_empty() {
+        return None;
+    }
+    if let Some(snapshot) = spec.restore.as_ref().filter(|s| claim.founding.terms.snapshot.as_ref() != Some(s)) {
+        return Some(snapshot.clone());
+    }
+    match (&facts.claim, spec.store.as_ref().map(|s| s.on_total_loss)) {
+        (Claims::Read { newest_snapshot, .. }, Some(OnTotalLoss::Restore)) => newest_snapshot.clone(),
+        (Claims::Read { .. }, Some(OnTotalLoss::Wait) | None) => None,
+        (Claims::NoStore | Claims::Unreachable { .. }, _) => None,
+    }
+}
+
+/// Those whose disks are not proven gone.
+fn left<'f>(facts: &Facts, founders: &'f [Founder]) -> Vec<&'f Founder> {
+    founders.iter().filter(|f| !nonce_gone(facts, f)).collect()
+}
+
+fn place(founder: &Founder) -> String {
+    label(Some(&founder.name), &founder.peer_url)
+}
+
+/// Row 24: a disk that lost its member founds nothing but what follows a total loss.
+pub(crate) fn lost_and_alone(spec: &Spec, facts: &Facts) -> bool {
+    matches!(facts.data, DataDir::Lost { .. }) && !follows_total_loss(spec, facts)
+}
