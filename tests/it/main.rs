@@ -3,6 +3,5 @@
 
 mod address;
 mod data_dir;
-mod data_disk;
+mod disks;
 mod support;
-mod volume;

@@ -1,0 +1,135 @@
+//! A disk that the spec names.
+
+use bootstrapper::observe::volume::Known;
+use bootstrapper::sys::disk::Kind;
+use plan::document::Device;
+
+use super::{GIB, GPT, blank, check, disk, label, name, ours, serial, with, xfs};
+
+#[test]
+fn a_named_disk_is_that_disk_or_nothing() {
+    let none = Known::default;
+    let twin = |n| with(blank(n), |d| d.serial = Some("S-vdb".into()));
+    let refused: &[(&'static str, Kind, &'static [&'static str])] = &[
+        ("ext4", Kind::Ext, &["refuse vdb", "an ext2/3/4 file system", "wipefs"]),
+        ("NTFS", Kind::Other("an NTFS file system"), &["refuse vdb", "an NTFS file system"]),
+        ("LVM", Kind::Other("an LVM2 physical volume"), &["refuse vdb", "an LVM2 physical volume"]),
+        ("LUKS", Kind::Other("a LUKS volume"), &["refuse vdb", "a LUKS volume"]),
+        ("RAID", Kind::Other("a member of a Linux software RAID"), &["refuse vdb", "software RAID"]),
+        ("ZFS", Kind::Other("a member of a ZFS pool"), &["refuse vdb", "a ZFS pool"]),
+        ("partitions", GPT, &["refuse vdb", "a GPT partition table"]),
+        ("no signature", Kind::Unrecognised, &["refuse vdb", "data that no signature names"]),
+        ("a configuration volume", Kind::Iso9660, &["refuse vdb", "ISO 9660"]),
+    ];
+    check(
+        refused
+            .iter()
+            .map(|(why, kind, expected)| {
+                (*why, serial("S-vdb"), vec![disk("vdb", kind.clone()), blank("vdc")], none(), *expected)
+            })
+            .collect(),
+    );
+    check(vec![
+        (
+            "absent",
+            serial("S-vdz"),
+            vec![blank("vdb")],
+            none(),
+            &["missing the disk with serial S-vdz; there is vdb", "serial S-vdb"],
+        ),
+        (
+            "absent, and ours is there",
+            serial("S-vdz"),
+            vec![ours("vdb")],
+            none(),
+            &["missing the disk with serial S-vdz"],
+        ),
+        ("blank", serial("S-vdb"), vec![blank("vdb"), blank("vdc")], none(), &["format vdb"]),
+        ("unfinished", serial("S-vdb"), vec![disk("vdb", Kind::Unfinished)], none(), &["format vdb"]),
+        ("ours", serial("S-vdb"), vec![ours("vdb"), ours("vdc")], none(), &["use vdb"]),
+        (
+            "ours in its partition",
+            serial("S-vdb"),
+            vec![disk("vdb", GPT), ours("vdb1"), disk("vdb2", Kind::Ext)],
+            none(),
+            &["use vdb1"],
+        ),
+        (
+            "by World Wide ID, as udev writes it",
+            Device::Wwid("wwn-0x50000000000000B".into()),
+            vec![blank("vdb")],
+            none(),
+            &["format vdb"],
+        ),
+        ("by kernel name", name("vdc"), vec![blank("vdb"), blank("vdc")], none(), &["format vdc"]),
+        ("by node", name("/dev/vdc"), vec![blank("vdb"), blank("vdc")], none(), &["format vdc"]),
+        ("by label", label("prod"), vec![xfs("vdb", "prod", "u"), blank("vdc")], none(), &["use vdb"]),
+        ("by our label", label("etcd-data"), vec![ours("vdb")], none(), &["use vdb"]),
+        ("no such label", label("prod"), vec![blank("vdb")], none(), &["missing the XFS file system labelled `prod`"]),
+        (
+            "the label of an ext4",
+            label("prod"),
+            vec![with(xfs("vdb", "prod", "u"), |d| d.probe.kind = Kind::Ext)],
+            none(),
+            &["refuse vdb", "ext2/3/4"],
+        ),
+        (
+            "two of one label",
+            label("prod"),
+            vec![xfs("vdb", "prod", "u"), xfs("vdc", "prod", "u")],
+            none(),
+            &["refuse 2 of", "S-vdb", "S-vdc"],
+        ),
+        (
+            "two paths to one disk",
+            serial("S-vdb"),
+            vec![twin("vdb"), twin("vdc")],
+            none(),
+            &["refuse 2 of", "two paths"],
+        ),
+        ("the system's own disk", serial("S-vda"), vec![], none(), &["refuse vda", "GPT"]),
+        (
+            "the system's own disk, were it blank",
+            name("vdb"),
+            vec![with(blank("vdb"), |d| d.system = true)],
+            none(),
+            &["refuse vdb", "runs from"],
+        ),
+        ("the system's own partition", name("vda4"), vec![], none(), &["refuse vda4"]),
+        (
+            "a stick",
+            serial("S-vdb"),
+            vec![with(blank("vdb"), |d| d.removable = true)],
+            none(),
+            &["refuse vdb", "removable"],
+        ),
+        (
+            "read-only",
+            serial("S-vdb"),
+            vec![with(blank("vdb"), |d| d.read_only = true)],
+            none(),
+            &["refuse vdb", "read-only"],
+        ),
+        (
+            "too small",
+            serial("S-vdb"),
+            vec![with(blank("vdb"), |d| d.bytes = 256 << 20)],
+            none(),
+            &["refuse vdb (256 MiB", "at least 300 MiB"],
+        ),
+        (
+            "smaller than its file system",
+            serial("S-vdb"),
+            vec![with(ours("vdb"), |d| d.bytes = 10 * GIB)],
+            none(),
+            &["refuse vdb (10 GiB", "file system of 20 GiB", "cut short"],
+        ),
+        (
+            "unreadable",
+            serial("S-vdb"),
+            vec![disk("vdb", Kind::Unreadable("I/O error".into()))],
+            none(),
+            &["missing", "I/O error"],
+        ),
+    ]);
+}
