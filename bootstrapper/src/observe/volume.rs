@@ -42,10 +42,22 @@ pub enum Volume {
 pub struct Known {
     /// The volume that this host used last.
     pub remembered: Option<Remembered>,
-    /// Whether a member's data lies in the directory on `/var`, below any mount.
-    pub lives_on_var: bool,
+    /// What lies in the directory on `/var`, where a volume would hide it.
+    pub directory: Directory,
     /// Whether the kernel or udev are still finding devices.
     pub settling: bool,
+}
+
+/// What an earlier boot without a data disk left in the directory on `/var`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Directory {
+    /// Nothing.
+    #[default]
+    Unused,
+    /// A journal: a host that waited, blank.
+    Begun,
+    /// A member's data.
+    Lived,
 }
 
 /// What a spec and the disks come to.
@@ -83,7 +95,11 @@ pub fn look(paths: &Paths, device: &Device) -> Result<Volume> {
     }
     let known = Known {
         remembered: remembered(paths)?,
-        lives_on_var: paths.data().join("member").exists() || paths.journal().exists(),
+        directory: match (paths.data().join("member").exists(), paths.journal().exists()) {
+            (true, _) => Directory::Lived,
+            (false, true) => Directory::Begun,
+            (false, false) => Directory::Unused,
+        },
         settling: disk::settling(paths.root()),
     };
     Ok(match choose(device, &disks, &known) {
@@ -139,15 +155,18 @@ fn automatic<'a>(disks: &'a [Disk], known: &Known) -> Choice<'a> {
             None => missing_remembered(volume, disks),
         };
     }
-    match (ours.first(), known.lives_on_var) {
-        (Some(disk), true) => refuse(
+    match (ours.first(), known.directory) {
+        (Some(disk), Directory::Lived) => refuse(
             format!("a member's data on /var, and a data volume: {disk}"),
             "one of both: detach the disk, or reimage the system disk to go on with the disk's data",
         ),
-        (None, true) => Choice::Directory,
-        _ if known.settling => Choice::Missing("the kernel is still finding disks".into()),
-        (Some(disk), false) => usable(disk, Choice::Use),
-        (None, false) => offered(disks),
+        // Begun on /var, it goes on there: a blank disk that came later is not this host's.
+        (None, Directory::Lived | Directory::Begun) => Choice::Directory,
+        (_, Directory::Unused | Directory::Begun) if known.settling => {
+            Choice::Missing("the kernel is still finding disks".into())
+        }
+        (Some(disk), Directory::Unused | Directory::Begun) => usable(disk, Choice::Use),
+        (None, Directory::Unused) => offered(disks),
     }
 }
 
@@ -222,7 +241,7 @@ fn against_memory<'a>(
     known: &Known,
 ) -> Choice<'a> {
     let Some(volume) = &known.remembered else {
-        return if known.lives_on_var {
+        return if known.directory == Directory::Lived {
             refuse(
                 format!("a member's data on /var, while `data.device` is {disk}"),
                 "no data on /var: set `data.device` to auto, or reimage the system disk",

@@ -4,7 +4,7 @@ mod auto;
 mod named;
 mod remembered;
 
-use bootstrapper::observe::volume::{Choice, Known, choose};
+use bootstrapper::observe::volume::{Choice, Directory, Known, choose};
 use bootstrapper::sys::disk::{Disk, Kind, Layer};
 use bootstrapper::sys::probe::Probe;
 use bootstrapper::sys::volume::Remembered;
@@ -61,8 +61,8 @@ fn used(uuid: &str) -> Known {
     Known { remembered, ..Known::default() }
 }
 
-fn on_var() -> Known {
-    Known { lives_on_var: true, ..Known::default() }
+fn on_var(directory: Directory) -> Known {
+    Known { directory, ..Known::default() }
 }
 
 fn serial(s: &str) -> Device {
@@ -134,9 +134,14 @@ fn no_mixture_of_disks_formats_what_is_not_blank_or_falls_back_from_a_name() {
     for (first, _) in &variants {
         for (_, second) in &variants {
             let disks = [first.clone(), second.clone()];
-            for known in
-                [Known::default(), used("u-vdb"), used("u-vdc"), on_var(), Known { settling: true, ..Known::default() }]
-            {
+            for known in [
+                Known::default(),
+                used("u-vdb"),
+                used("u-vdc"),
+                on_var(Directory::Lived),
+                on_var(Directory::Begun),
+                Known { settling: true, ..Known::default() },
+            ] {
                 for device in &devices {
                     match choose(device, &disks, &known) {
                         Choice::Format(d) => {
@@ -148,7 +153,10 @@ fn no_mixture_of_disks_formats_what_is_not_blank_or_falls_back_from_a_name() {
                                 && d.holders.is_empty()
                                 && d.mounts.is_empty();
                             assert!(free, "{d:?}");
-                            assert!(!known.lives_on_var && !known.settling || *device != Device::Auto, "{disks:?}");
+                            assert!(
+                                known.directory == Directory::Unused && !known.settling || *device != Device::Auto,
+                                "{disks:?}"
+                            );
                         }
                         Choice::Use(d) => assert!(d.probe.is_ours() && !d.system && !d.read_only, "{d:?}"),
                         Choice::Directory => {

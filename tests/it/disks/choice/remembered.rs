@@ -1,5 +1,6 @@
 //! A host that had a volume before.
 
+use bootstrapper::observe::volume::Directory;
 use plan::document::Device;
 
 use super::{blank, check, name, on_var, ours, serial, used, with};
@@ -67,27 +68,48 @@ fn a_host_that_had_a_data_volume_goes_on_with_that_one() {
             &["missing", "u-old"],
         ),
         ("another of ours, named by serial", serial("S-vdc"), vec![ours("vdc")], used("u-vdb"), &["use vdc"]),
-        ("the data is on /var and a blank disk came", Device::Auto, vec![blank("vdb")], on_var(), &["directory"]),
+        (
+            "the data is on /var and a blank disk came",
+            Device::Auto,
+            vec![blank("vdb")],
+            on_var(Directory::Lived),
+            &["directory"],
+        ),
         (
             "the data is on /var and a disk of ours came",
             Device::Auto,
             vec![ours("vdb")],
-            on_var(),
+            on_var(Directory::Lived),
             &["refuse a member's data on /var", "vdb"],
         ),
         (
             "the data is on /var and a blank disk is named",
             serial("S-vdb"),
             vec![blank("vdb")],
-            on_var(),
+            on_var(Directory::Lived),
             &["refuse a member's data on /var"],
         ),
         (
             "the data is on /var and ours is named",
             serial("S-vdb"),
             vec![ours("vdb")],
-            on_var(),
+            on_var(Directory::Lived),
             &["refuse a member's data on /var"],
+        ),
+        (
+            "begun on /var, and a blank disk came",
+            Device::Auto,
+            vec![blank("vdb")],
+            on_var(Directory::Begun),
+            &["directory"],
+        ),
+        ("begun on /var, and ours came", Device::Auto, vec![ours("vdb")], on_var(Directory::Begun), &["use vdb"]),
+        (
+            "begun on /var, and a disk is named",
+            serial("S-vdb"),
+            vec![blank("vdb")],
+            on_var(Directory::Begun),
+            &["format vdb"],
         ),
     ]);
 }
