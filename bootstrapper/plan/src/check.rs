@@ -7,7 +7,7 @@ use crate::document::{Document, PeerEntry};
 use crate::spec::{Host, Problem, Set, Spec};
 
 /// etcd's options that the bootstrapper decides; a user who could set them could undo its laws.
-const OURS: [&str; 25] = [
+const OURS: [&str; 30] = [
     "name",
     "data-dir",
     "wal-dir",
@@ -33,6 +33,11 @@ const OURS: [&str; 25] = [
     "peer-key-file",
     "peer-trusted-ca-file",
     "unsafe-no-fsync",
+    "client-cert-auth",
+    "peer-client-cert-auth",
+    "auto-tls",
+    "peer-auto-tls",
+    "proxy",
 ];
 
 struct Problems(Vec<Problem>);
@@ -172,7 +177,7 @@ fn check_restore(document: &Document, problems: &mut Problems) {
         (Some(_), Mode::Join) => problems
             .add("restore", "mode is join, which never founds, so nothing would be restored: remove one of both"),
         (Some(restore), Mode::Auto | Mode::Init | Mode::Restore) => {
-            let scheme = restore.url.reveal().split("://").next().unwrap_or_default().to_owned();
+            let scheme = restore.url.reveal().split("://").next().unwrap_or_default().to_ascii_lowercase();
             if !matches!(scheme.as_str(), "https" | "file") {
                 problems.add("restore.url", "write an https:// or a file:// URL");
             }
@@ -187,7 +192,8 @@ fn check_etcd(document: &Document, problems: &mut Problems) -> BTreeMap<String, 
     for (option, value) in &document.etcd {
         let path = format!("etcd.{option}");
         let value = value.to_string();
-        if !option.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') || option.is_empty() {
+        let spelled = option.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        if !spelled || !option.starts_with(|c: char| c.is_ascii_lowercase()) {
             problems.add(
                 path,
                 format!("{option:?} is not the name of an etcd option: write it as etcd does, without the leading --"),
