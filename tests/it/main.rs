@@ -3,5 +3,7 @@
 
 mod address;
 mod data_dir;
+mod data_disk;
 mod disks;
+mod snapshot;
 mod support;

@@ -157,18 +157,26 @@ fn failed(error: reqwest::Error) -> Setback {
     if error.is_redirect() {
         return Setback::unavailable(why);
     }
+    match certificate(&error) {
+        Some(why) => Setback::unavailable(format!(
+            "its certificate is not accepted: {why}; a site's own CA belongs into /etc/etcd-bootstrapper/roots.pem"
+        )),
+        None => Setback::passing(why),
+    }
+}
+
+/// Why the server's certificate was refused, when that is the reason.
+fn certificate(error: &reqwest::Error) -> Option<String> {
     let mut source = error.source();
     while let Some(inner) = source {
-        // hyper-rustls hands the TLS error on inside an io::Error, which hides it from the chain.
-        let hidden = inner.downcast_ref::<std::io::Error>().and_then(|io| io.get_ref()?.downcast_ref());
-        if let Some(rustls::Error::InvalidCertificate(why)) = inner.downcast_ref().or(hidden) {
-            return Setback::unavailable(format!(
-                "its certificate is not accepted: {why}; a site's own CA belongs into /etc/etcd-bootstrapper/roots.pem"
-            ));
+        if let Some(rustls::Error::InvalidCertificate(why)) = inner.downcast_ref() {
+            return Some(why.to_string());
         }
-        source = inner.source();
+        // An io::Error is passed over by source(): it shows the source of what it holds.
+        let held = inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        source = held.map(|held| held as &dyn std::error::Error).or_else(|| inner.source());
     }
-    Setback::passing(why)
+    None
 }
 
 /// The innermost two reasons of an error, which never hold the URL.
@@ -177,6 +185,8 @@ fn cause(error: &reqwest::Error) -> String {
     let mut source = error.source();
     while let Some(inner) = source {
         let text = inner.to_string();
+        // rustls explains itself with a link.
+        let text = text.split(": https://").next().unwrap_or_default().to_owned();
         if chain.last().is_none_or(|last| !last.contains(&text)) {
             chain.push(text);
         }

@@ -4,7 +4,7 @@
 
 pub mod fetch;
 mod http;
-mod intake;
+pub mod intake;
 pub mod source;
 pub mod stage;
 pub mod verify;

@@ -1,4 +1,6 @@
 //! What several tests need.
 
 pub mod etcd;
+pub mod fixture;
 pub mod scratch;
+pub mod store;

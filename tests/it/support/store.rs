@@ -1,0 +1,194 @@
+//! An https server that answers as it is told, byte by byte: honest, or with one fault.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
+
+use super::scratch::Scratch;
+
+/// One request, as far as a store cares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// First byte of the `Range`.
+    pub from: Option<u64>,
+    /// `If-Range`.
+    pub if_range: Option<String>,
+}
+
+/// How an answer ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// All of it, then the connection is closed.
+    Close,
+    /// So many bytes of the body, then the connection is closed.
+    Cut(usize),
+    /// So many bytes of the body, then TCP's RST.
+    Reset(usize),
+    /// So many bytes of the body, then nothing.
+    Stall(usize),
+}
+
+/// One answer.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: Vec<u8>,
+    pub end: End,
+}
+
+impl Reply {
+    /// An answer of this status with this body and its length.
+    pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Reply {
+        let body = body.into();
+        Reply { status, headers: vec![("Content-Length", body.len().to_string())], body, end: End::Close }
+    }
+
+    /// What a store that works answers, with this ETag.
+    pub fn honest(object: &[u8], etag: &str, asked: &Asked) -> Reply {
+        let same = asked.if_range.as_deref().is_none_or(|e| e == etag);
+        let mut reply = match asked.from {
+            Some(from) if same && from >= object.len() as u64 => Reply::new(416, ""),
+            Some(from) if same => {
+                let range = format!("bytes {from}-{}/{}", object.len() - 1, object.len());
+                Reply::new(206, &object[from as usize..]).with("Content-Range", range)
+            }
+            Some(_) | None => Reply::new(200, object),
+        };
+        reply.headers.push(("ETag", etag.into()));
+        reply
+    }
+
+    /// With one header more, or another value of it.
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Reply {
+        self.headers.retain(|(n, _)| *n != name);
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Without a header.
+    pub fn without(mut self, name: &str) -> Reply {
+        self.headers.retain(|(n, _)| *n != name);
+        self
+    }
+
+    /// With this end.
+    pub fn ending(mut self, end: End) -> Reply {
+        self.end = end;
+        self
+    }
+}
+
+/// The answer to the nth request, from 0.
+pub type Script = dyn Fn(usize, &Asked) -> Reply + Send + Sync;
+
+/// A server that runs as long as this lives.
+pub struct Store {
+    address: SocketAddr,
+    asked: Arc<Mutex<Vec<Asked>>>,
+    task: tokio::task::JoinHandle<()>,
+    scratch: Scratch,
+}
+
+impl Store {
+    /// Serves `https://localhost` with a certificate that [`Store::roots`] trusts.
+    pub async fn serve(script: impl Fn(usize, &Asked) -> Reply + Send + Sync + 'static) -> Store {
+        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let made = rcgen::generate_simple_self_signed(names).unwrap();
+        let scratch = Scratch::new();
+        std::fs::write(scratch.join("roots.pem"), made.cert.pem()).unwrap();
+        let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key.into())
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let (seen, script): (_, Arc<Script>) = (Arc::clone(&asked), Arc::new(script));
+        let task = tokio::spawn(async move {
+            while let Ok((tcp, _)) = listener.accept().await {
+                let (acceptor, seen, script) = (acceptor.clone(), Arc::clone(&seen), Arc::clone(&script));
+                // A client that goes away is none of the server's business.
+                tokio::spawn(async move { answer(tcp, acceptor, &seen, &*script).await.ok() });
+            }
+        });
+        Store { address, asked, task, scratch }
+    }
+
+    /// A URL with a secret in its query.
+    pub fn url(&self) -> String {
+        format!("https://localhost:{}/bucket/prod.db?X-Amz-Signature=presigned-secret", self.address.port())
+    }
+
+    /// A file with the CA of this server.
+    pub fn roots(&self) -> PathBuf {
+        self.scratch.join("roots.pem")
+    }
+
+    /// Every request so far.
+    pub fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn answer(tcp: TcpStream, acceptor: TlsAcceptor, seen: &Mutex<Vec<Asked>>, script: &Script) -> io::Result<()> {
+    let mut tls = acceptor.accept(tcp).await?;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(tls.read_u8().await?);
+    }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    assert!(head.starts_with("GET /bucket/prod.db?X-Amz-Signature=presigned-secret HTTP/1.1\r\n"), "{head}");
+    let header = |name: &str| {
+        let line = head.lines().find(|l| l.to_lowercase().starts_with(&format!("{name}:")))?;
+        Some(line.split_once(": ")?.1.to_owned())
+    };
+    let from = header("range").map(|r| r.strip_prefix("bytes=").unwrap().strip_suffix('-').unwrap().parse().unwrap());
+    let asked = Asked { from, if_range: header("if-range") };
+    let nth = {
+        let mut seen = seen.lock().unwrap();
+        seen.push(asked.clone());
+        seen.len() - 1
+    };
+    let reply = script(nth, &asked);
+    let mut out = format!("HTTP/1.1 {} Told\r\nConnection: close\r\n", reply.status);
+    for (name, value) in &reply.headers {
+        out += &format!("{name}: {value}\r\n");
+    }
+    tls.write_all(format!("{out}\r\n").as_bytes()).await?;
+    let sent = match reply.end {
+        End::Close => reply.body.len(),
+        End::Cut(bytes) | End::Reset(bytes) | End::Stall(bytes) => bytes.min(reply.body.len()),
+    };
+    tls.write_all(&reply.body[..sent]).await?;
+    tls.flush().await?;
+    match reply.end {
+        End::Close => tls.shutdown().await,
+        End::Cut(_) => Ok(()),
+        // What the client has not read yet is lost with the RST, as on a real network; it gets no time to read.
+        End::Reset(_) => tls.get_ref().0.set_zero_linger(),
+        End::Stall(_) => {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            Ok(())
+        }
+    }
+}
