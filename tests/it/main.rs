@@ -3,7 +3,6 @@
 
 mod address;
 mod data_dir;
-mod data_disk;
 mod disks;
 mod snapshot;
 mod support;
