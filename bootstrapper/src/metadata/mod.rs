@@ -5,7 +5,7 @@
 //! and a line in [`Sources::gather`].
 
 use std::fmt;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 use anyhow::Result;
 use plan::spec::{Host, Spec};
@@ -27,13 +27,14 @@ mod typed;
 mod unpack;
 mod user_data;
 pub mod validate;
+mod volume;
 mod yaml;
 
 pub use remember::{remember, remembered};
 
 use fault::Fault;
 use layers::Piece;
-use nocloud::Instance;
+use nocloud::{Instance, Layout};
 use tree::Node;
 
 /// A configuration that was found, checked.
@@ -55,6 +56,7 @@ pub struct Loaded {
 pub struct Sources {
     paths: Paths,
     looked: Mutex<Vec<String>>,
+    volumes: Mutex<volume::Seen>,
 }
 
 /// What all carriers hold together, before it is known to be a document.
@@ -70,7 +72,7 @@ struct Gathered {
 impl Sources {
     /// The carriers of this host.
     pub fn new(paths: &Paths) -> Sources {
-        Sources { paths: paths.clone(), looked: Mutex::new(Vec::new()) }
+        Sources { paths: paths.clone(), looked: Mutex::default(), volumes: Mutex::default() }
     }
 
     /// Looks once, without waiting; `None` when no carrier has our configuration yet.
@@ -98,12 +100,14 @@ impl Sources {
         let mut instance = Instance::default();
         let mut pieces = files::image_defaults(&self.paths)?;
         let seed = self.paths.seed();
-        let seeds = nocloud::read(&seed, &seed.display().to_string())?;
-        if let Some(seed) = seeds {
+        let directory = nocloud::read(&seed, &seed.display().to_string(), Layout::Directory)?;
+        let (volume, passed_over) = locked(&self.volumes).look(&self.paths)?;
+        notes.extend(passed_over);
+        for seed in directory.into_iter().chain(volume) {
             let content = seed.content()?;
             pieces.extend(content.pieces);
             notes.extend(content.notes);
-            instance = content.instance;
+            instance = content.instance.or(instance);
         }
         pieces.extend(files::etc(&self.paths)?);
         let (whole, carrier) = (pieces.iter().any(|p| p.whole), names(&pieces));
@@ -119,7 +123,7 @@ impl Sources {
 
     /// Keeps what a look found, and logs what is new.
     fn note(&self, notes: Vec<String>) {
-        let mut looked = self.looked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut looked = locked(&self.looked);
         for note in notes.iter().filter(|n| !looked.contains(n)) {
             tracing::warn!("{note}");
         }
@@ -128,10 +132,14 @@ impl Sources {
 
     /// Where the last look looked and why that was not enough, in one line.
     pub fn looked_at(&self) -> impl fmt::Display + use<> {
-        let looked = self.looked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let nothing = format!("nothing in {}", self.paths.etc().display());
+        let looked = locked(&self.looked);
+        let nothing = format!("no configuration in {} or on a volume labelled cidata", self.paths.etc().display());
         if looked.is_empty() { nothing } else { format!("{nothing}; {}", looked.join("; ")) }
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 fn names(pieces: &[Piece]) -> String {

@@ -27,8 +27,18 @@ const FILES: [&str; 4] = ["etcd-bootstrapper.yaml", "etcd-bootstrapper.json", "u
 pub struct Seed {
     /// For a person: the directory, or the volume.
     pub name: String,
+    layout: Layout,
     /// Contents by the names of [`FILES`].
     pub files: BTreeMap<&'static str, Vec<u8>>,
+}
+
+/// How a file of a seed is named to a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// By its path.
+    Directory,
+    /// By its name and the volume.
+    Volume,
 }
 
 /// What an instance is called by whoever made it.
@@ -38,6 +48,13 @@ pub struct Instance {
     pub id: Option<String>,
     /// `local-hostname`, or `hostname`.
     pub hostname: Option<String>,
+}
+
+impl Instance {
+    /// This one, and from the other what this one does not say.
+    pub fn or(self, other: Instance) -> Instance {
+        Instance { id: self.id.or(other.id), hostname: self.hostname.or(other.hostname) }
+    }
 }
 
 /// What a seed holds.
@@ -55,7 +72,7 @@ pub struct Content {
 ///
 /// # Errors
 /// When one of them is not a regular file, is there in two spellings, or cannot be read.
-pub fn read(dir: &Path, name: &str) -> Result<Option<Seed>> {
+pub fn read(dir: &Path, name: &str, layout: Layout) -> Result<Option<Seed>> {
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -77,12 +94,15 @@ pub fn read(dir: &Path, name: &str) -> Result<Option<Seed>> {
             return Err(Exit::BadInput.because(format!("{name}: {file} is there in two spellings: keep one")));
         }
     }
-    Ok(Some(Seed { name: name.to_owned(), files }))
+    Ok(Some(Seed { name: name.to_owned(), layout, files }))
 }
 
 impl Seed {
     fn source(&self, file: &str) -> String {
-        format!("{}/{file}", self.name)
+        match self.layout {
+            Layout::Directory => format!("{}/{file}", self.name),
+            Layout::Volume => format!("{file} on {}", self.name),
+        }
     }
 
     /// What is in it.
@@ -116,6 +136,13 @@ impl Seed {
                 whole: p.whole,
                 tree: p.tree,
             }));
+        }
+        if content.pieces.is_empty() && content.notes.is_empty() && self.files.keys().any(|f| *f != "meta-data") {
+            content.notes.push(format!(
+                "{} has no configuration of ours: expected etcd-bootstrapper.yaml, or user-data that writes \
+                 /etc/etcd-bootstrapper/config.yaml",
+                self.name
+            ));
         }
         content.instance = self.instance(in_user_data)?;
         Ok(content)

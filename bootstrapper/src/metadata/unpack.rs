@@ -24,7 +24,7 @@ pub fn is_gzip(bytes: &[u8]) -> bool {
 pub fn gunzip(bytes: &[u8]) -> Result<Vec<u8>, String> {
     let mut out = Vec::new();
     let read = MultiGzDecoder::new(bytes).take(UNPACKED as u64 + 1).read_to_end(&mut out);
-    read.map_err(|error| format!("the gzip data is damaged or cut short ({error}): pack it again"))?;
+    read.map_err(|_| "the gzip data is damaged or cut short: pack it again".to_owned())?;
     if out.len() > UNPACKED {
         return Err(format!("the gzip data unpacks to more than {} MiB: is it the right file?", UNPACKED >> 20));
     }

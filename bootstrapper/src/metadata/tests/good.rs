@@ -1,0 +1,93 @@
+//! What is accepted, and that every spelling of it means the same.
+
+use plan::document::{Address, Auto, Device, Source};
+
+use super::super::document;
+use super::super::explain::DEFAULTS;
+use super::{GOOD, files, fixtures, repository, verdict};
+
+#[test]
+fn each_good_file_is_valid() {
+    for (name, bytes) in fixtures("good") {
+        let members = match name.as_str() {
+            "one.yaml" => "cluster solo, 1 member, mode auto",
+            "every-key.yaml" => "cluster prod-2, 5 members, mode restore",
+            "user-data-fragments.yaml" => "cluster prod, 3 members, mode init",
+            "user-data.json" => "cluster prod, 1 member, mode auto",
+            _ => "cluster prod, 3 members, mode auto",
+        };
+        assert_eq!(verdict(&name, &bytes), [format!("0 {name}: valid: {members}")]);
+    }
+}
+
+#[test]
+fn each_example_is_valid() {
+    for (name, mode) in [("found", "auto"), ("join", "join"), ("reimage", "auto"), ("restore", "restore")] {
+        let name = format!("{name}.yaml");
+        let (_, bytes) =
+            files(&repository().join("cloud-init/examples")).into_iter().find(|(n, _)| *n == name).unwrap();
+        assert_eq!(verdict(&name, &bytes), [format!("0 {name}: valid: cluster prod, 3 members, mode {mode}")]);
+    }
+    assert_eq!(files(&repository().join("cloud-init/examples")).len(), 4, "every example is in this list");
+}
+
+#[test]
+fn every_key_reaches_the_spec_and_the_host() {
+    let (_, bytes) = fixtures("good").into_iter().find(|(name, _)| name == "every-key.yaml").unwrap();
+    let (spec, host) = document::parse_bytes(&bytes, "every-key.yaml").unwrap().check().unwrap();
+    let spec: serde_json::Value = serde_json::to_value(&spec).unwrap();
+    let peer = |name: &str, url: &str| serde_json::json!({"name": name, "peer_url": url});
+    let expected = serde_json::json!({
+        "cluster": "prod-2", "size": 5, "epoch": 2, "found_until": "2026-11-30T23:00:00Z", "mode": "restore",
+        "set": {"static": [
+            peer("etcd-1", "https://[fd00::11]:2380"),
+            peer("etcd-2", "https://[fd00::12]:2380"),
+            peer("123", "https://etcd-3.example.com:2380"),
+            peer("no", "https://10.0.0.14:2380"),
+            peer("etcd_5.x", "https://10.0.0.15:2380"),
+        ]},
+        "replace_after": 300,
+        "restore": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        "store": null, "recover": null,
+    });
+    assert_eq!(spec, expected);
+    assert_eq!(host.name, Auto::Is("etcd-1".parse().unwrap()));
+    assert_eq!(host.address, Address::Cidr { cidr: "fd00::/8".into() });
+    assert_eq!(host.device, Device::Serial("etcd-data-1".into()));
+    assert_eq!(host.tls.extra_sans, ["etcd.example.com", "10.0.0.100"]);
+    assert!(matches!(&host.tls.ca.cert, Source::Inline(pem) if pem.reveal().lines().count() == 3));
+    assert!(matches!(&host.tls.ca.key, Source::Credential { credential } if credential == "etcd-bootstrapper.ca-key"));
+    assert_eq!((host.metadata_timeout, host.data_device_timeout, host.time_sync_timeout), (10, 1, 86400));
+    assert!(host.allow_inline_secrets);
+    let etcd: Vec<String> = host.etcd.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    let expected = [
+        "ETCD_AUTO_COMPACTION_MODE=periodic",
+        "ETCD_AUTO_COMPACTION_RETENTION=1",
+        "ETCD_HEARTBEAT_INTERVAL=250",
+        "ETCD_PRE_VOTE=true",
+        "ETCD_QUOTA_BACKEND_BYTES=8589934592",
+    ];
+    assert_eq!(etcd, expected);
+}
+
+#[test]
+fn the_defaults_that_explain_shows_are_the_defaults() {
+    let meaning = |text: &str| {
+        let (spec, host) = document::parse(text, "f").unwrap().check().unwrap();
+        let times = (host.metadata_timeout, host.data_device_timeout, host.time_sync_timeout);
+        let tls = (host.tls.extra_sans, host.tls.validity.map_or(8760 * 3600, |v| v.0.as_secs()));
+        (spec, host.name, host.address, host.device, times, tls, host.allow_inline_secrets)
+    };
+    let silent = GOOD.replace("mode: auto\n", "");
+    let mut spoken = silent.clone();
+    for (path, value) in DEFAULTS {
+        match path.split_once('.') {
+            None => spoken += &format!("{path}: {value}\n"),
+            Some((parent, key)) if spoken.contains(&format!("\n{parent}:\n")) => {
+                spoken = spoken.replace(&format!("\n{parent}:\n"), &format!("\n{parent}:\n  {key}: {value}\n"));
+            }
+            Some((parent, key)) => spoken += &format!("{parent}:\n  {key}: {value}\n"),
+        }
+    }
+    assert_eq!(meaning(&spoken), meaning(&silent));
+}

@@ -1,0 +1,98 @@
+//! Carrier: an attached volume labelled `cidata`, ISO 9660 or FAT, found by its superblock and mounted only to be read.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::nocloud::{self, Layout, Seed};
+use crate::exit::Exit;
+use crate::paths::Paths;
+use crate::sys::disk::{self, Disk, Kind, Layer};
+use crate::sys::fs;
+
+/// NoCloud's label; FAT and ISO 9660 may make capitals of it.
+const LABEL: &str = "cidata";
+
+/// What the last look found, so that a wait for a volume neither reads nor mounts what it has seen already.
+#[derive(Default)]
+pub struct Seen {
+    devices: String,
+    seed: Option<Seed>,
+    notes: Vec<String>,
+}
+
+impl Seen {
+    /// The files of the volume, if one is attached, and what was passed over.
+    ///
+    /// # Errors
+    /// [`Exit::BadInput`] when several volumes could be meant; else what the kernel says.
+    pub fn look(&mut self, paths: &Paths) -> Result<(Option<Seed>, Vec<String>)> {
+        let devices = devices(paths)?;
+        if devices != self.devices {
+            *self = if devices.is_empty() { Seen::default() } else { find(paths, devices)? };
+        }
+        Ok((self.seed.clone(), self.notes.clone()))
+    }
+}
+
+/// The block devices in one text that changes when a device or a medium comes or goes.
+fn devices(paths: &Paths) -> Result<String> {
+    let class = paths.host("/sys/class/block");
+    let entries = match std::fs::read_dir(&class) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(String::new()),
+        Err(error) => return Err(error).with_context(|| format!("cannot list {}", class.display())),
+    };
+    let mut devices = Vec::new();
+    for entry in entries {
+        let path = entry.with_context(|| format!("cannot list {}", class.display()))?.path();
+        let read = |name: &str| std::fs::read_to_string(path.join(name)).unwrap_or_default();
+        // The kernel counts media up in diskseq; partitions have none and come and go with their disk.
+        devices.push(format!("{} {} {}", path.display(), read("size").trim(), read("diskseq").trim()));
+    }
+    devices.sort();
+    Ok(devices.join("\n"))
+}
+
+fn find(paths: &Paths, devices: String) -> Result<Seen> {
+    let disks = disk::list(paths.root())?;
+    // A device may be listed before it can be read: then this look is not the last one.
+    let unread = disks.iter().any(|disk| matches!(disk.probe.kind, Kind::Unreadable(_)));
+    let devices = if unread { String::new() } else { devices };
+    let (readable, others): (Vec<&Disk>, Vec<&Disk>) =
+        labelled(&disks).into_iter().partition(|disk| matches!(disk.probe.kind, Kind::Iso9660 | Kind::Vfat));
+    let passed_over = |disk: &Disk| format!("{disk} is passed over: make it ISO 9660 or FAT");
+    let notes = others.into_iter().map(passed_over).collect();
+    match readable.as_slice() {
+        [] => Ok(Seen { devices, seed: None, notes }),
+        [volume] => Ok(Seen { devices, seed: read(paths, volume)?, notes }),
+        [one, other, ..] => Err(Exit::BadInput.because(format!(
+            "two volumes are labelled {LABEL}, and neither counts more: {one}, and {other}: detach one of them"
+        ))),
+    }
+}
+
+/// Those with the label; a disk once, not also as the partition that a hybrid image makes of itself.
+fn labelled(disks: &[Disk]) -> Vec<&Disk> {
+    let has = |disk: &&Disk| disk.probe.is_labelled(LABEL);
+    let inside_another = |disk: &Disk| match &disk.layer {
+        Layer::Partition(whole) => disks.iter().filter(has).any(|other| other.name == *whole),
+        Layer::Whole | Layer::Stacked | Layer::Backed => false,
+    };
+    disks.iter().filter(has).filter(|disk| !inside_another(disk)).collect()
+}
+
+fn read(paths: &Paths, volume: &Disk) -> Result<Option<Seed>> {
+    let Some(fstype) = volume.probe.kind.fstype() else { return Ok(None) };
+    let dir = paths.run().join(LABEL);
+    fs::create_dir(&dir, 0o700, None)?;
+    // An earlier run may have been killed with it mounted.
+    disk::unmount(&dir)?;
+    disk::mount_read_only(&volume.device, &dir, fstype)?;
+    let seed = read_mounted(&dir, volume);
+    disk::unmount(&dir).and(seed)
+}
+
+fn read_mounted(dir: &Path, volume: &Disk) -> Result<Option<Seed>> {
+    nocloud::read(dir, &format!("the {LABEL} volume {}", volume.name), Layout::Volume)
+}
