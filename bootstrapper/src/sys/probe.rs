@@ -24,8 +24,9 @@ const MARKER_FROM_END: u64 = 512 << 10;
 
 /// How much of either end must be zero.
 const BLANK: usize = 1 << 20;
-/// Every signature but those at the end is inside: ZFS's uberblocks end here.
-const HEAD: usize = 256 << 10;
+/// Every fixed signature and its label is inside: btrfs's is the last. No more is read of a disk that has one, since a
+/// boot waits for this.
+const HEAD: usize = 68 << 10;
 
 /// What a device holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,13 +121,15 @@ pub fn probe(path: &Path) -> Probe {
 
 pub(super) fn probe_file(file: &File) -> io::Result<Probe> {
     let disk = Disk { file, bytes: size(file)? };
-    let head = disk.read(0, HEAD)?;
-    if let Some(probe) = identify(&head, &disk)? {
+    if let Some(probe) = identify(&disk.read(0, HEAD)?, &disk)? {
         return Ok(probe);
     }
-    let zero = |bytes: &[u8]| bytes.iter().all(|b| *b == 0);
-    if disk.bytes > 0 && zero(&disk.read(0, BLANK)?) && zero(&disk.read_end(BLANK)?) {
+    let ends = [disk.read(0, BLANK)?, disk.read(disk.bytes.saturating_sub(BLANK as u64), BLANK)?];
+    if disk.bytes > 0 && ends.iter().flatten().all(|byte| *byte == 0) {
         return Ok(Probe::of(Kind::Blank));
+    }
+    if ends.iter().any(|end| zfs(end)) {
+        return Ok(Probe::of(Kind::Other("a member of a ZFS pool")));
     }
     let marked = match marker_at(disk.bytes) {
         Some(at) => disk.read(at, MARKER.len())? == MARKER,
@@ -157,10 +160,6 @@ impl Disk<'_> {
         let mut bytes = vec![0; length];
         self.file.read_exact_at(&mut bytes, at)?;
         Ok(bytes)
-    }
-
-    fn read_end(&self, length: usize) -> io::Result<Vec<u8>> {
-        self.read(self.bytes.saturating_sub(length as u64), length)
     }
 }
 
@@ -226,9 +225,6 @@ fn identify(head: &[u8], disk: &Disk) -> io::Result<Option<Probe>> {
     if md_raid(head, disk, inside.unwrap_or(0))? {
         return Ok(Some(Probe::of(Kind::Other("a member of a Linux software RAID"))));
     }
-    if inside.is_none() && (zfs(head) || zfs(&disk.read_end(2 * HEAD)?)) {
-        return Ok(Some(Probe::of(Kind::Other("a member of a ZFS pool"))));
-    }
     if fixed.is_some() {
         return Ok(fixed);
     }
@@ -292,12 +288,12 @@ fn md_raid(head: &[u8], disk: &Disk, inside: u64) -> io::Result<bool> {
     Ok(false)
 }
 
-/// A label of ZFS is 256 KiB, its second half are uberblocks in the byte order of the host; one label is at the start,
-/// two are at the end.
+/// ZFS has no fixed place: its uberblocks, in the byte order of the host, are in the second half of labels of 256 KiB, of
+/// which two are at the start and two at the end.
 fn zfs(bytes: &[u8]) -> bool {
     const UBERBLOCK: u64 = 0x00ba_b10c;
     let orders = [UBERBLOCK.to_le_bytes(), UBERBLOCK.to_be_bytes()];
-    bytes.chunks_exact(1024).any(|block| orders.iter().any(|magic| block.starts_with(magic)))
+    bytes.chunks_exact(512).any(|block| orders.iter().any(|magic| block.starts_with(magic)))
 }
 
 /// `Some(label)` when this is FAT; the label of the root directory wins over the boot sector's.

@@ -1,0 +1,97 @@
+//! Which disk is this host's data volume. Nothing here writes: what is to be done is [`Volume::Prepare`]'s.
+
+mod choose;
+
+use std::path::Path;
+
+use anyhow::Result;
+use plan::document::Device;
+
+use crate::paths::Paths;
+use crate::sys::disk::{self, Disk, Layer, OURS};
+use crate::sys::volume::{Work, remembered};
+use choose::{Selector, listing, matches};
+
+pub use choose::{Choice, Directory, Known, choose};
+
+/// What is known of the data volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Volume {
+    /// It is where it belongs.
+    Ready {
+        /// What it is, for people.
+        description: String,
+        /// UUID of the file system and serial number of the disk, blank between; `None` for a directory on `/var`.
+        volume_id: Option<String>,
+    },
+    /// It was chosen and is not mounted yet.
+    Prepare(Work),
+    /// It is not there, or not known yet; it may come.
+    Missing {
+        /// What is missed, and what is there instead.
+        what: String,
+    },
+    /// What is there is not what was asked for; a person has to look.
+    Refused {
+        /// What was found.
+        found: String,
+        /// What was expected, and what to do.
+        expected: String,
+    },
+}
+
+/// Looks at the disks. With a root other than `/` nothing is ever mounted: the directory is used as it is.
+///
+/// # Errors
+/// When the kernel's lists or the record of the volume used last cannot be read.
+pub fn look(paths: &Paths, device: &Device) -> Result<Volume> {
+    let directory = |why: &str| Volume::Ready { description: format!("a directory on /var ({why})"), volume_id: None };
+    if paths.root() != Path::new("/") {
+        return Ok(directory("the root is not /"));
+    }
+    let disks = disk::list(paths.root())?;
+    if let Some(mount) = disk::mounted_at(&paths.volume())? {
+        return Ok(mounted(device, &mount, &disks));
+    }
+    let known = Known {
+        remembered: remembered(paths)?,
+        directory: match (paths.data().join("member").exists(), paths.journal().exists()) {
+            (true, _) => Directory::Lived,
+            (false, true) => Directory::Begun,
+            (false, false) => Directory::Unused,
+        },
+        settling: disk::settling(paths.root()),
+    };
+    Ok(match choose(device, &disks, &known) {
+        Choice::Use(disk) => Volume::Prepare(work(disk, false)),
+        Choice::Format(disk) => Volume::Prepare(work(disk, true)),
+        Choice::Directory if known.directory == Directory::Unused => {
+            directory(&format!("no disk is blank or labelled `{OURS}`: {}", listing(&disks)))
+        }
+        Choice::Directory => directory("what is there was begun there"),
+        Choice::Missing(what) => Volume::Missing { what },
+        Choice::Refuse { found, expected } => Volume::Refused { found, expected },
+    })
+}
+
+fn work(disk: &Disk, format: bool) -> Work {
+    Work { device: disk.device.clone(), bytes: disk.bytes, serial: disk.serial.clone(), format }
+}
+
+/// Something is mounted already: by an earlier run, or by a person, whose word it is unless the spec names another disk.
+fn mounted(device: &Device, mount: &disk::Mount, disks: &[Disk]) -> Volume {
+    let disk = disks.iter().find(|d| d.number == mount.number);
+    let whole = |d: &Disk| disks.iter().find(|w| d.layer == Layer::Partition(w.name.clone())).cloned();
+    let named = disk.is_some_and(|d| matches(device, d) || whole(d).is_some_and(|w| matches(device, &w)));
+    let description = disk.map_or_else(|| format!("{} ({})", mount.source, mount.fstype), Disk::to_string);
+    if named || *device == Device::Auto {
+        let id = |d: &Disk| {
+            Some([Some(d.probe.uuid.clone()?), d.serial.clone()].into_iter().flatten().collect::<Vec<_>>().join(" "))
+        };
+        return Volume::Ready { description, volume_id: disk.and_then(id) };
+    }
+    Volume::Refused {
+        found: format!("{description}, mounted at {}", mount.target.display()),
+        expected: format!("{}: reboot when `data.device` has changed", Selector(device)),
+    }
+}
