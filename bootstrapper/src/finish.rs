@@ -63,8 +63,10 @@ enum Next {
 
 impl<'a> Finish<'a> {
     async fn begin(paths: &'a Paths) -> Result<Finish<'a>> {
-        let loaded = metadata::remembered(paths)?.context("finish runs after `run`, which keeps the configuration it used")?;
-        let me = fs::read_text(&paths.me(), 1 << 16)?.context("finish runs after `run`, which says who this host is")?;
+        let loaded =
+            metadata::remembered(paths)?.context("finish runs after `run`, which keeps the configuration it used")?;
+        let me =
+            fs::read_text(&paths.me(), 1 << 16)?.context("finish runs after `run`, which says who this host is")?;
         let etcd = etcd_version(paths).await?;
         let journal = Journal::of(paths);
         Ok(Finish {
@@ -159,11 +161,17 @@ impl<'a> Finish<'a> {
             let mut voter = Etcd::at(url, tls::etcd_tls(self.paths)?).await?;
             match voter.promote(status.member_id).await {
                 Ok(()) => return Ok(Next::Look(self.promoted())),
-                Err(EtcdError::Denied(why)) => return Err(Exit::Refused.because(format!("this learner cannot be promoted: {why}"))),
+                Err(EtcdError::Denied(why)) => {
+                    return Err(Exit::Refused.because(format!("this learner cannot be promoted: {why}")));
+                }
                 Err(error) => why = error.to_string(),
             }
         }
-        Ok(Next::Look(format!("waiting to be promoted: {why} (raft index {}, database {} KiB)", status.raft_index, status.db_size >> 10)))
+        Ok(Next::Look(format!(
+            "waiting to be promoted: {why} (raft index {}, database {} KiB)",
+            status.raft_index,
+            status.db_size >> 10
+        )))
     }
 
     fn promoted(&self) -> String {
@@ -236,7 +244,12 @@ impl<'a> Finish<'a> {
                         member.label()
                     )));
                 }
-                Err(error) => return Ok(Some(format!("waiting for {} to compare the restored keys with: {error}", member.label()))),
+                Err(error) => {
+                    return Ok(Some(format!(
+                        "waiting for {} to compare the restored keys with: {error}",
+                        member.label()
+                    )));
+                }
             }
         }
         Ok(None)

@@ -1,13 +1,17 @@
 //! etcd-bootstrapper: the program that runs before etcd on every boot.
 
 pub mod answer;
+pub mod apply;
 pub mod commands;
 pub mod etcd;
 pub mod exit;
+pub mod finish;
 pub mod metadata;
 pub mod observe;
 pub mod paths;
+pub mod prepare;
 pub mod report;
+pub mod run;
 pub mod snapshot;
 pub mod sys;
 pub mod tls;

@@ -1,2 +1,99 @@
-//! The program etcd-bootstrapper.
-fn main() {}
+//! The program etcd-bootstrapper: argv in, exit code out.
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use bootstrapper::exit::Exit;
+use bootstrapper::paths::Paths;
+use bootstrapper::{commands, finish, run, sys, tls};
+
+const USAGE: &str = "\
+usage: etcd-bootstrapper [--root DIR] COMMAND
+
+  run                      decide, make it true and hand off to etcd (systemd runs this)
+  finish                   promote, verify and settle after the hand-off (systemd runs this)
+  plan [--json]            the facts, the row that fires and the plan; nothing is done
+  status [--json]          what this boot came to
+  config new|validate|explain|schema
+                           a new cluster's certificates and user-data; checks of a configuration
+  snapshot verify FILE|URL whether a snapshot is whole
+  certs renew|show         this host's certificates
+  reset                    move this host's data to the trash and become blank
+  version                  the version of this program
+
+Exit codes: 0 done, 64 usage, 65 bad input, 69 source unavailable, 75 try again, 77 permission, 78 refused.
+";
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    tls::install_provider();
+    log_to_stderr();
+    match command().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line, the whole chain, at the one place that prints errors.
+            eprintln!("etcd-bootstrapper: {error:#}");
+            sys::systemd::status(&format!("failed: {error:#}"));
+            ExitCode::from(Exit::of(&error) as u8)
+        }
+    }
+}
+
+fn log_to_stderr() {
+    let level =
+        if sys::env::var("ETCD_BOOTSTRAPPER_DEBUG").is_some() { tracing::Level::DEBUG } else { tracing::Level::INFO };
+    let format = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(level)
+        .with_target(false)
+        .with_ansi(false);
+    // The journal has the time already.
+    if sys::env::var("JOURNAL_STREAM").is_some() || std::io::stderr().is_terminal() {
+        format.without_time().compact().init();
+    } else {
+        format.compact().init();
+    }
+}
+
+async fn command() -> Result<()> {
+    let mut args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let mut root = OsString::from("/");
+    if args.first().is_some_and(|a| a == "--root") {
+        if args.len() < 2 {
+            return Err(usage("--root needs a directory"));
+        }
+        root = args.remove(1);
+        args.remove(0);
+    }
+    let paths = Paths::under(root);
+    if args.is_empty() {
+        return Err(usage("no command"));
+    }
+    let name = args.remove(0);
+    match name.to_str().unwrap_or_default() {
+        "run" => run::run(&paths).await,
+        "finish" => finish::finish(&paths).await,
+        "plan" => commands::state::plan(&paths, args).await,
+        "status" => commands::state::status(&paths, args).await,
+        "reset" => commands::state::reset(&paths, args),
+        "etcd-stopped" => commands::state::etcd_stopped(&paths).await,
+        "config" => commands::config::run(&paths, args),
+        "snapshot" => commands::snapshot::run(&paths, args).await,
+        "certs" => commands::certs::run(&paths, lexopt::Parser::from_args(args)),
+        "version" | "--version" => {
+            println!("etcd-bootstrapper {}", env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
+        "help" | "--help" | "-h" => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        other => Err(usage(&format!("`{other}` is not a command"))),
+    }
+}
+
+fn usage(what: &str) -> anyhow::Error {
+    Exit::Usage.because(format!("{what}\n\n{USAGE}"))
+}

@@ -101,7 +101,15 @@ pub async fn prepare(paths: &Paths, report: &mut Report) -> Result<Prepared> {
         }
         tracing::warn!("going on with the certificates of an earlier boot: {error:#}");
     }
-    Ok(Prepared { etcd: etcd_version(paths).await?, spec: loaded.spec, host: loaded.host, carrier: loaded.carrier, me, address, owner })
+    Ok(Prepared {
+        etcd: etcd_version(paths).await?,
+        spec: loaded.spec,
+        host: loaded.host,
+        carrier: loaded.carrier,
+        me,
+        address,
+        owner,
+    })
 }
 
 /// Waits for a carrier with our configuration: a volume may be attached at any time.
@@ -148,7 +156,9 @@ async fn data_volume(paths: &Paths, host: &Host, report: &mut Report) -> Result<
                 sys::volume::prepare(paths, &work, &Programs::default()).await?;
             }
             Volume::Refused { found, expected } => {
-                return Err(Exit::Refused.because(format!("the data disk is not used: found {found}, expected {expected}")));
+                return Err(
+                    Exit::Refused.because(format!("the data disk is not used: found {found}, expected {expected}"))
+                );
             }
             Volume::Missing { what } if Instant::now() >= deadline => {
                 return Err(Exit::Refused.because(format!(
@@ -174,9 +184,11 @@ async fn who(loaded: &Loaded, nonce: &Option<Nonce>, report: &mut Report) -> Res
             let name = name_of(loaded, &peer_url)?;
             return Ok((me(loaded, name, peer_url, nonce)?, address));
         }
-        let here: Vec<String> = net::addresses()?.into_iter().filter(|a| !a.ip.is_loopback()).map(|a| a.ip.to_string()).collect();
+        let here: Vec<String> =
+            net::addresses()?.into_iter().filter(|a| !a.ip.is_loopback()).map(|a| a.ip.to_string()).collect();
         let have = if here.is_empty() { "no address yet".to_owned() } else { format!("only {}", here.join(", ")) };
-        report.say(&format!("waiting for an address that `peers` lists: this host has {have}, {}", wanted(&loaded.spec)));
+        report
+            .say(&format!("waiting for an address that `peers` lists: this host has {have}, {}", wanted(&loaded.spec)));
         network.changed(Duration::from_secs(5)).await?;
     }
 }
@@ -215,7 +227,8 @@ fn name_of(loaded: &Loaded, peer_url: &PeerUrl) -> Result<MemberName> {
 }
 
 fn me(loaded: &Loaded, name: MemberName, peer_url: PeerUrl, nonce: &Option<Nonce>) -> Result<Me> {
-    let bracketed = if peer_url.host().contains(':') { format!("[{}]", peer_url.host()) } else { peer_url.host().to_owned() };
+    let bracketed =
+        if peer_url.host().contains(':') { format!("[{}]", peer_url.host()) } else { peer_url.host().to_owned() };
     let client_url: ClientUrl = format!("https://{bracketed}:{CLIENT_PORT}").parse()?;
     Ok(Me {
         name,

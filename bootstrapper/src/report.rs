@@ -106,12 +106,12 @@ impl Report {
         if repeated {
             return;
         }
-        tracing::info!("{text}");
         self.said = Some((text.to_owned(), Instant::now()));
         self.status.now = text.lines().next().unwrap_or_default().to_owned();
         if let Err(error) = self.save() {
             tracing::warn!(error = format!("{error:#}"), "status.json is not current");
         }
+        tracing::info!("{text}");
     }
 
     /// Notes the first time that something is so, in milliseconds of the kernel's clock.

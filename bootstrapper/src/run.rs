@@ -83,7 +83,11 @@ async fn decide_until_done(paths: &Paths, prepared: &Prepared, journal: &Journal
         let (data, life) = observe::classify(paths)?;
         let me = Me { nonce: life.nonce.clone().unwrap_or_else(|| prepared.me.nonce.clone()), ..prepared.me.clone() };
         // Say what is durable before asking: a peer that asks in the same moment must not hear the past.
-        let known = Facts { data: data.clone(), me: me.clone(), ..last.clone().unwrap_or_else(|| quiet(prepared, data.clone(), &life)) };
+        let known = Facts {
+            data: data.clone(),
+            me: me.clone(),
+            ..last.clone().unwrap_or_else(|| quiet(prepared, data.clone(), &life))
+        };
         say(paths, prepared, &mut answering, own_answer(spec, &known, &life)).await?;
         let facts = observer.facts(spec, &me, data, &life).await;
         let decided = plan::decide(spec, &facts);
@@ -96,7 +100,9 @@ async fn decide_until_done(paths: &Paths, prepared: &Prepared, journal: &Journal
                 drop(answering);
                 return started(paths, prepared, start, journal, &life, report).await;
             }
-            Decision::Refuse(refusal) => return Err(Exit::Refused.because(format!("{}; {}", refusal.sentence, refusal.hint))),
+            Decision::Refuse(refusal) => {
+                return Err(Exit::Refused.because(format!("{}; {}", refusal.sentence, refusal.hint)));
+            }
             Decision::Wait(_) => {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(PAUSES.1);
@@ -121,7 +127,12 @@ async fn decide_until_done(paths: &Paths, prepared: &Prepared, journal: &Journal
 }
 
 /// Starts or updates the answer on the peer port.
-async fn say(paths: &Paths, prepared: &Prepared, answering: &mut Option<Answering>, heard: plan::facts::Heard) -> Result<()> {
+async fn say(
+    paths: &Paths,
+    prepared: &Prepared,
+    answering: &mut Option<Answering>,
+    heard: plan::facts::Heard,
+) -> Result<()> {
     if let Some(answering) = answering {
         answering.say(heard);
         return Ok(());
@@ -176,10 +187,19 @@ async fn started(
     if let Start::Founding { founding, .. } = start
         && life.handed_off.is_none()
     {
-        let how = if founding.terms.snapshot.is_some() { plan::progress::How::Restored } else { plan::progress::How::Founded };
-        journal.append(&Record::HandedOff { identity: to.identity.clone(), initial_cluster: to.initial_cluster.clone(), how })?;
+        let how = if founding.terms.snapshot.is_some() {
+            plan::progress::How::Restored
+        } else {
+            plan::progress::How::Founded
+        };
+        journal.append(&Record::HandedOff {
+            identity: to.identity.clone(),
+            initial_cluster: to.initial_cluster.clone(),
+            how,
+        })?;
     }
-    let tools = Tools { paths, host: &prepared.host, me, owner: prepared.owner, voters: Vec::new(), etcd: prepared.etcd };
+    let tools =
+        Tools { paths, host: &prepared.host, me, owner: prepared.owner, voters: Vec::new(), etcd: prepared.etcd };
     fs::remove(&paths.left())?;
     hand_off(&tools, &to, report).await
 }
@@ -203,7 +223,13 @@ pub async fn etcd_version(paths: &Paths) -> Result<Version> {
         return Ok(text.trim().parse()?);
     }
     let arguments = vec!["--version".to_owned()];
-    let said = process::run(process::Program { program: "etcd", arguments, owner: None, timeout: Duration::from_secs(10) }).await?;
+    let said =
+        process::run(process::Program { program: "etcd", arguments, owner: None, timeout: Duration::from_secs(10) })
+            .await?;
     let version = said.lines().find_map(|l| l.strip_prefix("etcd Version: "));
-    version.unwrap_or_default().trim().parse().map_err(|e| Exit::Refused.because(format!("`etcd --version` says {said:?}: {e}")))
+    version
+        .unwrap_or_default()
+        .trim()
+        .parse()
+        .map_err(|e| Exit::Refused.because(format!("`etcd --version` says {said:?}: {e}")))
 }

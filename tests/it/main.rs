@@ -2,7 +2,9 @@
 #![allow(clippy::disallowed_methods)]
 
 mod address;
+mod cluster;
 mod data_dir;
 mod disks;
 mod snapshot;
 mod support;
+mod world;

@@ -86,10 +86,16 @@ async fn step_true(step: &Step, tools: &Tools<'_>, report: &mut Report) -> Resul
             journal.append(&Record::Prepared { id: founding.id() }).map(|()| Made::True)
         }
         Step::Commit(founding) => journal.append(&Record::Commit { founding: founding.clone() }).map(|()| Made::True),
-        Step::Remove { cluster_id, member, list, why } => members::remove(tools, *cluster_id, *member, list, why, &journal).await,
+        Step::Remove { cluster_id, member, list, why } => {
+            members::remove(tools, *cluster_id, *member, list, why, &journal).await
+        }
         Step::Add { cluster_id, peer_url, list } => members::add(tools, *cluster_id, peer_url, list, &journal).await,
         Step::HandOff { identity, initial_cluster } => {
-            let record = Record::HandedOff { identity: identity.clone(), initial_cluster: initial_cluster.clone(), how: How::Joined };
+            let record = Record::HandedOff {
+                identity: identity.clone(),
+                initial_cluster: initial_cluster.clone(),
+                how: How::Joined,
+            };
             journal.append(&record)?;
             let to = HandOff { identity: identity.clone(), initial_cluster: initial_cluster.clone(), new: false };
             hand_off(tools, &to, report).await.map(|()| Made::HandedOff)
@@ -105,7 +111,9 @@ fn archive(paths: &Paths, journal: &Journal, why: &str, only_unled: bool, lost: 
     match class {
         DataDir::Locked => return Ok(Made::Stale("etcd runs on the data dir".into())),
         // Read again under no etcd: what was received from a leader since the decision must not be lost.
-        DataDir::Member(_) if only_unled => return Ok(Made::Stale("the data dir has received something from a leader".into())),
+        DataDir::Member(_) if only_unled => {
+            return Ok(Made::Stale("the data dir has received something from a leader".into()));
+        }
         DataDir::Member(_)
         | DataDir::Founding { .. }
         | DataDir::Removed { .. }
@@ -124,9 +132,12 @@ fn archive(paths: &Paths, journal: &Journal, why: &str, only_unled: bool, lost: 
 
 /// Restores the snapshot beside the data dir, saying how far it is.
 async fn prepare(tools: &Tools<'_>, founding: &Founding, report: &mut Report) -> Result<()> {
-    let Some(url) = &tools.host.restore_url else { bail!("the founding restores a snapshot, and the spec has no restore.url") };
+    let Some(url) = &tools.host.restore_url else {
+        bail!("the founding restores a snapshot, and the spec has no restore.url")
+    };
     let mut say = |text: String| report.say(&text);
-    stage::stage(tools.paths, founding, (&tools.me.name, &tools.me.peer_url), url, "etcdutl", tools.owner, &mut say).await
+    stage::stage(tools.paths, founding, (&tools.me.name, &tools.me.peer_url), url, "etcdutl", tools.owner, &mut say)
+        .await
 }
 
 /// Puts a founding's staged data in place before etcd's first start; nothing to do without a snapshot.

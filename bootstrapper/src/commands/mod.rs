@@ -4,3 +4,4 @@ pub mod certs;
 pub mod config;
 pub mod config_new;
 pub mod snapshot;
+pub mod state;

@@ -27,7 +27,9 @@ fn wants_json(args: Vec<OsString>) -> Result<bool> {
     match args.as_slice() {
         [] => Ok(false),
         [one] if one == "--json" => Ok(true),
-        [first, ..] => Err(Exit::Usage.because(format!("unexpected argument {}; only --json is known here", first.display()))),
+        [first, ..] => {
+            Err(Exit::Usage.because(format!("unexpected argument {}; only --json is known here", first.display())))
+        }
     }
 }
 
@@ -41,10 +43,13 @@ pub async fn plan(paths: &Paths, args: Vec<OsString>) -> Result<()> {
     let (data, life) = observe::classify(paths)?;
     let etcd = etcd_version(paths).await?;
     let nonce = life.nonce.clone().unwrap_or("0".repeat(32).parse::<Nonce>()?);
-    let me = identify(&loaded, nonce)?.context("no address of this host is in `peers`, so nobody knows which of them it is")?;
+    let me = identify(&loaded, nonce)?
+        .context("no address of this host is in `peers`, so nobody knows which of them it is")?;
     let facts = match Observer::new(paths, etcd) {
         Ok(mut observer) => observer.facts(&loaded.spec, &me, data, &life).await,
-        Err(error) => unasked(&loaded.spec, &me, data, &life, etcd, &format!("this host has no certificates yet: {error:#}")),
+        Err(error) => {
+            unasked(&loaded.spec, &me, data, &life, etcd, &format!("this host has no certificates yet: {error:#}"))
+        }
     };
     let decided = plan::decide(&loaded.spec, &facts);
     if as_json {
@@ -57,7 +62,11 @@ pub async fn plan(paths: &Paths, args: Vec<OsString>) -> Result<()> {
     println!("etcd           {etcd}");
     println!("data dir       {}", class(&facts.data));
     for peer in &facts.peers {
-        println!("peer           {}: {}", peer.name.as_ref().map_or_else(|| peer.peer_url.to_string(), |n| format!("{n} at {}", peer.peer_url)), said(&peer.heard));
+        println!(
+            "peer           {}: {}",
+            peer.name.as_ref().map_or_else(|| peer.peer_url.to_string(), |n| format!("{n} at {}", peer.peer_url)),
+            said(&peer.heard)
+        );
     }
     for listed in facts.quorum.iter().flat_map(|q| &q.members) {
         let vote = if listed.member.learner { "learner" } else { "voter" };
@@ -75,7 +84,14 @@ fn configuration(paths: &Paths) -> Result<Loaded> {
     found.with_context(|| format!("no configuration: {}", sources.looked_at()))
 }
 
-fn unasked(spec: &Spec, me: &Me, data: DataDir, life: &plan::progress::Life, etcd: plan::member::Version, why: &str) -> Facts {
+fn unasked(
+    spec: &Spec,
+    me: &Me,
+    data: DataDir,
+    life: &plan::progress::Life,
+    etcd: plan::member::Version,
+    why: &str,
+) -> Facts {
     let peers = match &spec.set {
         Set::Static(peers) => peers.clone(),
         Set::Dynamic => Vec::new(),
@@ -102,9 +118,15 @@ fn unasked(spec: &Spec, me: &Me, data: DataDir, life: &plan::progress::Life, etc
 
 fn class(data: &DataDir) -> String {
     match data {
-        DataDir::Member(i) => format!("member {} ({}) of cluster {} ({})", i.name, i.member_id, i.cluster, i.cluster_id),
+        DataDir::Member(i) => {
+            format!("member {} ({}) of cluster {} ({})", i.name, i.member_id, i.cluster, i.cluster_id)
+        }
         DataDir::Founding { founding, wal } => {
-            format!("founding {} is committed, {}", plan::decision::short(&founding.id()), if *wal { "with a log" } else { "without a log yet" })
+            format!(
+                "founding {} is committed, {}",
+                plan::decision::short(&founding.id()),
+                if *wal { "with a log" } else { "without a log yet" }
+            )
         }
         DataDir::Removed { identity, evidence } => format!("{} was removed: {evidence}", identity.name),
         DataDir::Empty => "empty".into(),
@@ -168,7 +190,8 @@ async fn live(paths: &Paths, status: &mut Status) {
     status.voter = own.led && !own.learner;
     let Ok(list) = etcd.members().await else { return };
     status.serving = true;
-    status.safe_to_continue = list.members.iter().all(|m| !m.learner) && answering(paths, &list.members).await == list.members.len();
+    status.safe_to_continue =
+        list.members.iter().all(|m| !m.learner) && answering(paths, &list.members).await == list.members.len();
 }
 
 /// `etcd-bootstrapper reset`: the operator's word that this host's data is not needed; it goes to the trash.
@@ -187,7 +210,11 @@ pub fn reset(paths: &Paths, args: Vec<OsString>) -> Result<()> {
     }
     match journal.read() {
         Ok(life) if life.nonce.is_some() && life.archiving.is_none() => {
-            journal.append(&Record::Archived { to: to.clone(), why: "reset, by the operator's word".into(), lost: false })?;
+            journal.append(&Record::Archived {
+                to: to.clone(),
+                why: "reset, by the operator's word".into(),
+                lost: false,
+            })?;
         }
         Ok(_) => journal.move_away(&to)?,
         // A journal that nobody can read goes the way of the data.

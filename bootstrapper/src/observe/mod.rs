@@ -3,8 +3,12 @@
 pub mod bolt;
 mod crc32c;
 pub mod data_dir;
+mod observer;
 pub mod peers;
 mod protobuf;
+mod quorum;
 pub mod unsound;
 pub mod volume;
 mod wal;
+
+pub use observer::{Observer, classify, identity, own_answer, settled};

@@ -9,11 +9,11 @@ use plan::member::{MemberId, MemberName, PeerUrl, Version};
 use plan::progress::Life;
 use plan::spec::{Set, Spec};
 
+use super::peers::Asker;
 use crate::apply::journal::Journal;
 use crate::paths::Paths;
 use crate::sys::{clock, fs};
 use crate::tls;
-use super::peers::Asker;
 
 /// The class of the data dir, with the life that the journal tells.
 ///
@@ -41,7 +41,9 @@ pub fn identity(paths: &Paths) -> Result<Option<Identity>> {
 /// # Errors
 /// When the disk cannot be read.
 pub fn settled(paths: &Paths, life: &Life) -> Result<Option<Identity>> {
-    let Some(identity) = identity(paths)?.filter(|_| life.settled && life.removed.is_none() && life.archiving.is_none()) else {
+    let Some(identity) =
+        identity(paths)?.filter(|_| life.settled && life.removed.is_none() && life.archiving.is_none())
+    else {
         return Ok(None);
     };
     let here = super::data_dir::identify(&paths.data())?;
@@ -93,9 +95,11 @@ impl Observer {
 
     fn whom(&self, spec: &Spec, me: &Me) -> Vec<(Option<MemberName>, PeerUrl)> {
         match &spec.set {
-            Set::Static(peers) => {
-                peers.iter().filter(|p| p.peer_url != me.peer_url).map(|p| (Some(p.name.clone()), p.peer_url.clone())).collect()
-            }
+            Set::Static(peers) => peers
+                .iter()
+                .filter(|p| p.peer_url != me.peer_url)
+                .map(|p| (Some(p.name.clone()), p.peer_url.clone()))
+                .collect(),
             Set::Dynamic => Vec::new(),
         }
     }
@@ -129,7 +133,9 @@ pub fn own_answer(spec: &Spec, facts: &Facts, life: &Life) -> Heard {
             };
             Heard::Waiting(Waiting { stage, terms: plan::terms(spec, facts), nonce: facts.me.nonce.clone() })
         }
-        DataDir::Founding { founding, .. } => Heard::Founding { founding: founding.id(), nonce: facts.me.nonce.clone() },
+        DataDir::Founding { founding, .. } => {
+            Heard::Founding { founding: founding.id(), nonce: facts.me.nonce.clone() }
+        }
         DataDir::Member(_) => Heard::Holds { class: "a member's data".into() },
         DataDir::Removed { .. } => Heard::Holds { class: "the data of a removed member".into() },
         DataDir::Missing { what, .. } => Heard::Holds { class: format!("a data disk that is not attached: {what}") },

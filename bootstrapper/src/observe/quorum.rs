@@ -30,7 +30,8 @@ impl Observer {
     }
 
     async fn list(&self, url: &str) -> Result<(Etcd, MemberList), EtcdError> {
-        let tls = tls::etcd_tls(&self.paths).map_err(|e| EtcdError::Other { url: url.to_owned(), reason: format!("{e:#}") })?;
+        let tls = tls::etcd_tls(&self.paths)
+            .map_err(|e| EtcdError::Other { url: url.to_owned(), reason: format!("{e:#}") })?;
         let mut etcd = Etcd::at(url, tls).await?;
         let list = etcd.members().await?;
         Ok((etcd, list))
@@ -47,7 +48,11 @@ impl Observer {
         };
         let version = peers.iter().find_map(|p| match &p.heard {
             Heard::Cluster(answer) if answer.cluster_id == list.cluster_id => answer.cluster,
-            Heard::Cluster(_) | Heard::Waiting(_) | Heard::Founding { .. } | Heard::Holds { .. } | Heard::Unknown { .. } => None,
+            Heard::Cluster(_)
+            | Heard::Waiting(_)
+            | Heard::Founding { .. }
+            | Heard::Holds { .. }
+            | Heard::Unknown { .. } => None,
         });
         let alive = self.alive(&list).await;
         let members = list.members.iter().map(|member| {

@@ -1,0 +1,146 @@
+//! `make bench`: what this program costs against what one would do by hand, alternating in one run, medians.
+
+#![allow(clippy::disallowed_methods, missing_docs, dead_code)]
+
+#[path = "../it/world.rs"]
+mod world;
+
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use world::{PATIENCE, World};
+
+/// Pairs that count; one more before them warms up.
+const PAIRS: usize = 10;
+
+/// etcd says this once it has joined a quorum and serves.
+const SERVES: &str = "ready to serve client requests";
+
+fn main() {
+    let only: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    let wanted = |name: &str| only.is_empty() || only.iter().any(|o| name.contains(o.as_str()));
+    println!(
+        "{:<44} {:>9} {:>9} {:>9}   {:>18}",
+        "median of 10 pairs, alternating", "ours", "by hand", "ratio", "target"
+    );
+    if wanted("found") {
+        found();
+    }
+    if wanted("start") {
+        start();
+    }
+}
+
+fn row(what: &str, ours: &[Duration], theirs: Option<&[Duration]>, target: &str) {
+    let seconds = |d: Duration| format!("{:.3} s", d.as_secs_f64());
+    let mine = median(ours);
+    let (hand, ratio) = match theirs.map(median) {
+        Some(hand) => (seconds(hand), format!("{:.2}", mine.as_secs_f64() / hand.as_secs_f64())),
+        None => ("-".into(), "-".into()),
+    };
+    println!("{what:<44} {:>9} {hand:>9} {ratio:>9}   {target:>18}", seconds(mine));
+}
+
+fn median(times: &[Duration]) -> Duration {
+    let mut times = times.to_vec();
+    times.sort();
+    times[times.len() / 2]
+}
+
+/// Three blank hosts to three serving voters, against three etcds with a hand-written list and ready certificates.
+fn found() {
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for pair in 0..=PAIRS {
+        let mut world = World::new(3);
+        let a = found_by_program(&mut world);
+        let b = found_by_hand(&mut world);
+        if pair > 0 {
+            ours.push(a);
+            theirs.push(b);
+        }
+    }
+    row("three blank hosts to three serving voters", &ours, Some(&theirs), "<= 1.5x + 0.3 s");
+}
+
+fn found_by_program(world: &mut World) -> Duration {
+    let began = Instant::now();
+    for host in &mut world.hosts {
+        host.boot();
+    }
+    for host in &mut world.hosts {
+        assert_eq!(host.run_ends(), 0, "{}", host.said());
+        host.start_etcd();
+    }
+    let took = all_serve(world, began);
+    for host in &mut world.hosts {
+        host.kill();
+    }
+    took
+}
+
+/// The same hosts, the same certificates, `--initial-cluster` as an operator writes it.
+fn found_by_hand(world: &mut World) -> Duration {
+    let list: Vec<String> = world.hosts.iter().map(|h| format!("{}=https://{}:2380", h.name, h.address)).collect();
+    let etcd = world::etcd_dir("forky").join("etcd");
+    for host in &world.hosts {
+        let _nothing_there = std::fs::remove_dir_all(host.root.join("var/lib/etcd/data"));
+        let _nothing_there = std::fs::remove_file(host.root.with_extension("etcd.log"));
+    }
+    let began = Instant::now();
+    let mut children: Vec<Child> = Vec::new();
+    for host in &world.hosts {
+        let pki = host.root.join("var/lib/etcd/bootstrapper/pki");
+        let mut command: Command = host.command(&etcd);
+        let log = std::fs::File::create(host.root.with_extension("etcd.log")).expect("a log");
+        command
+            .args(["--name", &host.name, "--initial-cluster", &list.join(","), "--initial-cluster-token", "by-hand"])
+            .args(["--initial-cluster-state", "new", "--client-cert-auth", "--peer-client-cert-auth"])
+            .arg("--data-dir")
+            .arg(host.root.join("var/lib/etcd/data"))
+            .arg(format!("--initial-advertise-peer-urls=https://{}:2380", host.address))
+            .arg(format!("--listen-peer-urls=https://{}:2380", host.address))
+            .arg(format!("--advertise-client-urls=https://{}:2379", host.address))
+            .arg(format!("--listen-client-urls=https://{}:2379", host.address));
+        for (flag, file) in [
+            ("--trusted-ca-file", "ca.crt"),
+            ("--peer-trusted-ca-file", "ca.crt"),
+            ("--cert-file", "server.crt"),
+            ("--key-file", "server.key"),
+            ("--peer-cert-file", "peer.crt"),
+            ("--peer-key-file", "peer.key"),
+        ] {
+            command.arg(flag).arg(pki.join(file));
+        }
+        children.push(command.stdout(log.try_clone().expect("a log")).stderr(log).spawn().expect("etcd starts"));
+    }
+    let took = all_serve(world, began);
+    for mut child in children {
+        let _ends = child.kill().and_then(|()| child.wait());
+    }
+    took
+}
+
+fn all_serve(world: &World, began: Instant) -> Duration {
+    while !world.hosts.iter().all(|h| h.said_by("etcd").contains(SERVES)) {
+        assert!(began.elapsed() < PATIENCE, "not all serve: {}", world.hosts[0].said());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    began.elapsed()
+}
+
+/// `run` on a settled member, from exec to exit.
+fn start() {
+    let mut world = World::new(1);
+    world.boot_all();
+    world.hosts[0].kill();
+    let mut ours = Vec::new();
+    for pair in 0..=PAIRS {
+        let began = Instant::now();
+        world.hosts[0].boot();
+        assert_eq!(world.hosts[0].run_ends(), 0, "{}", world.hosts[0].said());
+        if pair > 0 {
+            ours.push(began.elapsed());
+        }
+    }
+    row("`run` on a settled member", &ours, None, "<= 0.050 s");
+}

@@ -1,0 +1,199 @@
+//! The decisions made true by real etcd over TLS, one namespace a host.
+
+use std::time::{Duration, Instant};
+
+use crate::world::World;
+
+fn settled(size: usize) -> World {
+    let mut world = World::new(size);
+    world.boot_all();
+    world
+}
+
+#[test]
+fn three_blank_hosts_found_one_cluster() {
+    let world = settled(3);
+    let ids: Vec<String> = world.hosts.iter().map(|h| h.cluster_id()).collect();
+    assert!(ids.iter().all(|id| *id == ids[0]), "one cluster ID: {ids:?}");
+    for on in 0..3 {
+        assert_eq!(world.members(on), (vec!["etcd-1".into(), "etcd-2".into(), "etcd-3".into()], 0));
+        world.put(on, &format!("written-on-{on}"), "yes");
+    }
+    for on in 0..3 {
+        for key in 0..3 {
+            assert_eq!(world.get(on, &format!("written-on-{key}")), "yes", "key of {key} read on {on}");
+        }
+    }
+    for host in &world.hosts {
+        let env: std::collections::BTreeMap<String, String> = host.environment().into_iter().collect();
+        assert_eq!(env["ETCD_INITIAL_CLUSTER_STATE"], "new");
+        assert!(env["ETCD_INITIAL_CLUSTER_TOKEN"].starts_with("prod.1."), "{}", env["ETCD_INITIAL_CLUSTER_TOKEN"]);
+        let rows = host.rows();
+        // The first to commit pulls the others after it.
+        assert!(rows.ends_with(&[28, 7]) || rows.ends_with(&[8, 7]), "{}: rows {rows:?}", host.name);
+    }
+}
+
+#[test]
+fn one_host_founds_alone_when_size_is_one() {
+    let world = settled(1);
+    assert_eq!(world.members(0), (vec!["etcd-1".into()], 0));
+    assert_eq!(world.hosts[0].rows(), [26, 28, 7]);
+}
+
+#[test]
+fn a_majority_of_blanks_is_not_enough_to_found() {
+    let mut world = World::new(3);
+    world.hosts[0].boot();
+    world.hosts[1].boot();
+    for host in &world.hosts[..2] {
+        host.wait_for("run", "etcd-3 at https://10.78.0.13:2380");
+        assert!(!host.root.join("run/etcd-bootstrapper/ready").exists());
+    }
+    world.hosts[2].boot();
+    world.settle_all();
+    assert_eq!(world.members(0).0.len(), 3);
+}
+
+#[test]
+fn a_reboot_of_all_asks_nobody_and_keeps_the_member_ids() {
+    let mut world = settled(3);
+    world.put(0, "before", "the reboot");
+    let before: Vec<String> = world.hosts.iter().map(|h| h.member_id()).collect();
+    for host in &mut world.hosts {
+        host.kill();
+        // Neither network nor configuration: what the disk holds is enough (L13).
+        host.link(false);
+        std::fs::remove_file(host.root.join("etc/etcd-bootstrapper/config.yaml")).expect("it was configured");
+    }
+    for host in &mut world.hosts {
+        host.boot();
+        assert_eq!(host.run_ends(), 0, "{}", host.said_by("run"));
+        assert_eq!(host.rows(), [4], "{}", host.said_by("run"));
+    }
+    for host in &mut world.hosts {
+        host.link(true);
+        host.start_etcd();
+        host.start_finish();
+    }
+    for host in &mut world.hosts {
+        host.finish_ends();
+    }
+    let after: Vec<String> = world.hosts.iter().map(|h| h.member_id()).collect();
+    assert_eq!(after, before);
+    assert_eq!(world.get(2, "before"), "the reboot");
+}
+
+#[test]
+fn a_member_that_lost_its_disk_is_replaced_under_a_new_id() {
+    let mut world = settled(3);
+    world.put(0, "kept", "by the others");
+    let lost = world.hosts[2].member_id();
+    world.hosts[2].wipe();
+    let began = Instant::now();
+    world.hosts[2].boot();
+    world.hosts[2].settle();
+    println!("blank disk to voter: {:.1} s", began.elapsed().as_secs_f64());
+    assert_ne!(world.hosts[2].member_id(), lost);
+    assert_eq!(world.members(0), (vec!["etcd-1".into(), "etcd-2".into(), "etcd-3".into()], 0));
+    assert_eq!(world.get(2, "kept"), "by the others");
+    let rows = world.hosts[2].rows();
+    assert!(rows.contains(&14) && rows.contains(&16) && rows.contains(&13), "replaced, then joined: {rows:?}");
+}
+
+#[test]
+fn two_wiped_hosts_do_not_found_over_a_third_that_is_down() {
+    let mut world = settled(3);
+    world.put(0, "acknowledged", "write");
+    world.hosts[2].kill();
+    world.hosts[2].link(false);
+    for i in [0, 1] {
+        world.hosts[i].wipe();
+        world.hosts[i].boot();
+    }
+    for host in &world.hosts[..2] {
+        host.wait_for("run", "etcd-3 at https://10.78.0.13:2380: ");
+    }
+    let watched = Instant::now() + Duration::from_secs(5);
+    while Instant::now() < watched {
+        for host in &mut world.hosts[..2] {
+            assert!(host.run_goes_on(), "{}: {}", host.name, host.said_by("run"));
+            let founded = host.rows().iter().any(|row| [26, 27, 28].contains(row));
+            assert!(!founded, "{} took part in a founding: {:?}", host.name, host.rows());
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn mode_init_is_refused_where_a_cluster_answers() {
+    let mut world = settled(3);
+    let config = world.config();
+    world.hosts[2].wipe();
+    let refused = config.replace("mode: auto", "mode: init");
+    assert_ne!(refused, config, "config new writes the mode");
+    // The old entry is this host's previous life; without it the mode alone is at stake.
+    let id = world.hosts[2].member_id_before(&world, "etcd-3");
+    assert!(world.etcdctl(0, &["member", "remove", &id]).status.success());
+    world.hosts[2].configure(&refused);
+    world.hosts[2].boot();
+    assert_eq!(world.hosts[2].run_ends(), 78, "{}", world.hosts[2].said_by("run"));
+    assert!(world.hosts[2].said_by("run").contains("mode is init"), "{}", world.hosts[2].said_by("run"));
+}
+
+#[test]
+fn a_founding_that_comes_too_late_is_refused() {
+    let mut world = World::new(1);
+    let config = world.config();
+    let old: String = config
+        .lines()
+        .map(|l| if l.trim_start().starts_with("found_until:") { "  found_until: 2026-01-02T00:00:00Z" } else { l })
+        .collect::<Vec<_>>()
+        .join("\n");
+    assert_ne!(old, config);
+    world.hosts[0].configure(&old);
+    world.hosts[0].boot();
+    assert_eq!(world.hosts[0].run_ends(), 78);
+    let said = world.hosts[0].said_by("run");
+    assert!(said.contains("2026-01-02") && said.contains("cluster.found_until"), "{said}");
+}
+
+#[test]
+fn hosts_that_do_not_agree_wait_and_name_the_difference() {
+    let mut world = World::new(3);
+    let other = world.config().replace("name: \"prod\"", "name: prod-b");
+    world.hosts[2].configure(&other);
+    for host in &mut world.hosts {
+        host.boot();
+    }
+    world.hosts[0].wait_for("run", "cluster.name is prod here and prod-b there");
+    world.hosts[2].wait_for("run", "cluster.name is prod-b here and prod there");
+}
+
+#[test]
+fn a_peer_of_another_ca_is_unknown_and_nothing_is_founded() {
+    let mut world = World::new(3);
+    let ours = world.config();
+    world.configure("stranger", &[]);
+    let theirs = std::fs::read_to_string(world.dir.join("stranger/config.yaml")).expect("config new wrote it");
+    for host in &world.hosts[..2] {
+        host.configure(&ours);
+    }
+    world.hosts[2].configure(&theirs.replace("name: \"stranger\"", "name: prod"));
+    for host in &mut world.hosts {
+        host.boot();
+    }
+    world.hosts[0].wait_for("run", "TLS failed");
+    assert!(!world.hosts[0].rows().contains(&26), "{:?}", world.hosts[0].rows());
+}
+
+#[test]
+fn a_member_joins_with_an_etcd_that_forgets_promotions_and_is_warned() {
+    let mut world = settled(3);
+    world.hosts[1].wipe();
+    world.hosts[1].use_etcd("trixie");
+    world.hosts[1].boot();
+    world.hosts[1].settle();
+    assert_eq!(world.members(0).0.len(), 3);
+    world.hosts[1].wait_for("finish", "does not persist a promotion");
+}

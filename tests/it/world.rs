@@ -1,0 +1,395 @@
+//! Hosts in network namespaces of their own on one bridge: real addresses, real TCP, real etcd, no systemd.
+//! What systemd would do — start etcd with the rendered environment, run `finish` beside it — a host does itself.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// The program under test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_etcd-bootstrapper");
+
+/// Patience for anything that has to come true; a loaded two-core machine is slow, and a hang must still end.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+
+static WORLDS: AtomicU32 = AtomicU32::new(0);
+
+/// Some hosts on one network, with one cluster's CA and configuration.
+pub struct World {
+    pub dir: PathBuf,
+    tag: String,
+    pub hosts: Vec<Host>,
+}
+
+/// One host: a root directory, a namespace, and the processes that run on it.
+pub struct Host {
+    pub name: String,
+    pub address: String,
+    pub root: PathBuf,
+    ns: String,
+    etcd_dir: PathBuf,
+    run: Option<Child>,
+    etcd: Option<Child>,
+    finish: Option<Child>,
+}
+
+/// Directory of etcd, etcdctl and etcdutl: `ETCD_BIN_DIR`, or what the tools fetch.
+pub fn etcd_dir(suite: &str) -> PathBuf {
+    if suite == "forky"
+        && let Some(dir) = std::env::var_os("ETCD_BIN_DIR")
+    {
+        return dir.into();
+    }
+    let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/etcd.sh");
+    let output = Command::new(tool).arg(suite).stderr(Stdio::inherit()).output().expect("tools/etcd.sh runs");
+    assert!(output.status.success(), "tools/etcd.sh {suite} failed");
+    String::from_utf8(output.stdout).expect("a path").trim().into()
+}
+
+fn ip(args: &[&str]) {
+    let output = Command::new("ip").args(args).output().expect("ip(8) of iproute2 runs");
+    assert!(output.status.success(), "ip {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr));
+}
+
+impl World {
+    /// Hosts etcd-1… of a cluster of this size, configured, none of them booted.
+    pub fn new(size: usize) -> World {
+        World::with(size, &[])
+    }
+
+    /// As [`World::new`], with further arguments for `config new`.
+    pub fn with(size: usize, config_new: &[&str]) -> World {
+        let tag = format!("eb{}-{}", std::process::id(), WORLDS.fetch_add(1, Ordering::Relaxed));
+        let dir = std::env::temp_dir().join(&tag);
+        fs::create_dir_all(&dir).expect("a directory for the world");
+        let bridge = format!("{tag}-br");
+        ip(&["netns", "add", &bridge]);
+        ip(&["-n", &bridge, "link", "add", "br0", "type", "bridge"]);
+        ip(&["-n", &bridge, "link", "set", "br0", "up"]);
+        let mut world = World { dir, tag, hosts: Vec::new() };
+        for i in 1..=size {
+            world.add_host(&format!("etcd-{i}"), i);
+        }
+        world.configure("prod", config_new);
+        world
+    }
+
+    fn add_host(&mut self, name: &str, number: usize) {
+        let ns = format!("{}-{number}", self.tag);
+        let bridge = format!("{}-br", self.tag);
+        let port = format!("v{number}");
+        ip(&["netns", "add", &ns]);
+        ip(&["link", "add", &port, "netns", &bridge, "type", "veth", "peer", "name", "eth0", "netns", &ns]);
+        ip(&["-n", &bridge, "link", "set", &port, "master", "br0", "up"]);
+        ip(&["-n", &ns, "link", "set", "lo", "up"]);
+        ip(&["-n", &ns, "link", "set", "eth0", "up"]);
+        let address = format!("10.78.0.{}", 10 + number);
+        ip(&["-n", &ns, "addr", "add", &format!("{address}/24"), "dev", "eth0"]);
+        let root = self.dir.join(name);
+        fs::create_dir_all(root.join("etc/etcd-bootstrapper")).expect("a root");
+        self.hosts.push(Host {
+            name: name.into(),
+            address,
+            root,
+            ns,
+            etcd_dir: etcd_dir("forky"),
+            run: None,
+            etcd: None,
+            finish: None,
+        });
+    }
+
+    /// Makes a CA and a configuration with `config new` and gives the configuration to every host.
+    pub fn configure(&mut self, cluster: &str, further: &[&str]) {
+        let out = self.dir.join(cluster);
+        let mut command = Command::new(PROGRAM);
+        command.args(["config", "new", "--name", cluster, "--size", &self.hosts.len().to_string(), "--out"]).arg(&out);
+        for host in &self.hosts {
+            command.arg("--peer").arg(format!("{}=https://{}:2380", host.name, host.address));
+        }
+        let output = command.args(further).output().expect("config new runs");
+        assert!(output.status.success(), "config new: {}", String::from_utf8_lossy(&output.stderr));
+        let config = fs::read_to_string(out.join("config.yaml")).expect("config new writes config.yaml");
+        for host in &self.hosts {
+            host.configure(&config);
+        }
+    }
+
+    /// The configuration that all hosts were given.
+    pub fn config(&self) -> String {
+        fs::read_to_string(self.dir.join("prod/config.yaml")).expect("the world is configured")
+    }
+
+    /// Boots every host and waits until each has settled.
+    pub fn boot_all(&mut self) {
+        for host in &mut self.hosts {
+            host.boot();
+        }
+        self.settle_all();
+    }
+
+    /// Hands every host off to its etcd, then waits until each has settled: none serves before a quorum is up.
+    pub fn settle_all(&mut self) {
+        for host in &mut self.hosts {
+            host.hand_off();
+        }
+        for host in &mut self.hosts {
+            host.finish_ends();
+        }
+    }
+
+    /// etcdctl with the admin's certificate, run on a host, against the client URLs of these hosts.
+    pub fn etcdctl(&self, on: usize, args: &[&str]) -> Output {
+        let pki = self.dir.join("prod");
+        let host = &self.hosts[on];
+        let mut command = host.command(host.etcd_dir.join("etcdctl"));
+        command.arg("--endpoints").arg(format!("https://{}:2379", host.address));
+        for (flag, file) in [("--cacert", "ca.crt"), ("--cert", "admin.crt"), ("--key", "admin.key")] {
+            command.arg(flag).arg(pki.join(file));
+        }
+        command.arg("--command-timeout=15s").args(args).output().expect("etcdctl runs")
+    }
+
+    /// etcdctl's JSON answer.
+    pub fn ask(&self, on: usize, args: &[&str]) -> Value {
+        let output = self.etcdctl(on, &[args, &["-w", "json"]].concat());
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            output.status.success(),
+            "etcdctl {}: {}{said}",
+            args.join(" "),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        serde_json::from_str(&said).expect("etcdctl -w json says JSON")
+    }
+
+    /// Writes a key through one host.
+    pub fn put(&self, on: usize, key: &str, value: &str) {
+        let output = self.etcdctl(on, &["put", key, value]);
+        assert!(output.status.success(), "put {key}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Reads a key through one host, linearizably; empty when there is none.
+    pub fn get(&self, on: usize, key: &str) -> String {
+        let output = self.etcdctl(on, &["get", key, "--print-value-only"]);
+        assert!(output.status.success(), "get {key}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Names of voters and number of learners, as one host lists them.
+    pub fn members(&self, on: usize) -> (Vec<String>, usize) {
+        let list = self.ask(on, &["member", "list"]);
+        let members = list["members"].as_array().expect("members");
+        let learner = |m: &&Value| m["isLearner"].as_bool().unwrap_or(false);
+        let mut voters: Vec<String> =
+            members.iter().filter(|m| !learner(m)).map(|m| m["name"].as_str().unwrap_or_default().to_owned()).collect();
+        voters.sort();
+        (voters, members.iter().filter(learner).count())
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for host in &mut self.hosts {
+            host.kill();
+        }
+        if std::thread::panicking() {
+            for host in &self.hosts {
+                eprintln!("--- {} ---\n{}", host.name, host.said());
+            }
+        }
+        let spaces = (1..=self.hosts.len()).map(|i| format!("{}-{i}", self.tag)).chain([format!("{}-br", self.tag)]);
+        for ns in spaces {
+            let _best_effort = Command::new("ip").args(["netns", "del", &ns]).output();
+        }
+        if !std::thread::panicking() {
+            let _best_effort = fs::remove_dir_all(&self.dir);
+        }
+    }
+}
+
+impl Host {
+    /// A command in this host's network, with etcd's programs on its path.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let path = format!("{}:{}", self.etcd_dir.display(), std::env::var("PATH").unwrap_or_default());
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.ns]).arg(program.as_ref()).env("PATH", path).stdin(Stdio::null());
+        command
+    }
+
+    /// The program with this host's root.
+    pub fn program(&self, args: &[&str]) -> Command {
+        let mut command = self.command(PROGRAM);
+        command.arg("--root").arg(&self.root).args(args);
+        command
+    }
+
+    /// Uses another etcd from the next start on.
+    pub fn use_etcd(&mut self, suite: &str) {
+        self.etcd_dir = etcd_dir(suite);
+    }
+
+    pub fn configure(&self, config: &str) {
+        fs::write(self.root.join("etc/etcd-bootstrapper/config.yaml"), config).expect("a configuration");
+    }
+
+    fn log(&self, what: &str) -> Stdio {
+        let path = self.root.with_extension(format!("{what}.log"));
+        fs::OpenOptions::new().create(true).append(true).open(path).expect("a log").into()
+    }
+
+    /// Everything the host's processes said.
+    pub fn said(&self) -> String {
+        ["run", "finish", "etcd"].map(|what| format!("[{what}]\n{}", self.said_by(what))).join("\n")
+    }
+
+    /// What one of them said: `run`, `finish` or `etcd`.
+    pub fn said_by(&self, what: &str) -> String {
+        fs::read_to_string(self.root.with_extension(format!("{what}.log"))).unwrap_or_default()
+    }
+
+    /// Starts `run`, as a boot does; /run is empty after a boot.
+    pub fn boot(&mut self) {
+        let _nothing_there = fs::remove_dir_all(self.root.join("run"));
+        self.start_run();
+    }
+
+    /// Starts `run` again within the same boot.
+    pub fn start_run(&mut self) {
+        let run = self.program(&["run"]).stdout(self.log("run")).stderr(self.log("run")).spawn();
+        self.run = Some(run.expect("run starts"));
+    }
+
+    /// Waits until `run` ends and gives its exit code.
+    pub fn run_ends(&mut self) -> i32 {
+        let mut child = self.run.take().expect("run was started");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = child.try_wait().expect("run can be waited for") {
+                return status.code().unwrap_or(-1);
+            }
+            if Instant::now() > deadline {
+                let _reaped = child.kill().and_then(|()| child.wait());
+                panic!("{}: run did not end:\n{}", self.name, self.said_by("run"));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Whether `run` goes on.
+    pub fn run_goes_on(&mut self) -> bool {
+        self.run.as_mut().is_some_and(|c| c.try_wait().expect("run can be waited for").is_none())
+    }
+
+    /// Starts etcd with the environment that was rendered, as the unit does.
+    pub fn start_etcd(&mut self) {
+        let mut command = self.command(self.etcd_dir.join("etcd"));
+        command.envs(self.environment()).stdout(self.log("etcd")).stderr(self.log("etcd"));
+        self.etcd = Some(command.spawn().expect("etcd starts"));
+    }
+
+    /// etcd's environment as systemd would read it.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        let text = fs::read_to_string(self.root.join("run/etcd-bootstrapper/etcd.env")).expect("run rendered etcd.env");
+        let unquote = |v: &str| v.trim_matches('"').replace("\\\"", "\"").replace("\\\\", "\\");
+        text.lines().filter_map(|l| l.split_once('=')).map(|(k, v)| (k.to_owned(), unquote(v))).collect()
+    }
+
+    pub fn start_finish(&mut self) {
+        let finish = self.program(&["finish"]).stdout(self.log("finish")).stderr(self.log("finish")).spawn();
+        self.finish = Some(finish.expect("finish starts"));
+    }
+
+    /// Waits for `run`, starts etcd and waits for `finish`.
+    pub fn settle(&mut self) {
+        self.hand_off();
+        self.finish_ends();
+    }
+
+    /// Waits for `run` to succeed, then starts etcd and `finish`.
+    pub fn hand_off(&mut self) {
+        let code = self.run_ends();
+        assert_eq!(code, 0, "{}: run failed:\n{}", self.name, self.said_by("run"));
+        self.start_etcd();
+        self.start_finish();
+    }
+
+    pub fn finish_ends(&mut self) {
+        let mut child = self.finish.take().expect("finish was started");
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(status) = child.try_wait().expect("finish can be waited for") {
+                assert!(status.success(), "{}: finish failed:\n{}", self.name, self.said());
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let _reaped = child.kill().and_then(|()| child.wait());
+        panic!("{}: finish did not end:\n{}", self.name, self.said());
+    }
+
+    /// Waits until `run` or `finish` has said this.
+    pub fn wait_for(&self, what: &str, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.said_by(what).contains(text) {
+            assert!(Instant::now() < deadline, "{}: {what} never said {text:?}:\n{}", self.name, self.said());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// As a power cut does, with what was written kept: every process ends at once.
+    pub fn kill(&mut self) {
+        for child in [self.run.take(), self.finish.take(), self.etcd.take()].into_iter().flatten() {
+            kill(child);
+        }
+    }
+
+    /// The disk is gone: everything below the root but the configuration.
+    pub fn wipe(&mut self) {
+        self.kill();
+        for dir in ["var", "run"] {
+            let _nothing_there = fs::remove_dir_all(self.root.join(dir));
+        }
+    }
+
+    /// The cable is pulled, or put back.
+    pub fn link(&self, up: bool) {
+        ip(&["-n", &self.ns, "link", "set", "eth0", if up { "up" } else { "down" }]);
+    }
+
+    /// `status.json`.
+    pub fn status(&self) -> Value {
+        let text = fs::read_to_string(self.root.join("run/etcd-bootstrapper/status.json")).expect("status.json");
+        serde_json::from_str(&text).expect("status.json is JSON")
+    }
+
+    /// The rows that fired in this boot, in order.
+    pub fn rows(&self) -> Vec<u64> {
+        self.status()["decisions"].as_array().expect("decisions").iter().filter_map(|d| d["row"].as_u64()).collect()
+    }
+
+    pub fn member_id(&self) -> String {
+        self.status()["member_id"].as_str().expect("a member ID").to_owned()
+    }
+
+    /// The ID that the first host lists for a name, for a host whose own status is gone.
+    pub fn member_id_before(&self, world: &World, name: &str) -> String {
+        let list = world.ask(0, &["member", "list"]);
+        let members = list["members"].as_array().expect("members");
+        let member = members.iter().find(|m| m["name"] == name).expect("it is listed");
+        format!("{:x}", member["ID"].as_u64().expect("an ID"))
+    }
+
+    pub fn cluster_id(&self) -> String {
+        self.status()["cluster_id"].as_str().expect("a cluster ID").to_owned()
+    }
+}
+
+fn kill(mut child: Child) {
+    // `ip netns exec` becomes the program, so this is the program's own process.
+    let _gone_already = child.kill();
+    let _reaped = child.wait();
+}
