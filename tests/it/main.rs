@@ -5,6 +5,7 @@ mod address;
 mod cluster;
 mod data_dir;
 mod disks;
+mod restore;
 mod snapshot;
 mod support;
 mod world;

@@ -1,0 +1,324 @@
+//! A snapshot becomes a data dir, whole or not at all: real etcdutl, real etcd.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use bootstrapper::exit::Exit;
+use bootstrapper::observe::data_dir::look;
+use bootstrapper::paths::Paths;
+use bootstrapper::snapshot::stage::{discard, install, stage, staged};
+use bootstrapper::sys::fs::Owner;
+use plan::facts::Wal;
+use plan::founding::{Founder, Founding, REVISION_BUMP, Terms};
+use plan::spec::Secret;
+
+use super::support::etcd::{Etcd, binary, port};
+use super::support::fixture::{KEYS, REVISION, sha256, snapshot, value};
+use super::support::scratch::Scratch;
+
+/// A host with a snapshot on a USB stick.
+struct Host {
+    scratch: Scratch,
+    paths: Paths,
+    founding: Founding,
+    etcdutl: PathBuf,
+    owner: Option<Owner>,
+}
+
+impl Host {
+    /// A host of a founding of so many members, with this file as its snapshot.
+    fn new(members: u16, bytes: &[u8]) -> Host {
+        let scratch = Scratch::new();
+        // etcd's user must reach what lies below.
+        fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let paths = Paths::under(scratch.join("root"));
+        fs::create_dir_all(paths.bootstrapper()).unwrap();
+        fs::write(scratch.join("usb.db"), bytes).unwrap();
+        let terms = Terms {
+            cluster: "prod".parse().unwrap(),
+            epoch: 1,
+            generation: 1,
+            size: members as u8,
+            set: Vec::new(),
+            store: None,
+            snapshot: Some(sha256(bytes).parse().unwrap()),
+            etcd: "3.5".into(),
+        };
+        let founder = |i: u16| Founder {
+            name: format!("etcd-{i}").parse().unwrap(),
+            peer_url: format!("https://127.0.0.1:{}", port()).parse().unwrap(),
+            nonce: format!("{i:032x}").parse().unwrap(),
+        };
+        let founding = Founding::new(terms, (1..=members).map(founder).collect());
+        Host { scratch, paths, founding, etcdutl: binary("etcdutl"), owner: None }
+    }
+
+    async fn stage(&self) -> anyhow::Result<Vec<String>> {
+        let url = Secret::new(format!("file://{}", self.scratch.join("usb.db").display()));
+        let me = &self.founding.founders[0];
+        let mut said = Vec::new();
+        let etcdutl = self.etcdutl.to_str().unwrap();
+        let mut say = |text| said.push(text);
+        stage(&self.paths, &self.founding, (&me.name, &me.peer_url), &url, etcdutl, self.owner, &mut say).await?;
+        Ok(said)
+    }
+
+    fn staged(&self) -> bool {
+        staged(&self.paths, &self.founding.id())
+    }
+
+    fn install(&self) -> anyhow::Result<()> {
+        install(&self.paths, &self.founding.id())
+    }
+
+    fn home(&self) -> PathBuf {
+        self.paths.staging().join(self.founding.id().as_str())
+    }
+
+    /// A program that stands in for etcdutl; `$REAL` in it is the real one.
+    fn script(&mut self, text: &str) {
+        let path = self.scratch.join("etcdutl");
+        let text = text.replace("$REAL", binary("etcdutl").to_str().unwrap());
+        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        self.etcdutl = path;
+    }
+}
+
+/// Shell that finds the value of `--data-dir`.
+const DATA: &str = "for a in \"$@\"; do [ \"$p\" = --data-dir ] && data=$a; p=$a; done; ";
+
+/// Every file and directory below, with its mode and owner.
+fn tree(path: &Path) -> Vec<(u32, u32, bool)> {
+    let meta = fs::metadata(path).unwrap();
+    let mut all = vec![(meta.mode() & 0o7777, meta.uid(), meta.is_dir())];
+    if meta.is_dir() {
+        all.extend(fs::read_dir(path).unwrap().flat_map(|e| tree(&e.unwrap().path())));
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_restored_cluster_has_the_keys_under_its_own_id_and_a_higher_revision() {
+    let mut host = Host { owner: Some(Owner { uid: 65534, gid: 65534 }), ..Host::new(1, snapshot()) };
+    // That user may not reach where the tests keep their etcd.
+    host.etcdutl = host.scratch.join("etcdutl");
+    fs::copy(binary("etcdutl"), &host.etcdutl).unwrap();
+    let said = host.stage().await.unwrap();
+    assert!(said.iter().any(|s| s.starts_with("fetching the snapshot from /")), "{said:?}");
+    assert!(said.iter().any(|s| s.starts_with("restoring the snapshot of ")), "{said:?}");
+    assert!(host.staged() && !host.paths.data().exists(), "staged, and nothing decided by it");
+    assert_eq!(host.stage().await.unwrap(), Vec::<String>::new(), "staged is staged");
+    let restored = tree(&host.home().join("data"));
+    assert!(restored.len() >= 6, "{restored:?}");
+    for (mode, uid, directory) in restored {
+        assert_eq!((mode, uid), (if directory { 0o700 } else { 0o600 }, 65534));
+    }
+
+    host.install().unwrap();
+    host.install().unwrap();
+    assert!(!host.staged() && look(&host.paths.data()).unwrap().member);
+    discard(&host.paths).unwrap();
+    assert!(!host.paths.staging().exists() && !host.paths.download().exists());
+
+    let me = &host.founding.founders[0];
+    let peer = me.peer_url.to_string();
+    let etcd = Etcd::start(
+        &host.paths.data(),
+        &[
+            ["--name", me.name.as_str(), "--peer-auto-tls", "--listen-peer-urls", &peer].as_slice(),
+            &["--initial-advertise-peer-urls", &peer, "--initial-cluster-state", "existing"],
+            &["--initial-cluster", &format!("{}={peer}", me.name)],
+        ]
+        .concat(),
+    );
+    etcd.wait();
+    let got = etcd.ctl(&["get", "key3", "--print-value-only"]);
+    assert_eq!(got.trim_end().as_bytes(), value(3));
+    assert_eq!(etcd.ctl(&["get", "", "--prefix", "--keys-only"]).split_whitespace().count() as u64, KEYS);
+    let status = etcd.ctl(&["endpoint", "status", "-w", "fields"]);
+    let field = |name: &str| {
+        let line = status.lines().find(|l| l.starts_with(&format!("\"{name}\""))).unwrap();
+        line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    assert_eq!(field("ClusterID"), host.founding.cluster_id().0);
+    assert_eq!(field("MemberID"), host.founding.member_id(&me.peer_url).0);
+    assert_eq!(field("Revision"), REVISION + REVISION_BUMP);
+    etcd.ctl(&["put", "written", "after"]);
+    etcd.kill();
+}
+
+#[tokio::test]
+async fn all_members_restore_the_same_log_but_for_their_own_ids() {
+    let host = Host::new(3, snapshot());
+    host.stage().await.unwrap();
+    host.install().unwrap();
+    let wal = Wal::Valid {
+        member_id: host.founding.member_id(&host.founding.founders[0].peer_url),
+        cluster_id: host.founding.cluster_id(),
+        last_index: 3,
+        commit: 3,
+        torn: false,
+    };
+    assert_eq!(look(&host.paths.data()).unwrap().wal, wal);
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_no_good_never_comes_near_the_data_dir() {
+    let whole = snapshot();
+    let mut flipped = whole.to_vec();
+    flipped[1_000_000] ^= 1;
+    for (name, bytes) in [
+        ("flipped", &flipped[..]),
+        ("cut by pages", &whole[..1_048_576 + 32]),
+        ("without a trailer", &whole[..whole.len() - 32]),
+        ("empty", b""),
+        ("a page of a portal", b"<html>log in</html>........."),
+    ] {
+        let mut host = Host::new(1, bytes);
+        host.script(&format!("touch {}/ran", host.scratch.path().display()));
+        let error = host.stage().await.expect_err(name);
+        assert_eq!(Exit::of(&error), Exit::BadInput, "{name}: {error:#}");
+        assert!(!host.staged() && !host.home().exists() && !host.paths.data().exists(), "{name}");
+        assert!(!host.scratch.join("ran").exists(), "{name}: etcdutl has seen it");
+        assert_eq!(fs::read_dir(host.paths.download()).unwrap().count(), 0, "{name}");
+        assert!(host.install().is_err(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn etcdutl_killed_at_any_moment_leaves_nothing_and_the_next_attempt_succeeds() {
+    let mut host = Host::new(1, snapshot());
+    for (moment, exists) in [
+        ("at once", "/"),
+        ("with a database", "$data/member/snap/db"),
+        ("with a log", "$data/member/wal/0000000000000000-0000000000000000.wal"),
+    ] {
+        host.script(&format!(
+            "{DATA}$REAL \"$@\" & child=$!\n\
+             until [ -e \"{exists}\" ]; do kill -0 $child || break; done\n\
+             kill -9 $child; wait $child; exit 137"
+        ));
+        let error = host.stage().await.expect_err(moment);
+        assert!(format!("{error:#}").contains("the snapshot could not be restored"), "{moment}: {error:#}");
+        assert!(!host.staged() && !host.home().exists() && !host.paths.data().exists(), "{moment}");
+    }
+    host.etcdutl = binary("etcdutl");
+    let said = host.stage().await.unwrap();
+    assert_eq!(said[0], "checking the snapshot that was fetched before");
+    assert!(host.staged());
+}
+
+#[tokio::test]
+async fn what_etcdutl_left_is_believed_only_when_it_is_what_was_asked_for() {
+    let mut host = Host::new(1, snapshot());
+    for (name, script, why) in [
+        ("nothing", "exit 0".to_owned(), "etcdutl said it had restored the snapshot and left Disk"),
+        (
+            "under another token",
+            "for a in \"$@\"; do case $a in prod.1.*) a=x;; esac; set -- \"$@\" \"$a\"; shift; done; exec $REAL \"$@\""
+                .into(),
+            "etcdutl said it had restored the snapshot and left Disk",
+        ),
+        (
+            "without its last step",
+            // The database as it is before etcdutl resets its applied index.
+            format!("{DATA}$REAL \"$@\" && head -c -32 \"$3\" > \"$data/member/snap/db\""),
+            "etcdutl left the applied index",
+        ),
+    ] {
+        host.script(&script);
+        let error = host.stage().await.expect_err(name);
+        assert!(format!("{error:#}").contains(why), "{name}: {error:#}");
+        assert!(!host.staged() && !host.home().exists(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_power_cut_at_any_step_leaves_what_the_next_boot_can_go_on_from() {
+    let host = Host::new(1, snapshot());
+    host.stage().await.unwrap();
+    let (data, proven) = (host.home().join("data"), host.home().join("proven"));
+
+    // Before the proof was written: whatever is there is made again.
+    fs::remove_file(&proven).unwrap();
+    fs::write(data.join("stale"), b"").unwrap();
+    assert!(!host.staged());
+    assert!(host.install().unwrap_err().to_string().contains("holds no proof"));
+    assert!(host.stage().await.unwrap().iter().any(|s| s.starts_with("restoring")));
+    assert!(host.staged() && !data.join("stale").exists());
+
+    // The download rotted on the disk: it is fetched again, and never used.
+    fs::remove_file(&proven).unwrap();
+    let kept = host.paths.download().join(format!("{}.db", sha256(snapshot())));
+    let mut bytes = fs::read(&kept).unwrap();
+    bytes[1_000_000] ^= 1;
+    fs::write(&kept, bytes).unwrap();
+    let said = host.stage().await.unwrap();
+    assert!(said.iter().any(|s| s.starts_with("fetching the snapshot again: ")), "{said:?}");
+    assert_eq!(fs::read(&kept).unwrap(), snapshot());
+
+    // Never over data; over an empty directory, as etcd's own tmpfiles may make it.
+    fs::create_dir_all(host.paths.data().join("member")).unwrap();
+    let error = host.install().unwrap_err();
+    assert!(error.to_string().ends_with("data must be empty or absent for a restore"), "{error:#}");
+    assert!(host.staged());
+    fs::remove_dir(host.paths.data().join("member")).unwrap();
+    host.install().unwrap();
+    host.install().unwrap();
+    fs::rename(host.paths.data(), host.scratch.join("elsewhere")).unwrap();
+    let error = host.install().unwrap_err();
+    assert!(error.to_string().contains("is not what was restored there"), "{error:#}");
+}
+
+#[tokio::test]
+async fn a_disk_that_is_too_small_is_told_with_both_numbers_and_stays_clean() {
+    // As much as passes the first look and cannot hold what etcdutl writes: the script fills the rest.
+    for (name, mebibytes, script) in
+        [("at the first look", 100, None), ("in the middle", 400, Some("fallocate -l 380M"))]
+    {
+        let mut host = Host::new(1, snapshot());
+        let volume = host.paths.volume();
+        let mounted = Mounted::tmpfs(&volume, mebibytes);
+        if let Some(fill) = script {
+            host.script(&format!("{fill} {}/filler; exec $REAL \"$@\"", volume.display()));
+        }
+        let error = host.stage().await.expect_err(name);
+        let text = format!("{error:#}");
+        assert!(text.contains("is too small: a snapshot of ") && text.contains(" bytes free there"), "{name}: {text}");
+        assert_eq!(Exit::of(&error), Exit::Refused, "{name}");
+        assert!(!host.staged() && !host.home().exists() && !host.paths.data().exists(), "{name}");
+        drop(mounted);
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_of_a_newer_etcd_is_refused_by_name() {
+    let mut host = Host::new(1, snapshot());
+    host.founding.terms.etcd = "3.4".into();
+    let error = host.stage().await.unwrap_err();
+    assert_eq!(Exit::of(&error), Exit::Refused);
+    assert!(error.to_string().starts_with("the snapshot is of an etcd 3.5 cluster and this host has etcd 3.4"));
+    assert!(!host.home().exists());
+}
+
+/// A filesystem in memory, mounted as long as this lives.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn tmpfs(path: &Path, mebibytes: u32) -> Mounted {
+        fs::create_dir_all(path).unwrap();
+        let size = format!("size={mebibytes}m");
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(path).status().unwrap();
+        assert!(mount.success(), "cannot mount a tmpfs: these tests want root");
+        Mounted(path.to_owned())
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        Command::new("umount").arg(&self.0).status().ok();
+    }
+}
