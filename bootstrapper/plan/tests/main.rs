@@ -3,5 +3,6 @@
 mod checks;
 mod classes;
 mod journal;
+mod laws;
 mod rows;
 mod support;

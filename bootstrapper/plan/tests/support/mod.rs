@@ -1,5 +1,7 @@
 //! A small world with readable defaults: three hosts etcd-1 to etcd-3, blank and agreeing; this one is etcd-1.
 
+pub mod any;
+mod around;
 mod brief;
 mod world;
 
@@ -70,7 +72,9 @@ pub fn founder(founding: &Founding, host: u8) -> Identity {
 /// How properties are tried: the same cases on every run, the number chosen so that all of them take seconds.
 pub fn config() -> proptest::test_runner::Config {
     proptest::test_runner::Config {
-        cases: 2_000,
+        cases: 600,
+        // The default one is cryptographic, which costs a fifth of the time.
+        rng_algorithm: proptest::test_runner::RngAlgorithm::XorShift,
         rng_seed: proptest::test_runner::RngSeed::Fixed(2_379),
         ..proptest::test_runner::Config::default()
     }
