@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod address;
+mod bad_input;
 mod cluster;
 mod data_dir;
 mod disks;

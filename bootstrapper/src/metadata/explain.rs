@@ -2,8 +2,9 @@
 
 use anyhow::Result;
 
+use super::nocloud::Instance;
 use super::tree::{Node, Style, Value};
-use super::{Gathered, Sources, document};
+use super::{Gathered, Sources, document, remembered};
 
 /// One value.
 pub struct Explained {
@@ -32,14 +33,18 @@ pub(super) const DEFAULTS: [(&str, &str); 12] = [
 ];
 
 impl Sources {
-    /// The effective values; `None` when no carrier has our configuration.
+    /// The effective values; those that an earlier boot kept where no carrier has any now, `None` without either.
     ///
     /// # Errors
     /// As [`Sources::load`].
     pub fn explain(&self) -> Result<Option<Vec<Explained>>> {
         let Gathered { tree, instance, notes, .. } = self.gather()?;
         self.note(notes);
-        let Some(tree) = tree else { return Ok(None) };
+        let (tree, instance) = match (tree, remembered(&self.paths)?) {
+            (Some(tree), _) => (tree, instance),
+            (None, Some(kept)) => (kept.tree, Instance { id: kept.instance_id, hostname: kept.hostname }),
+            (None, None) => return Ok(None),
+        };
         document::mean(&tree).map_err(|faults| document::bad_input(&faults))?;
         let mut lines = values(&tree);
         for (path, value) in DEFAULTS.into_iter().filter(|(path, _)| tree.at(path).is_none()) {

@@ -15,7 +15,9 @@ const BOOTSTRAPPER: &str = "etcd-bootstrapper.service";
 
 /// Sets STATUS=, what `systemctl status` shows; nothing without systemd.
 pub fn status(text: &str) {
-    if let Err(error) = sd_notify::notify(&[NotifyState::Status(text)]) {
+    // A line break would begin another assignment of the protocol.
+    let text = text.replace('\n', "; ");
+    if let Err(error) = sd_notify::notify(&[NotifyState::Status(&text)]) {
         tracing::debug!(%error, "systemd was not told the status");
     }
 }
