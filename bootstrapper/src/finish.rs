@@ -82,7 +82,7 @@ impl<'a> Finish<'a> {
     }
 
     async fn step(&mut self, report: &mut Report) -> Result<Next> {
-        let mut own = match Etcd::at(&self.local_url(), tls::etcd_tls(self.paths)?).await {
+        let mut own = match Etcd::local(&self.local_url(), tls::etcd_tls(self.paths)?).await {
             Ok(etcd) => etcd,
             Err(error) => return Ok(Next::Look(format!("waiting for etcd to start: {error}"))),
         };
@@ -194,10 +194,11 @@ impl<'a> Finish<'a> {
             own.update(listed.id, &self.me.peer_url).await?;
             return Ok(Next::Look(format!("told the cluster the new peer URL {}", self.me.peer_url)));
         }
-        if self.life.how == Some(How::Restored) && !self.life.settled {
-            if let Some(why) = self.accept_restore(own, list).await? {
-                return Ok(Next::Look(why));
-            }
+        if self.life.how == Some(How::Restored)
+            && !self.life.settled
+            && let Some(why) = self.accept_restore(own, list).await?
+        {
+            return Ok(Next::Look(why));
         }
         if list.name.is_none() {
             own.put("cluster", self.spec.cluster.as_str()).await?;
@@ -228,19 +229,27 @@ impl<'a> Finish<'a> {
     async fn accept_restore(&mut self, own: &mut Etcd, list: &MemberList) -> Result<Option<String>> {
         own.disarm_stale(&list.members).await?;
         own.put(&format!("restored/{}", self.identity.name), &self.identity.token).await?;
-        let (_, revision) = own.hash_kv(0).await?;
-        let (hash, _) = own.hash_kv(revision).await?;
+        let revision = own.status().await?.revision;
+        let ours = own.hash_kv(revision).await?;
         for member in list.members.iter().filter(|m| m.id != self.identity.member_id) {
             let Some(url) = member.client_urls.first() else {
                 return Ok(Some(format!("waiting for {} to compare the restored keys with", member.label())));
             };
             let mut theirs = Etcd::at(url, tls::etcd_tls(self.paths)?).await?;
             match theirs.hash_kv(revision).await {
-                Ok((other, _)) if other == hash => {}
-                Ok((other, _)) => {
+                Ok(theirs) if theirs == ours => {}
+                // A compaction is not applied by all in one moment.
+                Ok((_, compacted)) if compacted != ours.1 => {
+                    return Ok(Some(format!(
+                        "waiting for {} to have compacted what is compacted here",
+                        member.label()
+                    )));
+                }
+                Ok((hash, _)) => {
                     return Err(Exit::Refused.because(format!(
-                        "the restored members hold different keys at revision {revision}: hash {hash:x} here, {other:x} on {}; \
+                        "the restored members hold different keys at revision {revision}: hash {:x} here, {hash:x} on {}; \
                          stop them all and restore again with a raised cluster.epoch",
+                        ours.0,
                         member.label()
                     )));
                 }

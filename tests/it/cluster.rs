@@ -134,7 +134,7 @@ fn mode_init_is_refused_where_a_cluster_answers() {
     assert_ne!(refused, config, "config new writes the mode");
     // The old entry is this host's previous life; without it the mode alone is at stake.
     let id = world.hosts[2].member_id_before(&world, "etcd-3");
-    assert!(world.etcdctl(0, &["member", "remove", &id]).status.success());
+    world.remove_member(&id);
     world.hosts[2].configure(&refused);
     world.hosts[2].boot();
     assert_eq!(world.hosts[2].run_ends(), 78, "{}", world.hosts[2].said_by("run"));
@@ -196,4 +196,90 @@ fn a_member_joins_with_an_etcd_that_forgets_promotions_and_is_warned() {
     world.hosts[1].settle();
     assert_eq!(world.members(0).0.len(), 3);
     world.hosts[1].wait_for("finish", "does not persist a promotion");
+}
+
+/// A snapshot of a cluster of one with some keys: its path, its sha256 and its revision.
+fn snapshot_of(world: &World) -> (std::path::PathBuf, String, u64) {
+    for i in 0..20 {
+        world.put(0, &format!("key-{i}"), &format!("value-{i}"));
+    }
+    let file = world.dir.join("prod.db");
+    let saved = world.etcdctl(0, &["snapshot", "save", file.to_str().expect("a path")]);
+    assert!(saved.status.success(), "{}", String::from_utf8_lossy(&saved.stderr));
+    let bytes = std::fs::read(&file).expect("the snapshot");
+    let hash = ring::digest::digest(&ring::digest::SHA256, &bytes);
+    let sha256 = hash.as_ref().iter().map(|b| format!("{b:02x}")).collect();
+    let status = world.ask(0, &["endpoint", "status"]);
+    (file, sha256, status[0]["Status"]["header"]["revision"].as_u64().expect("a revision"))
+}
+
+#[test]
+fn three_hosts_restore_one_snapshot_and_hold_equal_keys() {
+    let source = settled(1);
+    let (file, sha256, revision) = snapshot_of(&source);
+    let old = source.hosts[0].cluster_id();
+    let url = format!("file://{}", file.display());
+    let mut world = World::with(3, &["--restore-url", &url, "--restore-sha256", &sha256]);
+    let began = Instant::now();
+    world.boot_all();
+    println!("snapshot to three voters: {:.1} s", began.elapsed().as_secs_f64());
+    for on in 0..3 {
+        assert_eq!(world.get(on, "key-7"), "value-7");
+    }
+    let status = world.ask(0, &["endpoint", "status"]);
+    let now = status[0]["Status"]["header"]["revision"].as_u64().expect("a revision");
+    assert!(now >= revision + 1_000_000_000, "revision {now} after {revision}");
+    assert_ne!(world.hosts[0].cluster_id(), old);
+    assert_eq!(world.members(0), (vec!["etcd-1".into(), "etcd-2".into(), "etcd-3".into()], 0));
+    let hashes = world.ask(0, &["endpoint", "hashkv", "--cluster"]);
+    let hashes: Vec<u64> =
+        hashes.as_array().expect("hashes").iter().filter_map(|h| h["HashKV"]["hash"].as_u64()).collect();
+    assert!(hashes.len() == 3 && hashes.iter().all(|h| *h == hashes[0]), "{hashes:?}");
+    for host in &world.hosts {
+        assert!(host.rows().contains(&27), "{}: {:?}", host.name, host.rows());
+    }
+}
+
+#[test]
+fn a_snapshot_with_another_sum_is_never_restored() {
+    let source = settled(1);
+    let (file, _, _) = snapshot_of(&source);
+    let url = format!("file://{}", file.display());
+    let mut world = World::with(1, &["--restore-url", &url, "--restore-sha256", &"0".repeat(64)]);
+    world.hosts[0].boot();
+    assert_eq!(world.hosts[0].run_ends(), 65, "{}", world.hosts[0].said_by("run"));
+    assert!(world.hosts[0].said_by("run").contains("sha256"), "{}", world.hosts[0].said_by("run"));
+    assert!(!world.hosts[0].root.join("var/lib/etcd/data").exists());
+}
+
+#[test]
+fn a_cluster_that_answers_beats_the_wish_to_restore() {
+    let source = settled(1);
+    let (file, sha256, _) = snapshot_of(&source);
+    let mut world = settled(3);
+    world.put(0, "living", "data");
+    let restore = format!("restore: {{url: \"file://{}\", sha256: \"{sha256}\"}}\n", file.display());
+    world.hosts[1].configure(&format!("{}{restore}", world.config()));
+    world.hosts[1].wipe();
+    world.hosts[1].boot();
+    world.hosts[1].settle();
+    assert_eq!(world.get(1, "living"), "data");
+    assert_eq!(world.get(1, "key-7"), "");
+}
+
+#[test]
+fn a_removed_member_comes_back_under_a_new_id_with_its_old_data_in_the_trash() {
+    let mut world = settled(3);
+    let old = world.hosts[2].member_id();
+    world.remove_member(&old);
+    world.hosts[2].etcd_ends_itself();
+    world.hosts[2].settle();
+    assert_ne!(world.hosts[2].member_id(), old);
+    assert_eq!(world.members(0).0.len(), 3);
+    let trash = world.hosts[2].root.join("var/lib/etcd/bootstrapper/trash");
+    let kept = std::fs::read_dir(trash)
+        .expect("a trash")
+        .filter_map(Result::ok)
+        .any(|t| t.path().join("data/member").exists());
+    assert!(kept, "nothing of the user's is deleted");
 }

@@ -179,6 +179,14 @@ impl World {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// Removes a member through the first host; etcd refuses for the first seconds after any of them came up.
+    pub fn remove_member(&self, id: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.etcdctl(0, &["member", "remove", id]).status.success() {
+            assert!(Instant::now() < deadline, "{id} was never removed");
+        }
+    }
+
     /// Names of voters and number of learners, as one host lists them.
     pub fn members(&self, on: usize) -> (Vec<String>, usize) {
         let list = self.ask(on, &["member", "list"]);
@@ -205,7 +213,7 @@ impl Drop for World {
         for ns in spaces {
             let _best_effort = Command::new("ip").args(["netns", "del", &ns]).output();
         }
-        if !std::thread::panicking() {
+        if !std::thread::panicking() && std::env::var_os("KEEP").is_none() {
             let _best_effort = fs::remove_dir_all(&self.dir);
         }
     }
@@ -251,9 +259,12 @@ impl Host {
         fs::read_to_string(self.root.with_extension(format!("{what}.log"))).unwrap_or_default()
     }
 
-    /// Starts `run`, as a boot does; /run is empty after a boot.
+    /// Starts `run`, as a boot does; /run and the console are empty after a boot.
     pub fn boot(&mut self) {
         let _nothing_there = fs::remove_dir_all(self.root.join("run"));
+        for what in ["run", "finish", "etcd"] {
+            let _nothing_said = fs::remove_file(self.root.with_extension(format!("{what}.log")));
+        }
         self.start_run();
     }
 
@@ -296,6 +307,25 @@ impl Host {
         let text = fs::read_to_string(self.root.join("run/etcd-bootstrapper/etcd.env")).expect("run rendered etcd.env");
         let unquote = |v: &str| v.trim_matches('"').replace("\\\"", "\"").replace("\\\\", "\\");
         text.lines().filter_map(|l| l.split_once('=')).map(|(k, v)| (k.to_owned(), unquote(v))).collect()
+    }
+
+    /// Waits until etcd ends by its own will, as a removed one does, tells the program as ExecStopPost= would, and
+    /// starts `run` again within the same boot.
+    pub fn etcd_ends_itself(&mut self) {
+        let mut etcd = self.etcd.take().expect("etcd was started");
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = etcd.try_wait().expect("etcd can be waited for") {
+                break status.code().expect("it exits").to_string();
+            }
+            assert!(Instant::now() < deadline, "{}: etcd goes on: {}", self.name, self.said_by("etcd"));
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        let result = if status == "0" { "success" } else { "exit-code" };
+        let mut told = self.program(&["etcd-stopped"]);
+        told.env("SERVICE_RESULT", result).env("EXIT_CODE", "exited").env("EXIT_STATUS", status);
+        assert!(told.status().expect("etcd-stopped runs").success());
+        self.start_run();
     }
 
     pub fn start_finish(&mut self) {

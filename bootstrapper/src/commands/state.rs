@@ -185,7 +185,7 @@ async fn live(paths: &Paths, status: &mut Status) {
     let Ok(Some(me)) = fs::read_text(&paths.me(), 1 << 16) else { return };
     let Ok(me) = serde_json::from_str::<Me>(&me) else { return };
     let Ok(tls) = tls::etcd_tls(paths) else { return };
-    let Ok(mut etcd) = Etcd::at(&me.client_url.to_string(), tls).await else { return };
+    let Ok(mut etcd) = Etcd::local(&me.client_url.to_string(), tls).await else { return };
     let Ok(own) = etcd.status().await else { return };
     status.voter = own.led && !own.learner;
     let Ok(list) = etcd.members().await else { return };
@@ -230,18 +230,16 @@ pub fn reset(paths: &Paths, args: Vec<OsString>) -> Result<()> {
 
 /// `etcd-bootstrapper etcd-stopped`: ExecStopPost= of etcd.service tells how etcd ended (systemd.exec(5)).
 ///
-/// A stop that was asked for needs nothing. An etcd that ends by itself with success was removed from its cluster, and
-/// one that fails before it has settled may have been started on a decision that does not hold any more.
+/// A stop that was asked for ends etcd by SIGTERM, which it raises again after it has cleaned up, and needs nothing.
+/// One that ends by itself may have been removed from its cluster (it exits 0 or 1 then), or was started on a decision
+/// that does not hold any more: the cluster is asked before it starts again.
 ///
 /// # Errors
 /// When systemd cannot be told.
 pub async fn etcd_stopped(paths: &Paths) -> Result<()> {
     let var = |name| env::var(name).unwrap_or_default();
     let (result, code, status) = (var("SERVICE_RESULT"), var("EXIT_CODE"), var("EXIT_STATUS"));
-    let left = result == "success" && code == "exited" && status == "0";
-    let failed = result != "success";
-    let settled = Journal::of(paths).read().is_ok_and(|life| life.settled);
-    if !left && (!failed || settled) {
+    if result == "success" && code == "killed" {
         return Ok(());
     }
     tracing::warn!("etcd ended by itself ({result}, {code} {status}): this host decides anew");

@@ -99,10 +99,10 @@ pub(super) async fn within<T>(
     call: &'static str,
     future: impl Future<Output = Result<T, etcd_client::Error>>,
 ) -> Result<T, EtcdError> {
-    match tokio::time::timeout(limit + Duration::from_secs(1), future).await {
+    match tokio::time::timeout(limit + Duration::from_millis(200), future).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(classify(url, call, &error)),
-        Err(_) => Err(EtcdError::Silent { url: url.to_owned(), call, seconds: limit.as_secs() + 1 }),
+        Err(_) => Err(EtcdError::Silent { url: url.to_owned(), call, seconds: limit.as_secs() }),
     }
 }
 

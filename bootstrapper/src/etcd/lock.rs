@@ -19,17 +19,17 @@ impl Etcd {
     /// # Errors
     /// [`EtcdError::Silent`] when somebody else holds it all the time.
     pub async fn lock(&mut self) -> Result<Locked, EtcdError> {
-        let grant = error::within(super::CALL, &self.url, "get a lease", self.client.lease_grant(LEASE, None)).await?;
+        let grant = error::within(self.limit, &self.url, "get a lease", self.client.lease_grant(LEASE, None)).await?;
         let options = LockOptions::new().with_lease(grant.id());
         // The call waits while another holds the lock; after the timeout the loop looks around again.
         let call = self.client.lock(format!("{PREFIX}lock/membership"), Some(options));
-        match error::within(super::CALL, &self.url, "take the membership lock", call).await {
+        match error::within(self.limit, &self.url, "take the membership lock", call).await {
             Ok(lock) => Ok(Locked { key: lock.key().to_vec(), lease: grant.id() }),
             Err(error) => {
                 // A queued claim would take the lock later, for nobody.
                 let revoke = self.client.lease_revoke(grant.id());
                 let _ends_with_its_time_to_live =
-                    error::within(super::CALL, &self.url, "give the lease back", revoke).await;
+                    error::within(self.limit, &self.url, "give the lease back", revoke).await;
                 Err(error)
             }
         }
@@ -37,9 +37,9 @@ impl Etcd {
 
     /// Gives the lock back; if that fails, its lease ends it.
     pub async fn release(&mut self, locked: Locked) {
-        let unlock = error::within(super::CALL, &self.url, "unlock", self.client.unlock(locked.key)).await;
+        let unlock = error::within(self.limit, &self.url, "unlock", self.client.unlock(locked.key)).await;
         let revoke =
-            error::within(super::CALL, &self.url, "give the lease back", self.client.lease_revoke(locked.lease)).await;
+            error::within(self.limit, &self.url, "give the lease back", self.client.lease_revoke(locked.lease)).await;
         if let Some(error) = unlock.err().or(revoke.err()) {
             tracing::warn!(%error, "the membership lock was not given back, its lease ends in {LEASE} s");
         }

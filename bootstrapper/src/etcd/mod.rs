@@ -17,6 +17,9 @@ pub const PREFIX: &str = "/etcd-bootstrapper/";
 /// For one call; a linearizable one waits for a quorum, which takes up to an election when a leader has just died.
 const CALL: Duration = Duration::from_secs(5);
 
+/// For one call to this host's own member.
+const LOCAL: Duration = Duration::from_secs(1);
+
 /// For the TCP and TLS handshakes.
 const CONNECT: Duration = Duration::from_secs(2);
 
@@ -24,6 +27,7 @@ const CONNECT: Duration = Duration::from_secs(2);
 pub struct Etcd {
     client: Client,
     url: String,
+    limit: Duration,
 }
 
 /// What one member says of itself.
@@ -64,10 +68,23 @@ impl Etcd {
     /// # Errors
     /// When the URL is not one.
     pub async fn at(url: &str, tls: TlsOptions) -> Result<Etcd, EtcdError> {
+        Etcd::within(CALL, url, tls).await
+    }
+
+    /// A client of this host's own member: one that has no quorum yet accepts connections and says nothing, and is
+    /// asked again soon.
+    ///
+    /// # Errors
+    /// When the URL is not one.
+    pub async fn local(url: &str, tls: TlsOptions) -> Result<Etcd, EtcdError> {
+        Etcd::within(LOCAL, url, tls).await
+    }
+
+    async fn within(limit: Duration, url: &str, tls: TlsOptions) -> Result<Etcd, EtcdError> {
         // `with_timeout` too: a peer that accepts and stays silent is not covered by the connect timeout.
-        let options = ConnectOptions::new().with_tls(tls).with_connect_timeout(CONNECT).with_timeout(CALL);
-        let client = error::within(CALL, url, "connect", Client::connect([url], Some(options))).await?;
-        Ok(Etcd { client, url: url.to_owned() })
+        let options = ConnectOptions::new().with_tls(tls).with_connect_timeout(CONNECT).with_timeout(limit);
+        let client = error::within(limit, url, "connect", Client::connect([url], Some(options))).await?;
+        Ok(Etcd { client, url: url.to_owned(), limit })
     }
 
     /// The URL that is asked.
@@ -83,9 +100,9 @@ impl Etcd {
         // The crate asks for a serializable list. A linearizable read first makes this very member apply all that
         // was committed when it was asked, membership included, so its own list afterwards is no older than that.
         let key = format!("{PREFIX}cluster");
-        let read = error::within(CALL, &self.url, "read", self.client.get(key, Some(GetOptions::new()))).await?;
+        let read = error::within(self.limit, &self.url, "read", self.client.get(key, Some(GetOptions::new()))).await?;
         let name = read.kvs().first().and_then(|kv| kv.value_str().ok()).and_then(|v| v.parse().ok());
-        let list = error::within(CALL, &self.url, "list members", self.client.member_list()).await?;
+        let list = error::within(self.limit, &self.url, "list members", self.client.member_list()).await?;
         let cluster_id = ClusterId(list.header().map_or(0, |h| h.cluster_id()));
         let mut members: Vec<Member> = list.members().iter().map(member).collect();
         members.sort_by_key(|m| m.id);
@@ -97,7 +114,7 @@ impl Etcd {
     /// # Errors
     /// [`EtcdError`].
     pub async fn status(&mut self) -> Result<Status, EtcdError> {
-        let status = error::within(CALL, &self.url, "ask for the status", self.client.status()).await?;
+        let status = error::within(self.limit, &self.url, "ask for the status", self.client.status()).await?;
         let header = status.header();
         Ok(Status {
             cluster_id: ClusterId(header.map_or(0, |h| h.cluster_id())),
@@ -117,7 +134,7 @@ impl Etcd {
     /// [`EtcdError`].
     pub async fn alarms(&mut self) -> Result<Vec<String>, EtcdError> {
         let call = self.client.alarm(AlarmAction::Get, AlarmType::None, None);
-        let alarms = error::within(CALL, &self.url, "list alarms", call).await?;
+        let alarms = error::within(self.limit, &self.url, "list alarms", call).await?;
         let name = |a: AlarmType| match a {
             AlarmType::None => "NONE",
             AlarmType::Nospace => "NOSPACE",
@@ -133,7 +150,7 @@ impl Etcd {
     pub async fn add_learner(&mut self, peer_url: &PeerUrl) -> Result<MemberId, EtcdError> {
         let options = MemberAddOptions::new().with_is_learner();
         let call = self.client.member_add([peer_url.to_string()], Some(options));
-        let added = error::within(CALL, &self.url, "add a learner", call).await?;
+        let added = error::within(self.limit, &self.url, "add a learner", call).await?;
         Ok(MemberId(added.member().map_or(0, |m| m.id())))
     }
 
@@ -142,7 +159,7 @@ impl Etcd {
     /// # Errors
     /// [`EtcdError`].
     pub async fn remove(&mut self, member: MemberId) -> Result<(), EtcdError> {
-        match error::within(CALL, &self.url, "remove a member", self.client.member_remove(member.0)).await {
+        match error::within(self.limit, &self.url, "remove a member", self.client.member_remove(member.0)).await {
             Ok(_) | Err(EtcdError::MemberNotFound) => Ok(()),
             Err(error) => Err(error),
         }
@@ -153,7 +170,7 @@ impl Etcd {
     /// # Errors
     /// [`EtcdError::NotInSync`] until it has caught up.
     pub async fn promote(&mut self, member: MemberId) -> Result<(), EtcdError> {
-        match error::within(CALL, &self.url, "promote a learner", self.client.member_promote(member.0)).await {
+        match error::within(self.limit, &self.url, "promote a learner", self.client.member_promote(member.0)).await {
             Ok(_) | Err(EtcdError::NotALearner) => Ok(()),
             Err(error) => Err(error),
         }
@@ -165,7 +182,7 @@ impl Etcd {
     /// [`EtcdError`].
     pub async fn update(&mut self, member: MemberId, peer_url: &PeerUrl) -> Result<(), EtcdError> {
         let call = self.client.member_update(member.0, [peer_url.to_string()]);
-        error::within(CALL, &self.url, "update a peer URL", call).await.map(drop)
+        error::within(self.limit, &self.url, "update a peer URL", call).await.map(drop)
     }
 
     /// Writes a key of ours, `name` below [`PREFIX`].
@@ -174,17 +191,17 @@ impl Etcd {
     /// [`EtcdError`].
     pub async fn put(&mut self, name: &str, value: &str) -> Result<(), EtcdError> {
         let call = self.client.put(format!("{PREFIX}{name}"), value, None);
-        error::within(CALL, &self.url, "write", call).await.map(drop)
+        error::within(self.limit, &self.url, "write", call).await.map(drop)
     }
 
-    /// The hash over all keys at a revision (0: the newest) and that revision, for comparing members.
+    /// The hash over all keys at a revision, with the revision that was compacted last; both are equal on equal members.
     ///
     /// # Errors
     /// [`EtcdError`].
     pub async fn hash_kv(&mut self, revision: u64) -> Result<(u32, u64), EtcdError> {
         let revision = i64::try_from(revision).unwrap_or_default();
-        let hash = error::within(CALL, &self.url, "hash the keys", self.client.hash_kv(revision)).await?;
-        Ok((hash.hash(), u64::try_from(hash.hash_revision()).unwrap_or_default()))
+        let hash = error::within(self.limit, &self.url, "hash the keys", self.client.hash_kv(revision)).await?;
+        Ok((hash.hash(), u64::try_from(hash.compact_version()).unwrap_or_default()))
     }
 
     /// Disarms alarms of members that are not in the list any more; a restored database brings them along.
@@ -193,12 +210,12 @@ impl Etcd {
     /// [`EtcdError`].
     pub async fn disarm_stale(&mut self, members: &[Member]) -> Result<(), EtcdError> {
         let call = self.client.alarm(AlarmAction::Get, AlarmType::None, None);
-        let alarms = error::within(CALL, &self.url, "list alarms", call).await?;
+        let alarms = error::within(self.limit, &self.url, "list alarms", call).await?;
         for alarm in alarms.alarms().iter().filter(|a| !members.iter().any(|m| m.id.0 == a.member_id())) {
             let mut options = etcd_client::AlarmOptions::new();
             options.with_member(alarm.member_id());
             let call = self.client.alarm(AlarmAction::Deactivate, alarm.alarm(), Some(options));
-            error::within(CALL, &self.url, "disarm an alarm", call).await?;
+            error::within(self.limit, &self.url, "disarm an alarm", call).await?;
         }
         Ok(())
     }
