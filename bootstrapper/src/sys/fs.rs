@@ -218,6 +218,10 @@ pub struct Room {
     pub shares: bool,
 }
 
+/// What XFS and btrfs are called by statfs(2); nix has these two for glibc only.
+const XFS_SUPER_MAGIC: i128 = 0x5846_5342;
+const BTRFS_SUPER_MAGIC: i128 = 0x9123_683e;
+
 /// What is left on the filesystem of this path.
 ///
 /// # Errors
@@ -227,7 +231,8 @@ pub fn room(path: &Path) -> Result<Room> {
         nix::sys::statvfs::statvfs(path).with_context(|| format!("cannot ask how much room {} has", path.display()))?;
     let kind =
         nix::sys::statfs::statfs(path).with_context(|| format!("cannot ask how much room {} has", path.display()))?;
-    let kind = kind.filesystem_type();
-    let shares = kind == nix::sys::statfs::XFS_SUPER_MAGIC || kind == nix::sys::statfs::BTRFS_SUPER_MAGIC;
+    // Signed with glibc, unsigned with musl.
+    let kind = i128::from(kind.filesystem_type().0);
+    let shares = kind == XFS_SUPER_MAGIC || kind == BTRFS_SUPER_MAGIC;
     Ok(Room { free: stat.blocks_available() * stat.fragment_size(), shares })
 }
