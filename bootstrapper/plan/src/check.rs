@@ -1,9 +1,11 @@
 //! From the document to its meaning: everything that no single field can tell.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::document::{Document, PeerEntry};
+use crate::document::{Address, Document, PeerEntry, Source};
+use crate::member::is_name_or_address;
 use crate::spec::{Host, Problem, Set, Spec};
 
 /// etcd's options that the bootstrapper decides; a user who could set them could undo its laws.
@@ -60,6 +62,8 @@ pub(crate) fn check(document: Document) -> Result<(Spec, Host), Vec<Problem>> {
     check_peers(&document, &mut problems);
     check_absent(&document, &mut problems);
     check_restore(&document, &mut problems);
+    check_member(&document, &mut problems);
+    check_tls(&document, &mut problems);
     let etcd = check_etcd(&document, &mut problems);
     if !problems.0.is_empty() {
         return Err(problems.0);
@@ -183,6 +187,71 @@ fn check_restore(document: &Document, problems: &mut Problems) {
             }
         }
         (None, Mode::Auto | Mode::Init | Mode::Join) => {}
+    }
+}
+
+fn check_member(document: &Document, problems: &mut Problems) {
+    match &document.member.address {
+        Address::Cidr { cidr } if !is_network(cidr) => {
+            problems.add("member.address.cidr", format!("{cidr:?} is not a network such as 10.0.0.0/24 or fd00::/64"));
+        }
+        // The kernel's names have 1 to 15 bytes (IFNAMSIZ), no blank and no slash.
+        Address::Interface { interface }
+            if !(1..=15).contains(&interface.len()) || interface.contains(['/', ' ', '\t']) =>
+        {
+            problems
+                .add("member.address.interface", format!("{interface:?} is not the name of an interface such as eth0"));
+        }
+        Address::Auto | Address::Cidr { .. } | Address::Interface { .. } | Address::Text(_) => {}
+    }
+}
+
+fn is_network(text: &str) -> bool {
+    let Some((address, length)) = text.split_once('/') else { return false };
+    let (Ok(address), Ok(length)) = (address.parse::<IpAddr>(), length.parse::<u8>()) else { return false };
+    length <= if address.is_ipv4() { 32 } else { 128 }
+}
+
+/// The shortest validity that a renewal can keep up with: the timer comes twice a day and up to six hours late.
+const SHORTEST: Duration = Duration::from_secs(72 * 3600);
+
+fn check_tls(document: &Document, problems: &mut Problems) {
+    for (path, source) in [("tls.ca.cert", &document.tls.ca.cert), ("tls.ca.key", &document.tls.ca.key)] {
+        match source {
+            Source::File { file } if !file.starts_with('/') => {
+                problems.add(format!("{path}.file"), format!("{file:?} is not an absolute path: begin it with /"));
+            }
+            Source::Credential { credential }
+                if credential.is_empty() || credential.starts_with('.') || credential.contains('/') =>
+            {
+                problems.add(
+                    format!("{path}.credential"),
+                    format!("{credential:?} is not the name of a credential: it has no / and no leading dot"),
+                );
+            }
+            // The text stays out of the message: it may be half a key.
+            Source::Inline(text) if !text.reveal().contains("-----BEGIN ") => {
+                problems.add(
+                    path,
+                    "this text is not PEM, which has a line -----BEGIN …-----: write {file: PATH} for a file",
+                );
+            }
+            Source::File { .. } | Source::Credential { .. } | Source::Inline(_) => {}
+        }
+    }
+    for (i, name) in document.tls.extra_sans.iter().enumerate() {
+        if !is_name_or_address(name.strip_prefix("*.").unwrap_or(name)) {
+            problems.add(
+                format!("tls.extra_sans[{i}]"),
+                format!("{name:?} is neither a DNS name nor an address: write it without scheme, port and brackets"),
+            );
+        }
+    }
+    if document.tls.validity.is_some_and(|validity| validity.0 < SHORTEST) {
+        problems.add(
+            "tls.validity",
+            "certificates that end within three days cannot be renewed in time: write 72h or more",
+        );
     }
 }
 

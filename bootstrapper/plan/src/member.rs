@@ -205,6 +205,11 @@ fn host_and_port(text: &str) -> Result<(String, u16), Malformed> {
     Ok((host, port))
 }
 
+/// Whether a text is an address or a DNS name that a host can have.
+pub(crate) fn is_name_or_address(text: &str) -> bool {
+    check_host(text).is_ok()
+}
+
 fn check_host(host: &str) -> Result<(), String> {
     if let Ok(address) = host.parse::<IpAddr>() {
         if address.is_unspecified() {

@@ -14,7 +14,6 @@ use crate::commands::config::SCHEMA;
 const BEYOND_A_SCHEMA: [&str; 18] = [
     "etcd-option-ours.yaml",
     "etcd-option-newline.yaml",
-    "line-break-in-san.yaml",
     "name-no.yaml",
     "name-octal.yaml",
     "name-underscore-number.yaml",
@@ -30,6 +29,7 @@ const BEYOND_A_SCHEMA: [&str; 18] = [
     "url-loopback-v6.yaml",
     "url-loopback.yaml",
     "url-port-large.yaml",
+    "validity-short.yaml",
 ];
 
 fn schema() -> Value {
