@@ -271,6 +271,24 @@ proptest! {
     }
 
     #[test]
+    fn mode_store_and_date_matter_to_a_blank_disk_alone_and_only_where_no_cluster_answers(
+        world in any_world(), other in any_world()
+    ) {
+        let decided = world.decide();
+        let mut changed = world.clone();
+        (changed.spec.store, changed.spec.found_until) = (other.spec.store, other.spec.found_until);
+        (changed.facts.claim, changed.facts.now) = (other.facts.claim, other.facts.now);
+        let blank = matches!(world.facts.data, DataDir::Empty | DataDir::Aborted | DataDir::Lost { .. });
+        if !blank {
+            (changed.spec.mode, changed.spec.restore) = (other.spec.mode, other.spec.restore);
+        }
+        // A survivor's new cluster has the store's URL in its terms.
+        if decided.row < 19 && decided.row != 3 {
+            prop_assert_eq!(decided, changed.decide());
+        }
+    }
+
+    #[test]
     fn a_decision_is_one_row_and_always_the_same(world in any_world()) {
         let decided = world.decide();
         prop_assert!((1..=29).contains(&decided.row));

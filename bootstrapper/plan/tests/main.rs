@@ -6,3 +6,4 @@ mod journal;
 mod laws;
 mod rows;
 mod support;
+mod totality;
