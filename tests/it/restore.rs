@@ -17,12 +17,14 @@ use plan::spec::Secret;
 use super::support::etcd::{Etcd, binary, port};
 use super::support::fixture::{KEYS, REVISION, sha256, snapshot, value};
 use super::support::scratch::Scratch;
+use super::support::store::{Reply, Store};
 
 /// A host with a snapshot on a USB stick.
 struct Host {
     scratch: Scratch,
     paths: Paths,
     founding: Founding,
+    url: String,
     etcdutl: PathBuf,
     owner: Option<Owner>,
 }
@@ -52,11 +54,12 @@ impl Host {
             nonce: format!("{i:032x}").parse().unwrap(),
         };
         let founding = Founding::new(terms, (1..=members).map(founder).collect());
-        Host { scratch, paths, founding, etcdutl: binary("etcdutl"), owner: None }
+        let url = format!("file://{}", scratch.join("usb.db").display());
+        Host { scratch, paths, founding, url, etcdutl: binary("etcdutl"), owner: None }
     }
 
     async fn stage(&self) -> anyhow::Result<Vec<String>> {
-        let url = Secret::new(format!("file://{}", self.scratch.join("usb.db").display()));
+        let url = Secret::new(self.url.clone());
         let me = &self.founding.founders[0];
         let mut said = Vec::new();
         let etcdutl = self.etcdutl.to_str().unwrap();
@@ -292,6 +295,27 @@ async fn a_disk_that_is_too_small_is_told_with_both_numbers_and_stays_clean() {
         assert!(!host.staged() && !host.home().exists() && !host.paths.data().exists(), "{name}");
         drop(mounted);
     }
+}
+
+#[tokio::test]
+async fn a_store_is_trusted_by_the_hosts_cas_and_asked_before_its_word_fills_the_disk() {
+    let store = Store::serve(|n, asked| match n {
+        0 => Reply::new(200, "").with("Content-Length", "1000000000000"),
+        _ => Reply::honest(snapshot(), "\"one\"", asked),
+    })
+    .await;
+    let host = Host { url: store.url(), ..Host::new(1, snapshot()) };
+    let cas = host.paths.host("/etc/ssl/certs/ca-certificates.crt");
+    fs::create_dir_all(cas.parent().unwrap()).unwrap();
+    fs::copy(store.roots(), cas).unwrap();
+    let error = host.stage().await.unwrap_err();
+    assert!(
+        format!("{error:#}").ends_with("it has 1000000000000 bytes, and no database of etcd is that large"),
+        "{error:#}"
+    );
+    assert_eq!(Exit::of(&error), Exit::BadInput);
+    host.stage().await.unwrap();
+    assert!(host.staged());
 }
 
 #[tokio::test]

@@ -35,19 +35,20 @@ const fn tables() -> [[u32; 256]; 8] {
 /// The checksum of all bytes so far, given that of the bytes before these; 0 to begin with.
 pub fn update(crc: u32, bytes: &[u8]) -> u32 {
     let mut crc = !crc;
-    let mut eights = bytes.chunks_exact(8);
-    for eight in &mut eights {
-        let low = crc ^ u32::from_le_bytes([eight[0], eight[1], eight[2], eight[3]]);
-        crc = TABLES[7][(low & 0xff) as usize]
-            ^ TABLES[6][(low >> 8 & 0xff) as usize]
-            ^ TABLES[5][(low >> 16 & 0xff) as usize]
-            ^ TABLES[4][(low >> 24) as usize]
-            ^ TABLES[3][usize::from(eight[4])]
-            ^ TABLES[2][usize::from(eight[5])]
-            ^ TABLES[1][usize::from(eight[6])]
-            ^ TABLES[0][usize::from(eight[7])];
+    let (eights, rest) = bytes.as_chunks();
+    for eight in eights {
+        let word = u64::from_le_bytes(*eight) ^ u64::from(crc);
+        let byte = |k: usize| (word >> (8 * k) & 0xff) as usize;
+        crc = TABLES[7][byte(0)]
+            ^ TABLES[6][byte(1)]
+            ^ TABLES[5][byte(2)]
+            ^ TABLES[4][byte(3)]
+            ^ TABLES[3][byte(4)]
+            ^ TABLES[2][byte(5)]
+            ^ TABLES[1][byte(6)]
+            ^ TABLES[0][byte(7)];
     }
-    for byte in eights.remainder() {
+    for byte in rest {
         crc = (crc >> 8) ^ TABLES[0][((crc ^ u32::from(*byte)) & 0xff) as usize];
     }
     !crc
