@@ -143,7 +143,7 @@ fn damaged(spec: &Spec, facts: &Facts, what: &str) -> Decided {
             6,
             Code::DataDamaged,
             format!("the data dir is damaged: {what}; and no cluster answers that could replace it"),
-            "restore from a snapshot: run `etcd-bootstrapper reset` here and give the spec a `restore`",
+            "if there is a snapshot, give all hosts a `restore` of it; then run `etcd-bootstrapper reset` here",
         );
     }
     let why = format!("the data dir is damaged: {what}; only a cluster with quorum can replace it");

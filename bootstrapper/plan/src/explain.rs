@@ -5,35 +5,35 @@ use crate::facts::ClaimState;
 
 /// What each row of the decision table is about, for explanations; rows count from 1.
 pub const ROWS: [&str; 29] = [
-    "the data dir is not ours to look at yet",
-    "the data dir must not be used",
-    "the operator names a survivor",
-    "a member lives here",
-    "the member that lived here was removed",
-    "the data is damaged",
-    "a founding is committed here and not led yet",
-    "a peer has committed a founding that this disk is ready for",
-    "the peers are not of one cluster",
-    "a cluster answers without quorum",
-    "this host's name or address is alive elsewhere",
-    "a gate is closed",
-    "this disk's learner is added already",
-    "this host's previous life is a member",
-    "a cluster is there and mode is init",
-    "the cluster has room",
-    "a dead voter can be replaced",
+    "the data disk is missing or in use",
+    "this host cannot use its data disk",
+    "the spec says recover",
+    "a member lives on this disk",
+    "the member on this disk was removed from its cluster",
+    "the data on this disk is broken",
+    "this disk has begun a new cluster that has no leader yet",
+    "another host has begun the new cluster that this one was ready for",
+    "the other hosts are not of one cluster of this name",
+    "a cluster is there and has no quorum",
+    "somebody else has this host's name or address",
+    "something must be put right before this host can take part",
+    "the cluster has added this host already",
+    "the cluster still lists this host as it was before its disk was lost",
+    "a cluster is there already and the spec says mode: init",
+    "the cluster takes one member more",
+    "this host can replace a dead member",
     "the cluster is full",
-    "this host may not found now",
-    "a member of the founding is not known to be blank",
-    "the hosts do not agree",
-    "the store knows this cluster as founded",
-    "the store knows another founding",
-    "this disk lost its member",
-    "the spec allows no founding now",
-    "all are blank and agree",
-    "all are ready to restore",
-    "all are ready",
-    "the others are not as far yet",
+    "no cluster answers and this host may not found one",
+    "not everybody who must take part is known to be blank",
+    "the hosts do not agree on what to found",
+    "the store says that this cluster was founded before",
+    "the store says that a founding is under way already",
+    "a member lived on this disk and its data is gone",
+    "the spec allows no new cluster now",
+    "all hosts are blank and agree",
+    "all hosts are ready, and a snapshot is to be restored",
+    "all hosts are ready",
+    "some hosts are not ready yet",
 ];
 
 impl Decided {
@@ -44,26 +44,30 @@ impl Decided {
 
     /// One line: the word, the row and why.
     pub fn headline(&self) -> String {
-        format!("{} (row {}: {}): {}", self.decision.word(), self.row, self.about(), self.decision.gist())
+        format!("{}: {}", self.title(), self.decision.gist())
     }
 
     /// All of it, a line each, without a trailing newline.
     pub fn explain(&self) -> String {
-        let mut lines = vec![self.headline()];
+        let mut lines = vec![self.title()];
         match &self.decision {
+            Decision::Start(_) => lines.push(format!("  as {}", self.decision.gist())),
             Decision::Wait(wait) => {
-                lines.extend(wait.who.iter().map(|who| format!("  waiting for {who}")));
-                lines.push(format!("  ends when {}", wait.until));
+                lines.push(format!("  why: {}", wait.why));
+                lines.extend(wait.who.iter().map(|who| format!("  waiting for: {who}")));
+                lines.push(format!("  ends when: {}", wait.until));
             }
-            Decision::Refuse(refusal) => lines.push(format!("  hint: {}", refusal.hint)),
-            Decision::Proceed(plan) => {
-                lines.extend(
-                    plan.steps.iter().enumerate().map(|(i, step)| format!("  step {}: {}", i + 1, step.text())),
-                );
+            Decision::Refuse(refusal) => {
+                lines.push(format!("  why: {}", refusal.sentence));
+                lines.push(format!("  what to do: {}", refusal.hint));
             }
-            Decision::Start(_) => {}
+            Decision::Proceed(plan) => lines.extend(plan.steps.iter().map(|step| format!("  then {}", step.text()))),
         }
         lines.join("\n")
+    }
+
+    fn title(&self) -> String {
+        format!("{} (row {}: {})", self.decision.word(), self.row, self.about())
     }
 }
 
@@ -71,18 +75,21 @@ impl Decision {
     /// The reason in one clause.
     pub fn gist(&self) -> String {
         match self {
-            Decision::Start(Start::Member(identity)) => {
+            Decision::Start(Start::Member(identity)) => format!(
+                "{} ({}) of cluster {} ({})",
+                identity.name, identity.member_id, identity.cluster, identity.cluster_id
+            ),
+            Decision::Start(Start::Founding { founding, wal }) => {
+                let names: Vec<&str> = founding.founders.iter().map(|f| f.name.as_str()).collect();
                 format!(
-                    "{} ({}) of cluster {} ({})",
-                    identity.name, identity.member_id, identity.cluster, identity.cluster_id
+                    "one of the first members ({}) of cluster {} ({}), founding {}, {}",
+                    names.join(", "),
+                    founding.terms.cluster,
+                    founding.cluster_id(),
+                    short(&founding.id()),
+                    if *wal { "with the log that is here" } else { "for the first time" }
                 )
             }
-            Decision::Start(Start::Founding { founding, wal }) => format!(
-                "founding {} of {} members, {}",
-                short(&founding.id()),
-                founding.founders.len(),
-                if *wal { "its log is here" } else { "new" }
-            ),
             Decision::Wait(wait) if wait.who.is_empty() => format!("{}; ends when {}", wait.why, wait.until),
             Decision::Wait(wait) => format!("{}: {}", wait.why, wait.who.join("; ")),
             Decision::Refuse(refusal) => refusal.sentence.clone(),
@@ -99,7 +106,7 @@ impl Step {
     pub fn text(&self) -> String {
         match self {
             Step::Archive { why, .. } => {
-                format!("move the data dir to the trash and begin a new life of the disk ({why})")
+                format!("move the data dir to the trash, where nothing is deleted, and go on as a blank disk: {why}")
             }
             Step::Clear => "move what a failed start left to the trash".into(),
             Step::Claim { to, founding } => {
@@ -110,25 +117,40 @@ impl Step {
                 };
                 format!("swap the claim in the store to {to} {}", short(&founding.id()))
             }
-            Step::Ready(founding) => format!("be ready for founding {}", short(&founding.id())),
+            Step::Ready(founding) => {
+                format!(
+                    "write down that this host is ready for founding {}, and tell the others",
+                    short(&founding.id())
+                )
+            }
             Step::Prepare { founding, snapshot } => {
                 format!(
-                    "restore snapshot {}… beside the data dir and prove it, for founding {}",
+                    "restore snapshot {}… beside the data dir and verify it, for founding {}",
                     &snapshot.as_str()[..12],
                     short(&founding.id())
                 )
             }
             Step::Commit(founding) => {
                 let names: Vec<&str> = founding.founders.iter().map(|f| f.name.as_str()).collect();
-                format!("commit founding {} of {}", short(&founding.id()), names.join(", "))
+                format!(
+                    "begin the new cluster {} of {}: commit founding {}",
+                    founding.terms.cluster,
+                    names.join(", "),
+                    short(&founding.id())
+                )
             }
-            Step::Remove { member, why, .. } => format!("remove member {member} ({why})"),
-            Step::Add { cluster_id, peer_url, .. } => format!("add {peer_url} to cluster {cluster_id} as a learner"),
+            Step::Remove { why, .. } => format!("remove {why}"),
+            Step::Add { cluster_id, peer_url, .. } => {
+                format!("add {peer_url} to cluster {cluster_id} as a learner, without a vote yet")
+            }
             Step::HandOff { identity, .. } => {
-                format!("start as learner {} of cluster {}", identity.member_id, identity.cluster_id)
+                format!("start etcd as learner {} of cluster {}", identity.member_id, identity.cluster_id)
             }
             Step::Recover { identity, recover, .. } => {
-                format!("keep the database of {} as the only member of epoch {}", identity.name, recover.epoch)
+                format!(
+                    "keep the database of {} in a new cluster of its own, epoch {}, and the old data in the trash",
+                    identity.name, recover.epoch
+                )
             }
         }
     }

@@ -48,20 +48,22 @@ pub(crate) fn decide(spec: &Spec, facts: &Facts) -> Decided {
     let terms = terms(spec, facts);
     let set = match the_set(spec, facts) {
         Ok(set) => set,
-        Err(who) => return wait(20, "the group does not list exactly cluster.size instances", who, "it does"),
+        Err(who) => {
+            return wait(20, "the group has to list exactly cluster.size instances", who, "it lists exactly that many");
+        }
     };
     let heard = match everyone_waits(facts, &set) {
         Ok(heard) => heard,
         Err(who) => {
-            let why = "a founding needs every one of its members, and some are not known to be blank";
-            return wait(20, why, who, "each of them answers, or a cluster does");
+            let why = "a new cluster is founded by all of its members together or not at all";
+            return wait(20, why, who, "each of them answers that it is blank, or a cluster answers");
         }
     };
     for (who, waiting) in &heard {
         if let Some(difference) = terms.first_difference(&waiting.terms) {
             return wait(
                 21,
-                "the hosts do not agree on what to found",
+                "their specs or images differ, and nothing is founded until they are the same",
                 vec![format!("{who}: {difference}")],
                 "all have the same spec and image",
             );
@@ -210,7 +212,7 @@ fn everybody(spec: &Spec, facts: &Facts) -> Vec<String> {
 /// Rows 24 and 25.
 fn not_now(spec: &Spec, facts: &Facts) -> Option<Decided> {
     if claims::lost_and_alone(spec, facts) {
-        let why = "a member lived on this disk and its data is gone; a cluster must take it back";
+        let why = "only a cluster can take this host back: founding anew could forget what the member had promised";
         return Some(wait(
             24,
             why,

@@ -109,7 +109,7 @@ fn other_cluster(spec: &Spec, facts: &Facts, answers: &[(String, &Answer)]) -> O
         } else {
             "a cluster is there and beside it a founding that has no leader"
         };
-        return Some(wait(9, why, who, "the members of one of them have left it"));
+        return Some(wait(9, why, who, "the members of one of them have left it, which they do by themselves"));
     }
     let sentence = format!("the peers belong to {} clusters: {}", ids.len(), who.join("; "));
     let hint = "decide which one is right, stop the other, and run `etcd-bootstrapper reset` on its hosts";
@@ -121,12 +121,11 @@ fn no_quorum(answers: &[(String, &Answer)]) -> Decided {
     let who: Vec<String> =
         answers.iter().map(|(who, a)| format!("{who}: member of cluster {}", a.cluster_id)).collect();
     let largest = answers.iter().map(|(_, a)| a.members.iter().filter(|m| !m.learner).count()).max().unwrap_or(0);
+    let (answering, needed) = (answers.len(), largest / 2 + 1);
     let why = format!(
-        "a cluster answers, and no quorum of it: {largest} voters, {} answer on their peer URL, {} needed to add or remove anybody",
-        answers.len(),
-        largest / 2 + 1
+        "nobody serves its member list, which takes {needed} of its {largest} voters; {answering} of its members answer"
     );
-    wait(10, &why, who, "a quorum of its voters is up")
+    wait(10, &why, who, "enough of its voters are up: start those that are down")
 }
 
 /// Rows 11 and 12, and the rest of those about a cluster with quorum.
@@ -191,7 +190,7 @@ fn gate(facts: &Facts, quorum: &Quorum) -> Option<Decided> {
             12,
             "the cluster has an alarm, and members are not changed under one",
             quorum.alarms.clone(),
-            "it is disarmed",
+            "somebody has freed space or repaired the member, and has run `etcdctl alarm disarm`",
         ));
     }
     None

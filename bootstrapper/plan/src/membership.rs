@@ -40,11 +40,11 @@ pub(crate) fn decide(spec: &Spec, facts: &Facts, quorum: &Quorum) -> Decided {
         return replace(17, quorum, dead, "the provider says that its instance is terminated");
     }
     let why = format!(
-        "the cluster is full: {} members, cluster.size is {}; this host is a spare",
+        "it has {} members and cluster.size is {}; this host is a spare and takes the next place that is free",
         quorum.members.len(),
         spec.size
     );
-    wait(18, &why, vec![], "a member's place becomes free")
+    wait(18, &why, vec![], "a member is removed")
 }
 
 /// Row 13.

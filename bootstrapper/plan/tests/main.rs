@@ -2,6 +2,7 @@
 
 mod checks;
 mod classes;
+mod golden;
 mod journal;
 mod laws;
 mod rows;
