@@ -19,6 +19,7 @@ use crate::observe::{self, Observer};
 use crate::paths::Paths;
 use crate::report::Report;
 use crate::run::etcd_version;
+use crate::snapshot::stage;
 use crate::sys::{fs, systemd};
 use crate::tls;
 
@@ -206,6 +207,8 @@ impl<'a> Finish<'a> {
         if !self.life.settled {
             self.journal.append(&Record::Settled { identity: self.identity.clone() })?;
             self.life.settled = true;
+            // What the snapshot was fetched and staged in is not needed any more.
+            stage::discard(self.paths)?;
         }
         let voters = list.members.iter().filter(|m| !m.learner).count();
         let answering = answering(self.paths, &list.members).await;

@@ -19,7 +19,7 @@ use crate::paths::Paths;
 use crate::report::Report;
 use crate::run::etcd_version;
 use crate::sys::format::Programs;
-use crate::sys::fs::Owner;
+use crate::sys::fs::{self, Owner};
 use crate::sys::netlink::Watch;
 use crate::sys::{self, clock, net};
 use crate::tls;
@@ -46,6 +46,8 @@ pub struct Prepared {
     pub owner: Option<Owner>,
     /// The etcd that will be started.
     pub etcd: Version,
+    /// Held until the run ends, so that no `reset` comes between.
+    _lock: fs::Lock,
 }
 
 /// Who this host is, when it has an address that the spec knows; for commands that do not wait.
@@ -64,30 +66,46 @@ pub fn identify(loaded: &Loaded, nonce: Nonce) -> Result<Option<Me>> {
 /// 65 for bad input, 78 for a refused disk, 75 when a wait of the spec's `timeouts` is over.
 pub async fn prepare(paths: &Paths, report: &mut Report) -> Result<Prepared> {
     let sources = Sources::new(paths);
-    let mut loaded = sources.load()?;
-    let remembered = if loaded.is_none() { metadata::remembered(paths)? } else { None };
+    // A carrier that was broken since the last boot must not keep a member from starting; a blank disk is told below.
+    let found = sources.load();
+    let remembered = if matches!(found, Ok(Some(_))) { None } else { metadata::remembered(paths)? };
+    let (mut loaded, fault) = match found {
+        Ok(loaded) => (loaded, None),
+        Err(error) if remembered.is_some() => (None, Some(error)),
+        Err(error) => return Err(error),
+    };
     if loaded.is_none() && remembered.is_none() {
         loaded = Some(configuration(&sources, report).await?);
     }
     let tentative = loaded.as_ref().or(remembered.as_ref()).context("a configuration was just waited for")?;
     data_volume(paths, &tentative.host, report).await?;
+    let lock = Journal::of(paths).lock()?;
     let life = Journal::of(paths).open()?;
     let settled = observe::settled(paths, &life)?;
     let member = settled.is_some();
     // A settled member starts by what it remembers; a blank disk waits for what the operator gives it now.
-    let loaded = match (loaded, remembered, &settled) {
+    let loaded = match (loaded, remembered, fault) {
         (Some(loaded), _, _) => {
             metadata::remember(paths, &loaded)?;
             loaded
         }
-        (None, Some(remembered), Some(_)) => remembered,
-        (None, remembered, _) => again(&sources, remembered, report).await?,
+        (None, Some(remembered), fault) if member => {
+            if let Some(error) = fault {
+                tracing::warn!("starting by the configuration of an earlier boot; today's is refused: {error:#}");
+            }
+            remembered
+        }
+        (None, _, Some(error)) => return Err(error),
+        (None, remembered, None) => again(&sources, remembered, report).await?,
     };
     net::set_hostname(paths, loaded.hostname.as_deref())?;
     let (me, address) = match settled {
         Some(identity) => {
             let address = identity.peer_url.host().parse().unwrap_or(IpAddr::from([127, 0, 0, 1]));
-            let found = found_address(&loaded)?;
+            let found = found_address(&loaded).unwrap_or_else(|error| {
+                tracing::warn!("this member keeps its peer URL: {error:#}");
+                None
+            });
             (me(&loaded, identity.name.clone(), found.map_or(identity.peer_url, |(_, url)| url), &life.nonce)?, address)
         }
         None => who(&loaded, &life.nonce, report).await?,
@@ -106,6 +124,7 @@ pub async fn prepare(paths: &Paths, report: &mut Report) -> Result<Prepared> {
         spec: loaded.spec,
         host: loaded.host,
         carrier: loaded.carrier,
+        _lock: lock,
         me,
         address,
         owner,

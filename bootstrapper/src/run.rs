@@ -40,7 +40,7 @@ pub async fn run(paths: &Paths) -> Result<()> {
     status.carrier = Some(prepared.carrier.clone());
     let journal = Journal::of(paths);
     let life = journal.open()?;
-    if let Some(identity) = observe::settled(paths, &life)?.filter(|_| !suspicious(paths)) {
+    if let Some(identity) = observe::settled(paths, &life)?.filter(|_| !suspicious(paths, &prepared)) {
         let facts = quiet(&prepared, DataDir::Member(identity), &life);
         let decided = plan::decide(&prepared.spec, &facts);
         report.decided(&decided);
@@ -51,9 +51,10 @@ pub async fn run(paths: &Paths) -> Result<()> {
     decide_until_done(paths, &prepared, &journal, &mut report).await
 }
 
-/// A reason to ask around before a member is started: its etcd ended by its own will, as a removed one does.
-fn suspicious(paths: &Paths) -> bool {
-    paths.left().exists()
+/// A reason to look closer before a settled member is started: its etcd ended by itself, as a removed one's does, or
+/// the operator has named a survivor.
+fn suspicious(paths: &Paths, prepared: &Prepared) -> bool {
+    paths.left().exists() || prepared.spec.recover.is_some()
 }
 
 /// Facts of a host that asked nobody.
@@ -80,7 +81,7 @@ async fn decide_until_done(paths: &Paths, prepared: &Prepared, journal: &Journal
     let mut last: Option<Facts> = None;
     let mut pause = PAUSES.0;
     loop {
-        let (data, life) = observe::classify(paths)?;
+        let (data, life) = observe::classify(paths, prepared.etcd)?;
         let me = Me { nonce: life.nonce.clone().unwrap_or_else(|| prepared.me.nonce.clone()), ..prepared.me.clone() };
         // Say what is durable before asking: a peer that asks in the same moment must not hear the past.
         let known = Facts {

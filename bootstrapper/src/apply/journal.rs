@@ -50,6 +50,18 @@ impl Journal {
         Ok(())
     }
 
+    /// Takes the data disk's lock: one bootstrapper at a time changes what lies on it.
+    ///
+    /// # Errors
+    /// 75 while another holds it.
+    pub fn lock(&self) -> Result<fs::Lock> {
+        fs::create_dir(&self.paths.bootstrapper(), 0o755, None)?;
+        let path = self.paths.lock();
+        fs::lock(&path)?.ok_or_else(|| {
+            Exit::TryAgain.because(format!("another etcd-bootstrapper is at work here: it holds {}", path.display()))
+        })
+    }
+
     /// Makes the bootstrapper's directory, a first nonce, and completes an archive that was begun; then reads.
     ///
     /// # Errors

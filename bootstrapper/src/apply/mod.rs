@@ -77,7 +77,7 @@ async fn step_true(step: &Step, tools: &Tools<'_>, report: &mut Report) -> Resul
             if let Some(identity) = removed {
                 journal.append(&Record::Removed { identity: identity.clone(), evidence: why.clone() })?;
             }
-            archive(tools.paths, &journal, why, *only_unled, *lost)
+            archive(tools, &journal, why, *only_unled, *lost)
         }
         Step::Clear => journal.move_away(&trash_name()?).map(|()| Made::True),
         Step::Ready(founding) => journal.append(&Record::Ready { founding: founding.clone() }).map(|()| Made::True),
@@ -106,8 +106,8 @@ async fn step_true(step: &Step, tools: &Tools<'_>, report: &mut Report) -> Resul
 }
 
 /// Ends this life of the disk: the data goes to the trash, a new nonce begins.
-fn archive(paths: &Paths, journal: &Journal, why: &str, only_unled: bool, lost: bool) -> Result<Made> {
-    let (class, _) = observe::classify(paths)?;
+fn archive(tools: &Tools<'_>, journal: &Journal, why: &str, only_unled: bool, lost: bool) -> Result<Made> {
+    let (class, _) = observe::classify(tools.paths, tools.etcd)?;
     match class {
         DataDir::Locked => return Ok(Made::Stale("etcd runs on the data dir".into())),
         // Read again under no etcd: what was received from a leader since the decision must not be lost.

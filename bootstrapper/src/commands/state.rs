@@ -40,8 +40,8 @@ fn wants_json(args: Vec<OsString>) -> Result<bool> {
 pub async fn plan(paths: &Paths, args: Vec<OsString>) -> Result<()> {
     let as_json = wants_json(args)?;
     let loaded = configuration(paths)?;
-    let (data, life) = observe::classify(paths)?;
     let etcd = etcd_version(paths).await?;
+    let (data, life) = observe::classify(paths, etcd)?;
     let nonce = life.nonce.clone().unwrap_or("0".repeat(32).parse::<Nonce>()?);
     let me = identify(&loaded, nonce)?
         .context("no address of this host is in `peers`, so nobody knows which of them it is")?;
@@ -203,7 +203,7 @@ pub fn reset(paths: &Paths, args: Vec<OsString>) -> Result<()> {
         return Err(Exit::Usage.because(format!("unexpected argument {}", first.display())));
     }
     let journal = Journal::of(paths);
-    fs::create_dir(&paths.bootstrapper(), 0o755, None)?;
+    let _lock = journal.lock()?;
     let to = trash_name()?;
     if observe::data_dir::look(&paths.data())?.locked {
         return Err(Exit::Refused.because("etcd runs on the data dir: stop etcd.service first"));

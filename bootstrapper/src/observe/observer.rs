@@ -15,15 +15,23 @@ use crate::paths::Paths;
 use crate::sys::{clock, fs};
 use crate::tls;
 
-/// The class of the data dir, with the life that the journal tells.
+/// The class of the data dir for this etcd, with the life that the journal tells.
 ///
 /// # Errors
 /// When the disk cannot be read, or the journal cannot be understood.
-pub fn classify(paths: &Paths) -> Result<(DataDir, Life)> {
+pub fn classify(paths: &Paths, etcd: Version) -> Result<(DataDir, Life)> {
     let life = Journal::of(paths).read()?;
     let identity = identity(paths)?;
     let disk = super::data_dir::look(&paths.data())?;
-    Ok((plan::classify::classify(&disk, &life, identity.as_ref()), life))
+    let class = plan::classify::classify(&disk, &life, identity.as_ref());
+    Ok((newer(paths, etcd)?.filter(|_| matches!(class, DataDir::Member(_))).unwrap_or(class), life))
+}
+
+/// Class `Newer`: the database is of a minor version that this etcd cannot read.
+fn newer(paths: &Paths, etcd: Version) -> Result<Option<DataDir>> {
+    let wrote = super::data_dir::written_by(&paths.data())?;
+    let newer = wrote.filter(|v| (v.major, v.minor) > (etcd.major, etcd.minor));
+    Ok(newer.map(|v| DataDir::Newer { found: v.minor_text() }))
 }
 
 /// `identity.json`.

@@ -236,3 +236,23 @@ pub fn room(path: &Path) -> Result<Room> {
     let shares = kind == XFS_SUPER_MAGIC || kind == BTRFS_SUPER_MAGIC;
     Ok(Room { free: stat.blocks_available() * stat.fragment_size(), shares })
 }
+
+/// A lock on a file, until it is dropped or its process ends.
+pub struct Lock {
+    _file: File,
+}
+
+/// Takes the lock on a file of its own; `None` while another process holds it.
+///
+/// # Errors
+/// When the file cannot be made or locked.
+pub fn lock(path: &Path) -> Result<Option<Lock>> {
+    let context = || format!("cannot lock {}", path.display());
+    let file =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).with_context(context)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(Lock { _file: file })),
+        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+        Err(std::fs::TryLockError::Error(error)) => Err(error).with_context(context),
+    }
+}
