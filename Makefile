@@ -36,7 +36,8 @@ image: program ## the disk image, out/etcd-bootstrapper_<version>.raw
 	@BOOTSTRAPPER_BIN=$(PROGRAM) image/build.sh --out $(OUT)
 
 packer: program ## the image through Packer: assembled, booted as a gate, checksummed
-	@BOOTSTRAPPER_BIN=$(PROGRAM) packer/packer.sh build
+	@OUT=$(OUT) BOOTSTRAPPER_BIN=$(PROGRAM) packer/packer.sh validate
+	@OUT=$(OUT) BOOTSTRAPPER_BIN=$(PROGRAM) packer/packer.sh build
 
 .PHONY: setup
 setup:

@@ -6,6 +6,7 @@ mod bad_input;
 mod cluster;
 mod data_dir;
 mod disks;
+mod fences;
 mod restore;
 mod snapshot;
 mod support;
