@@ -1,16 +1,16 @@
 #!/bin/sh
 # Runs Packer over these templates: packer.sh validate | assemble | smoke | publish | build (all three, in this order)
-#   OUT (default: the repository's out/image)  BOOTSTRAPPER_BIN  KERNEL_FLAVOUR  ACCEL
+#   OUT (default: the repository's out)  BOOTSTRAPPER_BIN  KERNEL_FLAVOUR  ACCEL
 #   PACKER (default: Debian's 1.6.6 of the tool root; any later one does, and installs its plugins first)
 set -eu
 . "$(dirname "$0")/../tools/lib.sh"
 case ${1:-} in validate | assemble | smoke | publish | build) ;; *) sed -n '2,4s/^# //p' "$0" >&2; exit 64 ;; esac
 root=$("$repo/tools/toolroot.sh")
-out=${OUT:-$repo/out/image}
+out=${OUT:-$repo/out}
 mkdir -p "$out"
 out=$(cd "$out" && pwd -P)
 name=etcd-bootstrapper_$(sed -n 's/^version = "\(.*\)"$/\1/p' "$repo/Cargo.toml" | head -n 1)
-binary=${BOOTSTRAPPER_BIN:-$repo/target/x86_64-unknown-linux-musl/release/etcd-bootstrapper}
+binary=${BOOTSTRAPPER_BIN:-$out/etcd-bootstrapper}
 packer=${PACKER:-$root/usr/bin/packer}
 export PATH="$repo/packer/bin:$PATH" PACKER_CACHE_DIR="$cache/packer" CHECKPOINT_DISABLE=1
 case $("$packer" version) in *v1.6.*) ;; *) "$packer" init "$repo/packer/plugins" ;; esac

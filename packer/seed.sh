@@ -6,9 +6,6 @@ set -eu
 binary=$1 volume=$2
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-"$binary" config new --name smoke --size 1 --peer etcd-1=https://10.0.2.15:2380 --secrets inline --out "$dir/new" >/dev/null
-mkdir "$dir/seed"
-cp "$dir/new/user-data" "$dir/seed/user-data"
-printf 'instance-id: smoke\nlocal-hostname: etcd-1\n' >"$dir/seed/meta-data"
-"$repo/tools/enter.sh" xorriso -as mkisofs -quiet -V cidata -J -R -o "$volume" "$dir/seed" 2>"$dir/log" ||
+"$binary" config new --name smoke --size 1 --peer etcd-1=10.0.2.15 --out "$dir/new" >/dev/null
+"$repo/tools/enter.sh" "$repo/cloud-init/make-seed.sh" -o "$volume" -i smoke -n etcd-1 "$dir/new/user-data" >"$dir/log" 2>&1 ||
   { cat "$dir/log" >&2; exit 1; }
