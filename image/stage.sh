@@ -7,6 +7,9 @@ rm -rf "$work/extra" "$work/sandbox" "$work/out"
 mkdir -p "$work/extra/usr/bin" "$work/sandbox/etc/apt/sources.list.d" "$work/sandbox/etc/apt/apt.conf.d" "$work/out"
 install -m 755 "$binary" "$work/extra/usr/bin/etcd-bootstrapper"
 install -m 755 "$etcd/etcd" "$etcd/etcdctl" "$etcd/etcdutl" "$work/extra/usr/bin/"
+# So that a boot need not run etcd to learn what it is.
+install -d -m 755 "$work/extra/usr/lib/etcd-bootstrapper"
+"$etcd/etcd" --version | sed -n 's/^etcd Version: //p' >"$work/extra/usr/lib/etcd-bootstrapper/etcd-version"
 host_apt_conf >"$work/sandbox/etc/apt/apt.conf.d/host.conf"
 for suites in "$DEBIAN_MIRROR trixie trixie-updates" "$DEBIAN_SECURITY_MIRROR trixie-security"; do
   printf 'Types: deb\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n\n' \
