@@ -17,8 +17,9 @@ if [ -n "$missing" ]; then
 fi
 if ! "$repo/tools/cargo.sh" --version >/dev/null 2>&1; then
   say "installing Rust into $cache/rustup"
-  # Debian trixie's rustup, so that a host without one needs no download page.
-  CARGO_HOME=$cache/cargo RUSTUP_HOME=$cache/rustup "$repo/tools/enter.sh" \
+  # Debian trixie's rustup, so that a host without one needs no download page; this host's roots, for a site's own CA.
+  cp /etc/ssl/certs/ca-certificates.crt "$cache/ca-certificates.crt"
+  SSL_CERT_FILE=$cache/ca-certificates.crt CARGO_HOME=$cache/cargo RUSTUP_HOME=$cache/rustup "$repo/tools/enter.sh" \
     rustup toolchain install "$(sed -n 's/^channel = "\(.*\)"/\1/p' "$repo/rust-toolchain.toml")" \
     --no-self-update --profile minimal --component clippy,rustfmt --target x86_64-unknown-linux-musl
 fi
