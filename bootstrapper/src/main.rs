@@ -72,7 +72,13 @@ async fn command() -> Result<()> {
         return Err(usage("no command"));
     }
     let name = args.remove(0);
-    match name.to_str().unwrap_or_default() {
+    let name = name.to_str().unwrap_or_default();
+    if matches!(name, "run" | "finish" | "etcd-stopped")
+        && let Some(first) = args.first()
+    {
+        return Err(usage(&format!("`{name}` takes no argument, and there is {}", first.display())));
+    }
+    match name {
         "run" => run::run(&paths).await,
         "finish" => finish::finish(&paths).await,
         "plan" => commands::state::plan(&paths, args).await,

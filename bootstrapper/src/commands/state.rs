@@ -81,7 +81,7 @@ pub async fn plan(paths: &Paths, args: Vec<OsString>) -> Result<()> {
 fn configuration(paths: &Paths) -> Result<Loaded> {
     let sources = Sources::new(paths);
     let found = sources.load()?.or(metadata::remembered(paths)?);
-    found.with_context(|| format!("no configuration: {}", sources.looked_at()))
+    found.with_context(|| sources.looked_at().to_string())
 }
 
 fn unasked(
