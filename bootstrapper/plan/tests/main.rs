@@ -5,6 +5,7 @@ mod classes;
 mod golden;
 mod journal;
 mod laws;
+mod model;
 mod rows;
 mod support;
 mod totality;
