@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use crate::sandbox;
+
 /// A line and when it was complete.
 #[derive(Clone, Debug)]
 pub struct Line {
@@ -91,6 +93,9 @@ impl Lines {
             }
             if state.ended {
                 bail!("the machine ended before {what}");
+            }
+            if sandbox::interrupted() {
+                bail!("interrupted while waiting for {what}");
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {

@@ -21,6 +21,8 @@ const SOCKETS: Duration = Duration::from_secs(30);
 
 /// From power on until userspace answers, on a busy host without acceleration.
 const UP: Duration = Duration::from_secs(300);
+/// For a write that is not flushed to come by; a machine that has settled may write none.
+const UNFLUSHED: Duration = Duration::from_secs(5);
 /// Between two presses of the power button.
 const PRESS: Duration = Duration::from_secs(3);
 
@@ -115,26 +117,36 @@ impl Machine {
         self.check()
     }
 
-    /// Holds the virtual processor, with every write that it began complete, then ends QEMU. Tells of each recorded disk
-    /// whether its record ends with a flush that QEMU made and not the guest.
-    pub fn cut(&mut self) -> Result<Vec<bool>> {
-        let before = self.flushes()?;
-        let records = [Some(&self.parts.system), self.parts.data.as_ref()].into_iter().flatten();
-        let lengths = records.filter_map(|d| d.record.as_ref()).map(|r| Ok(fs::metadata(r)?.len()));
-        let lengths: Vec<u64> = lengths.collect::<Result<_>>()?;
-        // QEMU flushes all disks at a stop. Only if the guest flushed nothing meanwhile, a flush at the end is QEMU's;
-        // taking a guest's flush for QEMU's would lose what the guest knows to be safe.
-        self.qmp.execute("stop", json!({}))?;
-        let after = self.flushes()?;
-        self.kill()?;
-        let mut hosts = Vec::new();
-        let records = [Some(&self.parts.system), self.parts.data.as_ref()].into_iter().flatten();
-        for (record, length) in records.filter_map(|d| d.record.as_ref()).zip(lengths) {
-            let mut record = Record::open(record)?;
-            let last = record.entries()?.last().copied();
-            hosts.push(before == after && last.is_some_and(|e| e.is_flush() && e.at >= length));
+    /// Cuts the power as soon as a recorded disk has writes that are not flushed; soon in any case.
+    ///
+    /// The virtual processor is held, with every write that it began complete, so that nothing that others have heard
+    /// from this machine rests on a write that the records do not have.
+    pub fn cut(&mut self) -> Result<Vec<Record>> {
+        let disks = [Some(&self.parts.system), self.parts.data.as_ref()].into_iter().flatten();
+        let mut records: Vec<Record> =
+            disks.filter_map(|d| d.record.as_ref()).map(|r| Record::open(r)).collect::<Result<_>>()?;
+        let last = Instant::now() + UNFLUSHED;
+        loop {
+            let before = self.flushes()?;
+            let lengths: Vec<u64> = records.iter().map(Record::length).collect::<Result<_>>()?;
+            self.qmp.execute("stop", json!({}))?;
+            // QEMU flushes all disks at a stop. Only if the guest completed no flush meanwhile, a new one at the end is
+            // QEMU's; taking a guest's for QEMU's would lose what the guest knows to be safe.
+            let quiet = self.flushes()? == before;
+            let mut unflushed = 0;
+            for (record, length) in records.iter_mut().zip(lengths) {
+                record.entries()?;
+                if quiet {
+                    record.disregard_flush_since(length);
+                }
+                unflushed += record.unflushed();
+            }
+            if unflushed > 0 || Instant::now() > last {
+                self.kill()?;
+                return Ok(records);
+            }
+            self.qmp.execute("cont", json!({}))?;
         }
-        Ok(hosts)
     }
 
     /// How many flushes of the guest each disk has completed.

@@ -57,13 +57,15 @@ pub struct Record {
     file: File,
     path: PathBuf,
     entries: Vec<Entry>,
+    /// Where flushes are that the guest knows nothing of.
+    disregarded: Vec<u64>,
 }
 
 impl Record {
     /// Opens a record; it may be empty yet.
     pub fn open(path: &Path) -> Result<Record> {
         let file = File::open(path).with_context(|| format!("no record of writes at {}", path.display()))?;
-        Ok(Record { file, path: path.to_owned(), entries: Vec::new() })
+        Ok(Record { file, path: path.to_owned(), entries: Vec::new(), disregarded: Vec::new() })
     }
 
     /// All requests until now.
@@ -101,28 +103,41 @@ impl Record {
         Ok(&self.entries)
     }
 
-    /// Makes the disk that a power cut leaves: all until the last flush, and a random choice of what came after it.
+    /// How long it is by now, in bytes.
+    pub fn length(&self) -> Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    /// Takes a flush at the end for none, if it came after the record had this length.
+    pub fn disregard_flush_since(&mut self, length: u64) {
+        self.disregarded.extend(self.entries.last().filter(|e| e.is_flush() && e.at >= length).map(|e| e.at));
+    }
+
+    /// How many writes came after the last flush.
+    pub fn unflushed(&self) -> usize {
+        self.entries[self.durable()..].iter().filter(|e| e.length > 0).count()
+    }
+
+    /// How many of the first requests no power cut can undo.
+    fn durable(&self) -> usize {
+        let flush = |e: &Entry| e.is_flush() && !self.disregarded.contains(&e.at);
+        self.entries.iter().rposition(flush).map_or(0, |at| at + 1)
+    }
+
+    /// Makes the disk that a power cut leaves: all until the last flush, and a random choice of what came after it;
+    /// everything without a choice.
     ///
     /// `disk` holds what the disk was before the record began.
-    pub fn replay(
-        &mut self,
-        disk: &Path,
-        mut random: Option<&mut Random>,
-        ends_with_hosts_flush: bool,
-    ) -> Result<Outcome> {
+    pub fn replay(&mut self, disk: &Path, mut random: Option<&mut Random>) -> Result<Outcome> {
         let entries = self.entries()?.to_vec();
-        let count = entries.len() - usize::from(ends_with_hosts_flush);
-        let entries = &entries[..count];
-        let durable = entries.iter().rposition(Entry::is_flush).map_or(0, |at| at + 1);
+        let durable = self.durable();
         let target = OpenOptions::new().write(true).open(disk)?;
-        let mut outcome = Outcome { requests: count, unflushed: 0, dropped: 0 };
+        let mut outcome = Outcome { requests: entries.len(), unflushed: self.unflushed(), dropped: 0 };
         for (number, entry) in entries.iter().enumerate().filter(|(_, e)| e.length > 0) {
-            if number >= durable {
-                outcome.unflushed += 1;
-                if !entry.is_durable() && random.as_mut().is_some_and(|r| r.below(2) == 0) {
-                    outcome.dropped += 1;
-                    continue;
-                }
+            let safe = number < durable || entry.is_durable();
+            if !safe && random.as_mut().is_some_and(|r| r.below(2) == 0) {
+                outcome.dropped += 1;
+                continue;
             }
             self.copy(entry, &target)?;
         }

@@ -76,15 +76,20 @@ impl Yard {
         self.image.overlay(&self.tools, directory.join("system.qcow2"), Some(SYSTEM))
     }
 
+    /// A data disk as a shop sells it.
+    pub fn blank_data(&self, file: PathBuf) -> Result<Disk> {
+        disk::blank(file, DATA)
+    }
+
     /// Disks of a machine that never ran.
     pub fn blank(&self, directory: &Path) -> Result<Disks> {
-        Ok(Disks { system: self.system(directory)?, data: disk::blank(directory.join("data.raw"), DATA)? })
+        Ok(Disks { system: self.system(directory)?, data: self.blank_data(directory.join("data.raw"))? })
     }
 
     /// The same as raw files, for a replay of what a power cut left.
     pub fn blank_raw(&self, directory: &Path) -> Result<Disks> {
         let system = self.image.copy(directory.join("system.raw"), SYSTEM)?;
-        Ok(Disks { system, data: disk::blank(directory.join("data.raw"), DATA)? })
+        Ok(Disks { system, data: self.blank_data(directory.join("data.raw"))? })
     }
 
     /// Disks that begin as these; these must not change any more.

@@ -12,6 +12,8 @@ use crate::world::Seat;
 
 /// How the console marks our lines.
 const OURS: &str = "etcd-bootstrapper[";
+/// The last thing said before the kernel takes over, which itself is silent.
+const KERNEL: &str = "EFI stub: ";
 /// How long a line may be on a terminal.
 const WIDTH: usize = 150;
 
@@ -57,8 +59,11 @@ pub fn until_settled(set: &mut Set, start: Instant, limit: Duration) -> Result<(
     Ok(())
 }
 
-/// What the bootstrapper said, without the time, the level and details on further lines.
+/// What the bootstrapper said, without the time, the level and details on further lines; and that there is a kernel.
 fn message(line: &str) -> Option<String> {
+    if line.starts_with(KERNEL) {
+        return Some("the kernel starts".into());
+    }
     let (_, text) = line.split_once(OURS)?;
     let (_, text) = text.split_once("]: ")?;
     let text = text.trim_start();

@@ -5,23 +5,20 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 
 use crate::process::until;
-use crate::set::{SETTLE, SHUT_DOWN};
+use crate::set::SETTLE;
 use crate::suite::{AGREE, Suite};
 use crate::world::Seat;
 
-/// Loses its disks and has to wait, because this one is off: one of three is no quorum.
+/// Loses its disks and has to wait, because etcd of this one is stopped: one of three is no quorum.
 const KILLED: Seat = Seat(3);
-const OFF: Seat = Seat(2);
+const STOPPED: Seat = Seat(2);
 /// systemd starts it again after two seconds.
 const RESTART: Duration = Duration::from_secs(60);
 
 pub fn run(suite: &mut Suite) -> Result<()> {
     let (mut set, before) = suite.running()?;
-    let mut off = set.take(OFF)?;
-    let parts = off.parts.clone();
     set.take(KILLED)?.kill()?;
-    off.ask("sync")?;
-    off.power_off(SHUT_DOWN)?;
+    set.machine(STOPPED)?.ask("systemctl stop etcd")?;
 
     let place = suite.yard.directory(KILLED)?;
     let disks = suite.yard.blank(&place)?;
@@ -44,12 +41,9 @@ pub fn run(suite: &mut Suite) -> Result<()> {
     let again = machine.console.wait(seen, deadline, "wait of the second bootstrapper", waits);
     machine.explain(again)?;
 
-    let data = parts.data.clone();
-    let mut off = crate::machine::Machine::boot(&suite.yard.tools, crate::qemu::Parts { data, ..parts })?;
-    off.wait_settled(Instant::now() + SETTLE)?;
+    set.machine(STOPPED)?.ask("systemctl start --no-block etcd")?;
     machine.wait_settled(Instant::now() + SETTLE)?;
     machine.expect_decision("replace")?;
-    set.add(off);
     set.add(machine);
     let after = until("agreement of all members", AGREE, || set.whole(&suite.cluster))?;
     ensure!(after.cluster_id == before.cluster_id, "this is another cluster: {before} / {after}");

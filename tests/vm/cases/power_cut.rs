@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::disk::Disk;
 use crate::machine::Machine;
 use crate::process::until;
 use crate::random::Random;
@@ -18,6 +19,8 @@ use crate::world::Seat;
 const UNLUCKY: Seat = Seat(3);
 /// Between two looks at a record that grows: a disk sees a few hundred requests a second.
 const LOOK: Duration = Duration::from_millis(2);
+
+const DISKS: [&str; 2] = ["system", "data"];
 
 pub fn run(suite: &mut Suite) -> Result<()> {
     for number in 1..=3 {
@@ -59,7 +62,7 @@ impl Moment {
 
 impl std::fmt::Display for Moment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "moment {}: at request {} of the {} disk", self.number, self.request, ["system", "data"][self.disk])
+        write!(f, "moment {}: at request {} of the {} disk", self.number, self.request, DISKS[self.disk])
     }
 }
 
@@ -106,6 +109,16 @@ fn whole(suite: &Suite, set: &mut Set) -> Result<u64> {
     Ok(until("agreement of all members", AGREE, || set.whole(&suite.cluster))?.cluster_id)
 }
 
+/// A record without any loss must give the very disk, or else what follows would prove nothing.
+fn check_replay(suite: &Suite, record: &mut Record, disk: &Disk) -> Result<()> {
+    let copy = suite.yard.blank_data(disk.file.with_file_name("replayed.raw"))?;
+    record.replay(&copy.file, None)?;
+    let files = [&disk.file, &copy.file].map(|f| f.to_string_lossy().into_owned());
+    let formats = ["-f", disk.format.name(), "-F", copy.format.name()].map(str::to_owned);
+    let arguments = [vec!["compare".to_owned()], formats.to_vec(), files.to_vec()].concat();
+    suite.yard.tools.run("qemu-img", arguments).context("the record of a disk does not replay to that disk").map(|_| ())
+}
+
 /// Waits for the moment, cuts the power, and boots what the disks then hold until the member has settled.
 fn cut_and_boot(
     suite: &mut Suite,
@@ -117,19 +130,19 @@ fn cut_and_boot(
     let start = Instant::now();
     wait_for(&mut machine, disks, moment)?;
     let at = start.elapsed().as_secs_f32();
-    let hosts = machine.cut()?;
+    let records = machine.cut()?;
     let last = machine.last_words();
     drop(machine);
 
+    println!("        {moment}, while {doing}, {at:.1} s after power on; the last words were: {last}");
+    let mut records = records.into_iter();
+    let (mut system, mut data) = records.next().zip(records.next()).context("both disks are recorded")?;
+    check_replay(suite, &mut data, &disks.data)?;
     let place = suite.yard.directory(UNLUCKY)?;
     let left = suite.yard.blank_raw(&place)?;
     let mut random = moment.random.clone();
-    println!("        {moment}, while {doing}, {at:.1} s after power on; the last words were: {last}");
-    for (index, (from, to)) in [(&disks.system, &left.system), (&disks.data, &left.data)].into_iter().enumerate() {
-        let mut record = Record::open(from.record.as_ref().context("the disk was not recorded")?)?;
-        let outcome = record.replay(&to.file, Some(&mut random), hosts[index])?;
-        println!("          {} disk: {outcome}", ["system", "data"][index]);
-    }
+    println!("          system disk: {}", system.replay(&left.system.file, Some(&mut random))?);
+    println!("          data disk: {}", data.replay(&left.data.file, Some(&mut random))?);
     let mut machine = suite.machine(UNLUCKY, place, left)?;
     machine.wait_settled(Instant::now() + SETTLE)?;
     Ok(machine)
