@@ -1,7 +1,7 @@
 //! Worlds at random, of so few nonces, hosts and foundings that the states in which something is decided are common.
 
 use plan::document::Recover;
-use plan::facts::{Added, Claims, DataDir, Heard, Identity, Inventory, Past, Quorum, Stage};
+use plan::facts::{Added, Claims, DataDir, Heard, Identity, Inventory, Listed, Past, Quorum, Stage};
 use plan::founding::{Founding, Terms};
 use plan::member::MemberId;
 use plan::spec::{Mode, OnTotalLoss, Spec};
@@ -10,7 +10,7 @@ use proptest::sample::select;
 
 use super::around::surroundings;
 use super::world::*;
-use super::{founder, founding, founding_under, name, nonce, terms};
+use super::{founder, founding, founding_under, name, nonce, terms, url};
 
 /// Any world; spec and facts are of one kind (static or group, with or without a store), and nobody who is terminated
 /// answers.
@@ -45,6 +45,34 @@ pub fn any_member() -> impl Strategy<Value = World> {
         let identity = member(if of_that_cluster { world.facts.quorum.as_ref() } else { None });
         world.data(DataDir::Member(identity))
     })
+}
+
+/// A world in which a blank disk meets a cluster with quorum, whose members are named, alive and listed as they may be.
+pub fn any_joiner() -> impl Strategy<Value = World> {
+    let of_list = (0..5u8, select(vec![0u64, 60]), 0..12usize);
+    (any_world(), 1..3u8, proptest::collection::vec(of_list, 2..5), any::<bool>()).prop_map(
+        |(world, first, list, lost)| {
+            let mut world = world.data(if lost { DataDir::Lost { identity: None } } else { DataDir::Empty });
+            let mut members: Vec<Listed> = Vec::new();
+            for (host, (alive, silent, kind)) in (first..).zip(list) {
+                let mut listed = if alive > 1 && host > 1 { voter(host) } else { dead(host, silent) };
+                match kind {
+                    0 => listed = added_learner(host, silent),
+                    1 => listed.member.name = name(2).to_string(),
+                    2 => listed.member.name = "of another, by=hand".into(),
+                    3 => listed.member.peer_urls = vec![url(host + 4).to_string()],
+                    _ => {}
+                }
+                members.push(listed);
+            }
+            world.facts.quorum = Some(quorum(members));
+            (world.facts.certificates, world.facts.journal.readied) = (None, Vec::new());
+            let added = world.facts.journal.added.as_mut();
+            added.into_iter().for_each(|added| added.cluster_id = SERVING);
+            world.facts.peers.iter_mut().for_each(|p| p.heard = unknown());
+            world
+        },
+    )
 }
 
 fn member(quorum: Option<&Quorum>) -> Identity {
