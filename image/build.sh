@@ -2,6 +2,7 @@
 # Builds the disk image, its UKI and a manifest into a directory; does nothing if they are there and nothing changed.
 #   build.sh --out DIR [--force]       BOOTSTRAPPER_BIN: our static binary   KERNEL_FLAVOUR: cloud (default) or generic
 set -eu
+umask 022
 . "$(dirname "$0")/../tools/lib.sh"
 out='' force=''
 while [ $# -gt 0 ]; do

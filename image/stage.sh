@@ -1,10 +1,13 @@
 #!/bin/sh
-# Lays out what build.sh gives to mkosi besides image/: the binaries, and how this machine reaches a mirror.
+# Lays out what build.sh gives to mkosi: the overlay on the root, the binaries, and how this machine reaches a mirror.
 set -eu
 . "$(dirname "$0")/../tools/lib.sh"
 work=$1 binary=$2 etcd=$3
 rm -rf "$work/extra" "$work/sandbox" "$work/out"
 mkdir -p "$work/extra/usr/bin" "$work/sandbox/etc/apt/sources.list.d" "$work/sandbox/etc/apt/apt.conf.d" "$work/out"
+cp -r "$repo/image/rootfs/." "$work/extra/"
+# A checkout's modes depend on whose umask it was.
+chmod -R u=rwX,go=rX "$work/extra"
 install -m 755 "$binary" "$work/extra/usr/bin/etcd-bootstrapper"
 install -m 755 "$etcd/etcd" "$etcd/etcdctl" "$etcd/etcdutl" "$work/extra/usr/bin/"
 # So that a boot need not run etcd to learn what it is.

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Prints the path of the tool root, making it first if this list of packages and this script never made one.
 set -eu
+umask 022
 . "$(dirname "$0")/lib.sh"
 tools=$repo/tools
 hash=$(cat "$tools/toolroot.pkgs" "$tools/toolroot.sh" "$tools/toolroot-extra.sh" | sha256sum | cut -c1-12)
