@@ -54,7 +54,7 @@ build {
 
   post-processor "shell-local" {
     inline = [
-      "rm -r '${local.smoke_dir}'",
+      "rm -r '${local.smoke_dir}' '${var.seed}' '${var.ovmf_vars}'",
       "tail -n 20 '${var.output_dir}/smoke-evidence.log'",
       "grep -q '^SMOKE-PASS' '${var.output_dir}/smoke-evidence.log'",
     ]
