@@ -5,7 +5,8 @@ set -eu
 root=$1 cache=$2
 list=$root/etc/apt/sources.list.d/other-suites.list
 key=/usr/share/keyrings/debian-archive-keyring.gpg
-printf "deb [signed-by=$key] $DEBIAN_MIRROR %s main\n" bookworm forky >"$list"
+# A mirror's copy of forky may be older than its release file allows; the lowest version below takes that check's place.
+printf "deb [signed-by=$key check-valid-until=no] $DEBIAN_MIRROR %s main\n" bookworm forky >"$list"
 # Downloaded by name, never installed: nothing of another suite may enter the root's own dependencies.
 printf 'Package: *\nPin: release n=%s\nPin-Priority: -1\n\n' bookworm forky >"$root/etc/apt/preferences.d/other-suites"
 chroot "$root" apt-get -q update
@@ -19,11 +20,13 @@ fetch kernel "$(chroot "$root" apt-cache depends linux-image-cloud-amd64 | sed -
 dpkg-deb -x "$root"/debs/kernel/*.deb "$root/debs/kernel/x"
 install -D -m 644 "$root"/debs/kernel/x/boot/vmlinuz-* "$root/usr/share/etcd-bootstrapper/probe-vmlinuz"
 for suite in forky trixie; do
+  case $suite in forky) least=3.5.30 ;; trixie) least=3.5.16 ;; esac
   fetch $suite etcd-server/$suite etcd-client/$suite
   for deb in "$root"/debs/$suite/*.deb; do dpkg-deb -x "$deb" "$root/debs/$suite/x"; done
   package=$(dpkg-deb -f "$root"/debs/$suite/etcd-server_*.deb Version)
   version=${package%%-*} version=${version%%+*}
   case $version in 3.5.*) ;; *) echo "etcd $version in $suite: this project is made for etcd 3.5" >&2; exit 1 ;; esac
+  dpkg --compare-versions "$version" ge $least || { echo "etcd $version in $suite: at least $least is known to be there" >&2; exit 1; }
   if [ ! -d "$cache/etcd-$version" ]; then
     rm -rf "$cache/etcd-$version.new"
     mkdir "$cache/etcd-$version.new"
