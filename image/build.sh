@@ -13,7 +13,7 @@ while [ $# -gt 0 ]; do
   esac
 done
 [ -n "$out" ] || die "usage: build.sh --out DIR [--force]"
-binary=${BOOTSTRAPPER_BIN:?names the etcd-bootstrapper binary to put into the image}
+binary=$(realpath -e "${BOOTSTRAPPER_BIN:?names the etcd-bootstrapper binary to put into the image}")
 flavour=${KERNEL_FLAVOUR:-cloud}
 case $flavour in
   cloud) kernel=linux-image-cloud-amd64 ;;
@@ -35,9 +35,12 @@ fi
 need_root
 start=$(date +%s)
 work=$cache/image
-mkdir -p "$work/cache" "$work/packages" "$work/mkosi"
+mkdir -p "$work/cache" "$work/packages"
 exec 9>"$work/lock"
 flock 9
+# What an interrupted build left.
+rm -rf "$work/mkosi"
+mkdir "$work/mkosi"
 mirrors
 "$repo/image/stage.sh" "$work" "$binary" "$etcd"
 say "building $name ($flavour kernel)"
