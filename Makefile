@@ -17,7 +17,7 @@ run: image ## boot three machines from one user-data and show the cluster they b
 test: check ## everything that is not soak; prints the ten slowest tests
 	@tests/run.sh
 
-soak: image ## the long tests, MINUTES=n, resumable; the last table is docs/soak.md
+soak: image ## the long tests, MINUTES=n
 	@$(VM) soak --minutes $(MINUTES)
 
 bench: setup ## ratios against what one would do by hand, side by side in one run

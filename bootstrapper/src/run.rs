@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use plan::decision::{Decision, Start};
 use plan::facts::{DataDir, Facts, Identity, Me};
 use plan::member::Version;
@@ -171,15 +171,8 @@ async fn started(
             if !wal {
                 install(paths, founding)?;
             }
-            let identity = Identity {
-                cluster: founding.terms.cluster.clone(),
-                cluster_id: founding.cluster_id(),
-                member_id: founding.member_id(&me.peer_url),
-                name: me.name.clone(),
-                peer_url: me.peer_url.clone(),
-                token: founding.token(),
-                epoch: founding.terms.epoch,
-            };
+            // By the peer URL that the founding knows, which is not always the one that the spec gives today.
+            let identity = life.founder().context("a founding is committed that this disk is not in")?;
             // Restored data has its WAL already.
             let new = !wal && founding.terms.snapshot.is_none();
             HandOff { identity, initial_cluster: founding.initial_cluster(), new }

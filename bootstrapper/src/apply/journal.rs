@@ -71,6 +71,8 @@ impl Journal {
         let life = self.read()?;
         if let Some(archiving) = &life.archiving {
             self.move_away(&archiving.to)?;
+            // Stagings of the life that ends decide nothing and are remade from the snapshot.
+            fs::remove(&self.paths.staging())?;
         } else if life.nonce.is_some() {
             return Ok(life);
         }
@@ -92,8 +94,7 @@ impl Journal {
                 fs::rename(&from, &target)?;
             }
         }
-        // Stagings of the life that ends decide nothing and are remade from the snapshot.
-        fs::remove(&self.paths.staging())
+        Ok(())
     }
 }
 
