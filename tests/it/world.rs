@@ -132,9 +132,17 @@ impl World {
     }
 
     /// Hands every host off to its etcd, then waits until each has settled: none serves before a quorum is up.
+    /// Each etcd starts as soon as its own `run` has ended, as systemd does it: the slower hosts of a founding learn
+    /// from that etcd that it was committed.
     pub fn settle_all(&mut self) {
-        for host in &mut self.hosts {
-            host.hand_off();
+        let deadline = Instant::now() + PATIENCE;
+        while self.hosts.iter().any(|host| host.run.is_some()) {
+            for host in &mut self.hosts {
+                if host.run.is_some() && (!host.run_goes_on() || Instant::now() > deadline) {
+                    host.hand_off();
+                }
+            }
+            std::thread::sleep(Duration::from_millis(5));
         }
         for host in &mut self.hosts {
             host.finish_ends();
