@@ -3,23 +3,33 @@
 set -eu
 cd "$(dirname "$0")/.."
 . tools/lib.sh
+logs=out/test-logs
+mkdir -p "$logs"
 times=$(mktemp)
 trap 'rm -f "$times"' EXIT
 failed=0 passed=0
+
+# What a failed suite says of its failures; its end, when it did not live to say so.
+failures() { # log
+  lines=$(sed -n '/^failures:$/,$p' "$1" | tee "$times.failures" | wc -l)
+  [ "$lines" -gt 0 ] || tail -n 40 "$1" >"$times.failures"
+  head -n 200 "$times.failures"
+  [ "$lines" -le 200 ] || echo "[... $((lines - 200)) more lines]"
+  rm -f "$times.failures"
+}
 
 # libtest knows how long each test took and says so only to nightly compilers, or when told that this is one.
 suite() { # name, binary, arguments...
   name=$1 binary=$2
   shift 2
   say "$name"
-  log=$(mktemp)
+  log=$logs/$name.log
   status=0
   RUSTC_BOOTSTRAP=1 "$binary" "$@" >"$log" 2>&1 || status=$?
   ok=$(grep -cE '^test .* \.\.\. ok' "$log" || true) bad=$(grep -cE '^test .* \.\.\. FAILED' "$log" || true)
   sed -nE 's/^test (.*) \.\.\. (ok|FAILED) <([0-9.]+)s>$/\3 '"$name"' \1/p' "$log" >>"$times"
-  if [ "$status" = 0 ]; then grep -E '^note: ' "$log" || true; else cat "$log"; [ "$bad" -gt 0 ] || bad=1; fi
-  rm -f "$log"
-  say "$name: $ok passed, $bad failed"
+  if [ "$status" = 0 ]; then grep -E '^note: ' "$log" || true; else failures "$log"; [ "$bad" -gt 0 ] || bad=1; fi
+  say "$name: $ok passed, $bad failed$([ "$status" = 0 ] || echo "; all it printed is in $log")"
   passed=$((passed + ok)) failed=$((failed + bad))
 }
 
@@ -47,20 +57,19 @@ step() { # name, command...
   echo "$(($(date +%s) - began)) $name" >>"$times"
 }
 small() { [ "$(stat -c %s out/etcd-bootstrapper)" -le $((5 << 20)) ]; }
+# Told as it happens: it takes most of the time. A pipeline ends as tee does, so the status goes through a file.
 machines() {
-  status=0
-  tests/vm.sh test >"$vm" || status=$?
-  sed -nE 's/^(ok|FAILED) +([a-z-]+) \(([0-9.]+) s\)$/\3 vm \2/p' "$vm" >>"$times"
-  cat "$vm"
-  return $status
+  { status=0; tests/vm.sh test 2>&1 || status=$?; echo $status >"$times.status"; } | tee "$logs/vm.log"
+  sed -nE 's/^(ok|FAILED) +([a-z-]+) \(([0-9.]+) s\)$/\3 vm \2/p' "$logs/vm.log" >>"$times"
+  status=$(cat "$times.status")
+  rm -f "$times.status"
+  return "$status"
 }
 if [ -z "${SKIP_VM:-}" ]; then
-  vm=$(mktemp)
   step "the program, static" make --no-print-directory program
   step "the program is at most 5 MiB" small
   step "image, gate and checksums by Packer" make --no-print-directory packer
   step "booted machines" machines
-  rm -f "$vm"
 fi
 
 echo
