@@ -1,4 +1,6 @@
 //! etcd-bootstrapper: the program that runs before etcd on every boot.
+// They panic when the other end of a pipe is closed: `sys::output`.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod answer;
 pub mod apply;

@@ -1,4 +1,5 @@
 //! The program etcd-bootstrapper: argv in, exit code out.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -34,7 +35,7 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // One line, the whole chain, at the one place that prints errors.
-            eprintln!("etcd-bootstrapper: {error:#}");
+            sys::output::complain(&format!("etcd-bootstrapper: {error:#}"));
             sys::systemd::status(&format!("failed: {error:#}"));
             ExitCode::from(Exit::of(&error) as u8)
         }
@@ -48,6 +49,8 @@ fn log_to_stderr() {
         .with_writer(std::io::stderr)
         .with_max_level(level)
         .with_target(false)
+        // It tells of a log that cannot be written by a panic, when that cannot be written either.
+        .log_internal_errors(false)
         .with_ansi(false);
     // The journal has the time already.
     if sys::env::var("JOURNAL_STREAM").is_some() || std::io::stderr().is_terminal() {
@@ -88,14 +91,8 @@ async fn command() -> Result<()> {
         "config" => commands::config::run(&paths, args),
         "snapshot" => commands::snapshot::run(&paths, args).await,
         "certs" => commands::certs::run(&paths, lexopt::Parser::from_args(args)),
-        "version" | "--version" => {
-            println!("etcd-bootstrapper {}", env!("CARGO_PKG_VERSION"));
-            Ok(())
-        }
-        "help" | "--help" | "-h" => {
-            print!("{USAGE}");
-            Ok(())
-        }
+        "version" | "--version" => sys::output::say(concat!("etcd-bootstrapper ", env!("CARGO_PKG_VERSION"))),
+        "help" | "--help" | "-h" => sys::output::say(USAGE),
         other => Err(usage(&format!("`{other}` is not a command"))),
     }
 }

@@ -7,6 +7,7 @@ mod cluster;
 mod data_dir;
 mod disks;
 mod fences;
+mod output;
 mod restore;
 mod snapshot;
 mod support;

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::exit::Exit;
 use crate::paths::Paths;
 use crate::sys::clock;
+use crate::sys::output::say;
 use crate::tls::{self, LEAVES};
 
 const USAGE: &str = "\
@@ -31,10 +32,7 @@ pub fn run(paths: &Paths, mut args: lexopt::Parser) -> Result<()> {
     while let Some(arg) = args.next().map_err(|e| usage(e.to_string()))? {
         match arg {
             Long("json") => json = true,
-            Short('h') | Long("help") => {
-                println!("{USAGE}");
-                return Ok(());
-            }
+            Short('h') | Long("help") => return say(USAGE),
             Value(word) if word == "show" && action.is_none() => action = Some(Action::Show),
             Value(word) if word == "renew" && action.is_none() => action = Some(Action::Renew),
             other => return Err(usage(other.unexpected().to_string())),
@@ -65,8 +63,7 @@ fn renew(paths: &Paths, json: bool) -> Result<()> {
     let now = clock::known();
     if tls::names(paths)?.is_none() && !paths.pki().join("server.crt").exists() {
         // The timer may run before the first boot has come this far.
-        println!("{}", if json { "{}" } else { "no certificates here yet: etcd-bootstrapper.service makes them" });
-        return Ok(());
+        return say(if json { "{}" } else { "no certificates here yet: etcd-bootstrapper.service makes them" });
     }
     let outcome = tls::renew(paths, now)?;
     let warning = now.and_then(|now| tls::stored(paths, Some(now)).ok()?.warning(now));
@@ -77,26 +74,30 @@ fn renew(paths: &Paths, json: bool) -> Result<()> {
         warning,
     };
     if json {
-        println!("{}", serde_json::to_string(&renewed)?);
-        return Ok(());
+        return say(&serde_json::to_string(&renewed)?);
     }
+    say(&told(&renewed, now.is_some()))
+}
+
+fn told(renewed: &Renewed, clock_known: bool) -> String {
+    let mut text = String::new();
     for Issued { leaf, because } in &renewed.issued {
-        println!("renewed {leaf}.crt: {because}");
+        text.push_str(&format!("renewed {leaf}.crt: {because}\n"));
     }
-    if now.is_none() {
-        println!("nothing is renewed for its age, as this host's clock is not set");
+    text.push_str(if !clock_known {
+        "nothing is renewed for its age, as this host's clock is not set\n"
     } else if renewed.issued.is_empty() {
-        println!("nothing is due");
+        "nothing is due\n"
     } else {
-        println!("etcd takes the new certificates for its next connections by itself");
-    }
+        "etcd takes the new certificates for its next connections by itself\n"
+    });
     if let (Some(end), Some(due)) = (&renewed.first_end, &renewed.next_due) {
-        println!("the first certificate ends on {end}; renewal is due on {due}");
+        text.push_str(&format!("the first certificate ends on {end}; renewal is due on {due}\n"));
     }
     if let Some(warning) = &renewed.warning {
-        println!("warning: {warning}");
+        text.push_str(&format!("warning: {warning}\n"));
     }
-    Ok(())
+    text
 }
 
 #[derive(Serialize)]
@@ -127,11 +128,7 @@ fn show(paths: &Paths, json: bool) -> Result<()> {
         .collect();
     let now = clock::known();
     let shown = Shown { certificates: rows, problem: tls::certificates_problem(paths, now) };
-    if json {
-        println!("{}", serde_json::to_string(&shown)?);
-    } else {
-        print!("{}", table(&shown.certificates, now));
-    }
+    say(&if json { serde_json::to_string(&shown)? } else { table(&shown.certificates, now) })?;
     match shown.problem {
         Some(problem) => Err(Exit::Refused.because(problem)),
         None => Ok(()),

@@ -1,7 +1,7 @@
 //! `config`: `new` is next door; `config validate`, `config explain`, `config schema`: what a configuration says, and whether it can.
 
 use std::ffi::OsString;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -10,8 +10,10 @@ use serde_json::json;
 use crate::commands::config_new;
 use crate::exit::Exit;
 use crate::metadata::Sources;
+use crate::metadata::explain::Explained;
 use crate::metadata::validate::{Verdict, mode, summary, validate};
 use crate::paths::Paths;
+use crate::sys::output::say;
 use crate::sys::regular::read_regular;
 
 /// The document's JSON Schema, as `cloud-init/schema.json` has it.
@@ -51,10 +53,6 @@ pub fn run(paths: &Paths, args: Vec<OsString>) -> Result<()> {
         Some(other) => Err(usage(format!("unknown command config {other}"))),
         None => Err(usage("config needs a command".into())),
     }
-}
-
-fn say(text: &str) -> Result<()> {
-    writeln!(std::io::stdout(), "{text}").context("cannot write to standard output")
 }
 
 fn validate_all(files: &[OsString], as_json: bool) -> Result<()> {
@@ -106,8 +104,6 @@ fn explain(paths: &Paths, as_json: bool) -> Result<()> {
         return say(&serde_json::to_string_pretty(&values)?);
     }
     let width = values.iter().map(|v| v.path.len() + v.value.chars().count() + 3).max().unwrap_or(0);
-    for value in values {
-        say(&format!("{:<width$}  {}", format!("{} = {}", value.path, value.value), value.from))?;
-    }
-    Ok(())
+    let line = |v: &Explained| format!("{:<width$}  {}\n", format!("{} = {}", v.path, v.value), v.from);
+    say(&values.iter().map(line).collect::<String>())
 }

@@ -14,6 +14,7 @@ use crate::paths::Paths;
 use crate::snapshot::fetch::{Order, Progress, fetch};
 use crate::snapshot::source;
 use crate::snapshot::verify::{self, Summary};
+use crate::sys::output::{complain, say};
 
 /// Silence after which a connection is given up, and after which the source is.
 const IDLE: Duration = Duration::from_secs(30);
@@ -35,8 +36,7 @@ pub async fn run(paths: &Paths, args: Vec<OsString>) -> Result<()> {
     } else {
         verify::file(Path::new(&wanted.subject), wanted.sha256.as_ref())?
     };
-    print(&summary, wanted.json);
-    Ok(())
+    say(&told(&summary, wanted.json))
 }
 
 struct Wanted {
@@ -86,16 +86,16 @@ async fn remote(paths: &Paths, url: String, sha256: Option<&Sha256>) -> Result<S
     let mut watch = |progress: Progress<'_>| {
         let due = terminal && last.is_none_or(|at| at.elapsed() >= REPORT);
         if let Some(trouble) = progress.trouble {
-            eprintln!("after {} bytes, trying again: {trouble}", progress.bytes);
+            complain(&format!("after {} bytes, trying again: {trouble}", progress.bytes));
         } else if due {
             last = Some(Instant::now());
-            eprintln!("{} MiB of {} MiB", progress.bytes >> 20, progress.total.unwrap_or_default() >> 20);
+            complain(&format!("{} MiB of {} MiB", progress.bytes >> 20, progress.total.unwrap_or_default() >> 20));
         }
     };
     fetch(&order, &mut watch).await
 }
 
-fn print(summary: &Summary, as_json: bool) {
+fn told(summary: &Summary, as_json: bool) -> String {
     let version = summary.version.map(|v| v.to_string());
     if as_json {
         let text = json!({
@@ -104,18 +104,16 @@ fn print(summary: &Summary, as_json: bool) {
             "revision": summary.revision,
             "etcd": version,
         });
-        println!("{text}");
-        return;
+        return text.to_string();
     }
-    println!("whole     yes");
-    println!("bytes     {}", summary.bytes);
-    println!("sha256    {}", summary.sha256.as_str());
+    let mut text = format!("whole     yes\nbytes     {}\nsha256    {}\n", summary.bytes, summary.sha256.as_str());
     if let Some(revision) = summary.revision {
-        println!("revision  {revision}");
+        text.push_str(&format!("revision  {revision}\n"));
     }
     if let Some(version) = version {
-        println!("etcd      {version} or newer");
+        text.push_str(&format!("etcd      {version} or newer\n"));
     }
+    text
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crate::paths::Paths;
 use crate::prepare::identify;
 use crate::report::{self, Status};
 use crate::run::etcd_version;
+use crate::sys::output::say;
 use crate::sys::{clock, env, fs, systemd};
 use crate::tls;
 
@@ -54,27 +55,26 @@ pub async fn plan(paths: &Paths, args: Vec<OsString>) -> Result<()> {
     let decided = plan::decide(&loaded.spec, &facts);
     if as_json {
         let text = json!({"spec": loaded.spec, "carrier": loaded.carrier, "facts": facts, "decided": decided, "text": decided.explain()});
-        println!("{}", serde_json::to_string_pretty(&text)?);
-        return Ok(());
+        return say(&serde_json::to_string_pretty(&text)?);
     }
-    println!("configuration  {}", loaded.carrier);
-    println!("host           {} at {}, disk {}", me.name, me.peer_url, me.nonce);
-    println!("etcd           {etcd}");
-    println!("data dir       {}", class(&facts.data));
+    let mut text = vec![
+        format!("configuration  {}", loaded.carrier),
+        format!("host           {} at {}, disk {}", me.name, me.peer_url, me.nonce),
+        format!("etcd           {etcd}"),
+        format!("data dir       {}", class(&facts.data)),
+    ];
     for peer in &facts.peers {
-        println!(
-            "peer           {}: {}",
-            peer.name.as_ref().map_or_else(|| peer.peer_url.to_string(), |n| format!("{n} at {}", peer.peer_url)),
-            said(&peer.heard)
-        );
+        let at = |name| format!("{name} at {}", peer.peer_url);
+        let who = peer.name.as_ref().map_or_else(|| peer.peer_url.to_string(), at);
+        text.push(format!("peer           {who}: {}", said(&peer.heard)));
     }
     for listed in facts.quorum.iter().flat_map(|q| &q.members) {
         let vote = if listed.member.learner { "learner" } else { "voter" };
         let life = if listed.answers { "answers".to_owned() } else { format!("silent for {} s", listed.silent) };
-        println!("member         {}: {vote}, {life}", listed.member.label());
+        text.push(format!("member         {}: {vote}, {life}", listed.member.label()));
     }
-    println!("{}", decided.explain());
-    Ok(())
+    text.push(decided.explain());
+    say(&text.join("\n"))
 }
 
 /// What applies now, or applied at the last boot.
@@ -160,23 +160,22 @@ pub async fn status(paths: &Paths, args: Vec<OsString>) -> Result<()> {
     let mut status = report::read(paths)?.context("`run` has not been started in this boot")?;
     live(paths, &mut status).await;
     if as_json {
-        println!("{}", serde_json::to_string_pretty(&status)?);
-        return Ok(());
+        return say(&serde_json::to_string_pretty(&status)?);
     }
     let or = |v: &Option<String>| v.clone().unwrap_or_else(|| "-".into());
     let yes = |b: bool| if b { "yes" } else { "no" };
-    println!("cluster            {} ({})", or(&status.cluster), or(&status.cluster_id));
-    println!("member             {} ({})", or(&status.member), or(&status.member_id));
-    println!("configuration      {}", or(&status.carrier));
-    println!("bootstrapped       {}", yes(status.bootstrapped));
-    println!("serving            {}", yes(status.serving));
-    println!("voter              {}", yes(status.voter));
-    println!("safe to continue   {}", yes(status.safe_to_continue));
-    println!("now                {}", status.now);
-    for line in &status.decisions {
-        println!("{}  {}", line.at, line.text);
-    }
-    Ok(())
+    let mut text = vec![
+        format!("cluster            {} ({})", or(&status.cluster), or(&status.cluster_id)),
+        format!("member             {} ({})", or(&status.member), or(&status.member_id)),
+        format!("configuration      {}", or(&status.carrier)),
+        format!("bootstrapped       {}", yes(status.bootstrapped)),
+        format!("serving            {}", yes(status.serving)),
+        format!("voter              {}", yes(status.voter)),
+        format!("safe to continue   {}", yes(status.safe_to_continue)),
+        format!("now                {}", status.now),
+    ];
+    text.extend(status.decisions.iter().map(|line| format!("{}  {}", line.at, line.text)));
+    say(&text.join("\n"))
 }
 
 /// Asks the local etcd, so that what is shown is not older than the question.
@@ -224,8 +223,7 @@ pub fn reset(paths: &Paths, args: Vec<OsString>) -> Result<()> {
         }
     }
     journal.open()?;
-    println!("this host is blank; its data is in {}", paths.trash().join(&to).display());
-    Ok(())
+    say(&format!("this host is blank; its data is in {}", paths.trash().join(&to).display()))
 }
 
 /// `etcd-bootstrapper etcd-stopped`: ExecStopPost= of etcd.service tells how etcd ended (systemd.exec(5)).

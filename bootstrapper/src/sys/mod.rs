@@ -9,6 +9,7 @@ pub mod fs;
 pub mod mount;
 pub mod net;
 pub mod netlink;
+pub mod output;
 pub mod partial;
 pub mod probe;
 pub mod process;

@@ -12,6 +12,7 @@ use plan::member::ClientUrl;
 
 use crate::exit::Exit;
 use crate::sys::clock;
+use crate::sys::output::say;
 
 use arguments::{Arguments, Parsed};
 
@@ -30,10 +31,7 @@ const CA_KEY_CREDENTIAL: &str = "etcd-bootstrapper.ca-key";
 /// 64 for arguments that cannot be followed, with the remedy; nothing is written then.
 pub fn run(args: lexopt::Parser) -> Result<()> {
     let arguments = match arguments::parse(args)? {
-        Parsed::Help => {
-            println!("{}", arguments::USAGE);
-            return Ok(());
-        }
+        Parsed::Help => return say(arguments::USAGE),
         Parsed::Make(arguments) => arguments,
     };
     let now = clock::known().ok_or_else(|| {
@@ -42,11 +40,10 @@ pub fn run(args: lexopt::Parser) -> Result<()> {
     })?;
     let made = write::make(&arguments, now)?;
     if arguments.json {
-        println!("{}", serde_json::to_string(&report::Report::of(&arguments, &made))?);
+        say(&serde_json::to_string(&report::Report::of(&arguments, &made))?)
     } else {
-        print!("{}", report::text(&arguments, &made));
+        say(&report::text(&arguments, &made))
     }
-    Ok(())
 }
 
 /// What was written.
