@@ -199,7 +199,7 @@ fn a_member_joins_with_an_etcd_that_forgets_promotions_and_is_warned() {
 }
 
 /// A snapshot of a cluster of one with some keys: its path, its sha256 and its revision.
-fn snapshot_of(world: &World) -> (std::path::PathBuf, String, u64) {
+pub fn snapshot_of(world: &World) -> (std::path::PathBuf, String, u64) {
     for i in 0..20 {
         world.put(0, &format!("key-{i}"), &format!("value-{i}"));
     }

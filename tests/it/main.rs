@@ -4,6 +4,8 @@
 mod address;
 mod bad_input;
 mod cluster;
+#[cfg(feature = "fault-injection")]
+mod crash;
 mod data_dir;
 mod disks;
 mod fences;

@@ -34,6 +34,17 @@ pub struct Host {
     run: Option<Child>,
     etcd: Option<Child>,
     finish: Option<Child>,
+    /// What the program is told to die of, by `ETCD_BOOTSTRAPPER_FAULT`; a boot after it has died is without.
+    pub fault: Option<Fault>,
+}
+
+/// A death of `run` or `finish`, in a program built with fault injection.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    /// `run` or `finish`.
+    pub of: &'static str,
+    /// As sys/fault.rs has it.
+    pub what: String,
 }
 
 /// Directory of etcd, etcdctl and etcdutl: `ETCD_BIN_DIR`, or what the tools fetch.
@@ -99,6 +110,7 @@ impl World {
             run: None,
             etcd: None,
             finish: None,
+            fault: None,
         });
     }
 
@@ -139,7 +151,7 @@ impl World {
         while self.hosts.iter().any(|host| host.run.is_some()) {
             for host in &mut self.hosts {
                 if host.run.is_some() && (!host.run_goes_on() || Instant::now() > deadline) {
-                    host.hand_off();
+                    host.hand_off_or_boot_again();
                 }
             }
             std::thread::sleep(Duration::from_millis(5));
@@ -278,8 +290,15 @@ impl Host {
 
     /// Starts `run` again within the same boot.
     pub fn start_run(&mut self) {
-        let run = self.program(&["run"]).stdout(self.log("run")).stderr(self.log("run")).spawn();
-        self.run = Some(run.expect("run starts"));
+        self.run = Some(self.started("run"));
+    }
+
+    fn started(&self, command: &'static str) -> Child {
+        let mut program = self.program(&[command]);
+        if let Some(fault) = self.fault.iter().find(|f| f.of == command) {
+            program.env("ETCD_BOOTSTRAPPER_FAULT", &fault.what);
+        }
+        program.stdout(self.log(command)).stderr(self.log(command)).spawn().expect("the program starts")
     }
 
     /// Waits until `run` ends and gives its exit code.
@@ -337,8 +356,7 @@ impl Host {
     }
 
     pub fn start_finish(&mut self) {
-        let finish = self.program(&["finish"]).stdout(self.log("finish")).stderr(self.log("finish")).spawn();
-        self.finish = Some(finish.expect("finish starts"));
+        self.finish = Some(self.started("finish"));
     }
 
     /// Waits for `run`, starts etcd and waits for `finish`.
@@ -349,19 +367,47 @@ impl Host {
 
     /// Waits for `run` to succeed, then starts etcd and `finish`.
     pub fn hand_off(&mut self) {
+        while self.run.is_some() {
+            self.hand_off_or_boot_again();
+        }
+    }
+
+    /// As [`Host::hand_off`], but where `run` died as it was told to, the host boots again.
+    fn hand_off_or_boot_again(&mut self) {
         let code = self.run_ends();
+        if code == -1 && self.died("run") {
+            self.boot();
+            return;
+        }
         assert_eq!(code, 0, "{}: run failed:\n{}", self.name, self.said_by("run"));
         self.start_etcd();
         self.start_finish();
     }
 
+    /// Whether this was the death it was told to die; it is not told again.
+    fn died(&mut self, of: &str) -> bool {
+        self.fault.take_if(|f| f.of == of && !f.what.starts_with("note:")).is_some()
+    }
+
+    /// Waits until `finish` has succeeded; where etcd ends by itself before, the host decides anew as under systemd.
     pub fn finish_ends(&mut self) {
         let mut child = self.finish.take().expect("finish was started");
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             if let Some(status) = child.try_wait().expect("finish can be waited for") {
+                if status.code().is_none() && self.died("finish") {
+                    // systemd starts it again.
+                    child = self.started("finish");
+                    continue;
+                }
                 assert!(status.success(), "{}: finish failed:\n{}", self.name, self.said());
                 return;
+            }
+            if self.etcd.as_mut().is_some_and(|etcd| !matches!(etcd.try_wait(), Ok(None))) {
+                kill(child);
+                self.etcd_ends_itself();
+                self.hand_off();
+                child = self.finish.take().expect("hand_off starts it");
             }
             std::thread::sleep(Duration::from_millis(10));
         }

@@ -8,7 +8,7 @@ use plan::progress::{Life, Record};
 
 use crate::exit::Exit;
 use crate::paths::Paths;
-use crate::sys::{clock, fs, random};
+use crate::sys::{clock, fault, fs, random};
 
 /// A journal is some kilobytes in the longest of lives; more is not a journal.
 const LIMIT: u64 = 16 << 20;
@@ -46,6 +46,7 @@ impl Journal {
     pub fn append(&self, record: &Record) -> Result<()> {
         let line = record.line().map_err(|why| anyhow!("a journal record cannot be written: {why}"))?;
         fs::append_line(&self.path, line.trim_end())?;
+        fault::after(line.trim_end());
         tracing::debug!(record = line.trim_end(), at = clock::now().0, "journal");
         Ok(())
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use super::fault;
 use crate::exit::Exit;
 
 /// A user and group that a file is to belong to.
@@ -31,6 +32,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32, owner: Option<Owner>) 
         }
         file.set_permissions(fs::Permissions::from_mode(mode))?;
         file.write_all(bytes)?;
+        fault::before_sync(&temporary, &file, 0);
         file.sync_all()?;
         fs::rename(&temporary, path)
     };
@@ -58,6 +60,7 @@ pub fn append_line(path: &Path, line: &str) -> Result<()> {
             file.set_len(end as u64)?;
         }
         file.write_all(format!("{line}\n").as_bytes())?;
+        fault::before_sync(path, &file, end as u64);
         file.sync_data()?;
         Ok(new)
     };
@@ -121,7 +124,9 @@ pub fn create_dir(path: &Path, mode: u32, owner: Option<Owner>) -> Result<()> {
         }
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
         if new && let Some(parent) = path.parent() {
-            File::open(parent)?.sync_all()?;
+            let parent_dir = File::open(parent)?;
+            fault::before_sync(parent, &parent_dir, 0);
+            parent_dir.sync_all()?;
         }
         Ok(())
     };
@@ -170,7 +175,9 @@ pub fn seal_tree(path: &Path, owner: Option<Owner>) -> Result<()> {
             std::os::unix::fs::lchown(path, Some(owner.uid), Some(owner.gid))?;
         }
         fs::set_permissions(path, fs::Permissions::from_mode(if meta.is_dir() { 0o700 } else { 0o600 }))?;
-        File::open(path)?.sync_all()
+        let there = File::open(path)?;
+        fault::before_sync(path, &there, there.metadata()?.len());
+        there.sync_all()
     };
     seal().with_context(|| format!("cannot make {} durable", path.display()))
 }
@@ -180,7 +187,12 @@ pub fn seal_tree(path: &Path, owner: Option<Owner>) -> Result<()> {
 /// # Errors
 /// When the directory cannot be opened or synced.
 pub fn sync_dir(path: &Path) -> Result<()> {
-    File::open(path).and_then(|d| d.sync_all()).with_context(|| format!("cannot sync the directory {}", path.display()))
+    let sync = || -> io::Result<()> {
+        let directory = File::open(path)?;
+        fault::before_sync(path, &directory, 0);
+        directory.sync_all()
+    };
+    sync().with_context(|| format!("cannot sync the directory {}", path.display()))
 }
 
 fn sync_parent(path: &Path) -> Result<()> {

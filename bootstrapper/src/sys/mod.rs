@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod disk;
 pub mod env;
+pub mod fault;
 pub mod format;
 pub mod fs;
 pub mod mount;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use nix::libc;
 
+use super::fault;
 use super::fs::{Owner, sync_dir};
 
 /// A file on its way in; what was written and not synced may be anything after a power loss.
@@ -59,6 +60,7 @@ impl Partial {
     /// # Errors
     /// Of the system call.
     pub fn sync(&self) -> io::Result<()> {
+        fault::before_sync(&self.path, &self.file, 0);
         self.file.sync_all()
     }
 
@@ -72,6 +74,7 @@ impl Partial {
                 fchown(&self.file, Some(owner.uid), Some(owner.gid))?;
             }
             self.file.set_permissions(fs::Permissions::from_mode(mode))?;
+            fault::before_sync(&self.path, &self.file, 0);
             self.file.sync_all()?;
             fs::rename(&self.path, name)
         };

@@ -1,0 +1,182 @@
+//! The crash matrix: the program dies at every journal record and before every fsync of every plan, what was not
+//! synced is lost, the host boots again, and the cluster must be the one it would have been.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::cluster::snapshot_of;
+use crate::world::{Fault, World};
+
+/// Worlds at a time: nearly all of a join is waiting for etcd's health window of five seconds.
+const AT_ONCE: usize = 4;
+
+/// One plan whose steps are crashed in.
+struct Plan<'a> {
+    name: &'static str,
+    /// Which command dies: `run` or `finish`.
+    of: &'static str,
+    /// A world in which the plan is the next thing to happen.
+    before: &'a (dyn Fn() -> World + Sync),
+    /// Makes it happen to the last host, crash and all; must leave a world that it can be done to again when `again`.
+    happens: fn(&mut World),
+    /// Whether one world serves for many deaths.
+    again: bool,
+}
+
+fn blank_three() -> World {
+    World::new(3)
+}
+
+fn settled_three() -> World {
+    let mut world = World::new(3);
+    world.boot_all();
+    world.put(0, "acknowledged", "before the crash");
+    world
+}
+
+fn all_boot(world: &mut World) {
+    world.boot_all();
+    world.put(0, "acknowledged", "before the crash");
+}
+
+fn the_last_lost_its_disk(world: &mut World) {
+    let last = world.hosts.len() - 1;
+    world.hosts[last].wipe();
+    world.hosts[last].boot();
+    world.hosts[last].settle();
+}
+
+fn the_last_was_removed_and_is_blank(world: &mut World) {
+    let last = world.hosts.len() - 1;
+    let id = world.hosts[last].member_id();
+    world.hosts[last].wipe();
+    world.remove_member(&id);
+    world.hosts[last].boot();
+    world.hosts[last].settle();
+}
+
+fn the_last_is_removed_while_it_runs(world: &mut World) {
+    let last = world.hosts.len() - 1;
+    let id = world.hosts[last].member_id();
+    world.remove_member(&id);
+    world.hosts[last].etcd_ends_itself();
+    world.hosts[last].settle();
+}
+
+fn the_last_reboots(world: &mut World) {
+    let last = world.hosts.len() - 1;
+    world.hosts[last].kill();
+    world.hosts[last].boot();
+    world.hosts[last].settle();
+}
+
+/// Lets the plan happen with this fault; true when it struck.
+fn with(plan: &Plan<'_>, world: &mut World, what: String) -> bool {
+    let last = world.hosts.len() - 1;
+    world.hosts[last].fault = Some(Fault { of: plan.of, what });
+    (plan.happens)(world);
+    world.hosts[last].fault.take().is_none()
+}
+
+/// One cluster, three voters and no learner, the write there through each.
+fn whole(plan: &Plan<'_>, world: &World, point: &str) {
+    let ids: Vec<String> = world.hosts.iter().map(|h| h.cluster_id()).collect();
+    assert!(ids.iter().all(|id| *id == ids[0]), "{}, dead {point}: cluster IDs {ids:?}", plan.name);
+    for on in 0..world.hosts.len() {
+        let members = world.members(on);
+        assert_eq!(members, (vec!["etcd-1".into(), "etcd-2".into(), "etcd-3".into()], 0), "{}, {point}", plan.name);
+        assert_eq!(world.get(on, "acknowledged"), "before the crash", "{}, dead {point}", plan.name);
+    }
+}
+
+/// The points that the plan passes when nothing dies.
+fn points(plan: &Plan<'_>) -> Vec<String> {
+    let mut world = (plan.before)();
+    let file = world.dir.join("points");
+    with(plan, &mut world, format!("note:{}", file.display()));
+    whole(plan, &world, "nowhere");
+    let text = std::fs::read_to_string(&file).unwrap_or_default();
+    let root = world.dir.display().to_string();
+    text.lines().map(|l| l.replace(&root, "")).collect()
+}
+
+fn every_death_of(plan: &Plan<'_>) {
+    let points = points(plan);
+    assert!(!points.is_empty(), "{}: the program passes no point; is it built with fault-injection?", plan.name);
+    let (next, struck) = (AtomicUsize::new(1), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                let mut world: Option<World> = None;
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(point) = points.get(number - 1) else { return };
+                    let mut at = world.take().unwrap_or_else(|| (plan.before)());
+                    if with(plan, &mut at, format!("lose:{number}")) {
+                        struck.fetch_add(1, Ordering::Relaxed);
+                    }
+                    whole(plan, &at, point);
+                    world = plan.again.then_some(at);
+                }
+            });
+        }
+    });
+    let (struck, all) = (struck.into_inner(), points.len());
+    // Hosts race, so that a plan passes a point less or more now and then.
+    assert!(struck + 2 >= all, "{}: only {struck} of {all} deaths happened", plan.name);
+    println!("note: crash matrix: {}: dead at {struck} of {all} points, 0 divergences", plan.name);
+}
+
+#[test]
+fn a_founder_may_die_anywhere() {
+    every_death_of(&Plan { name: "found", of: "run", before: &blank_three, happens: all_boot, again: false });
+}
+
+#[test]
+fn a_founder_that_restores_may_die_anywhere() {
+    let mut source = World::new(1);
+    source.boot_all();
+    source.put(0, "acknowledged", "before the crash");
+    let (file, sha256, _) = snapshot_of(&source);
+    let url = format!("file://{}", file.display());
+    let before = || World::with(3, &["--restore-url", &url, "--restore-sha256", &sha256]);
+    let happens = World::boot_all;
+    every_death_of(&Plan { name: "restore", of: "run", before: &before, happens, again: false });
+    every_death_of(&Plan { name: "restore, finish", of: "finish", before: &before, happens, again: false });
+}
+
+#[test]
+fn a_founder_may_die_anywhere_while_it_settles() {
+    let plan = Plan { name: "found, finish", of: "finish", before: &blank_three, happens: all_boot, again: false };
+    every_death_of(&plan);
+}
+
+#[test]
+fn a_replacement_may_die_anywhere() {
+    let happens = the_last_lost_its_disk;
+    every_death_of(&Plan { name: "replace", of: "run", before: &settled_three, happens, again: true });
+}
+
+#[test]
+fn a_replacement_may_die_anywhere_while_it_settles() {
+    let happens = the_last_lost_its_disk;
+    every_death_of(&Plan { name: "replace, finish", of: "finish", before: &settled_three, happens, again: true });
+}
+
+#[test]
+fn a_joiner_may_die_anywhere() {
+    let happens = the_last_was_removed_and_is_blank;
+    every_death_of(&Plan { name: "join", of: "run", before: &settled_three, happens, again: true });
+}
+
+#[test]
+fn a_removed_member_may_die_anywhere_on_its_way_back() {
+    let happens = the_last_is_removed_while_it_runs;
+    every_death_of(&Plan { name: "removed", of: "run", before: &settled_three, happens, again: true });
+}
+
+/// So there is nothing in a reboot that a crash could break.
+#[test]
+fn a_settled_member_that_reboots_writes_nothing_to_its_disk() {
+    let plan = Plan { name: "start", of: "run", before: &settled_three, happens: the_last_reboots, again: true };
+    assert_eq!(points(&plan), Vec::<String>::new());
+}
