@@ -87,7 +87,7 @@ mod on {
     }
 
     fn die(point: &str) {
-        eprintln!("fault injection: dying {point}");
+        tracing::error!("fault injection: dying {point}");
         std::process::abort();
     }
 }
