@@ -47,8 +47,11 @@ fn devices(paths: &Paths) -> Result<String> {
     for entry in entries {
         let path = entry.with_context(|| format!("cannot list {}", class.display()))?.path();
         let read = |name: &str| std::fs::read_to_string(path.join(name)).unwrap_or_default();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        // udev tells of a medium after the kernel has counted it.
+        let drive = disk::drive(paths.root(), &name, read("dev").trim());
         // The kernel counts media up in diskseq; partitions have none and come and go with their disk.
-        devices.push(format!("{} {} {}", path.display(), read("size").trim(), read("diskseq").trim()));
+        devices.push(format!("{} {} {} {drive:?}", path.display(), read("size").trim(), read("diskseq").trim()));
     }
     devices.sort();
     Ok(devices.join("\n"))

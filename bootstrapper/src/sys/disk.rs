@@ -80,7 +80,7 @@ impl fmt::Display for Bytes {
 
 const CLASS: &str = "sys/class/block";
 
-/// All block devices below this root, ordered by name, each probed; those without a size are left out.
+/// All block devices below this root, ordered by name, each probed; those without a size or a medium are left out.
 ///
 /// # Errors
 /// When the kernel's lists cannot be read. A device that cannot be read is listed as unreadable.
@@ -95,9 +95,44 @@ pub fn list(root: &Path) -> Result<Vec<Disk>> {
     found.sort_by(|a, b| a.name.cmp(&b.name));
     note_mounts(&mut found, &mounts(root)?, root);
     for disk in &mut found {
-        disk.probe = probe(&disk.device);
+        disk.probe = match drive(root, &disk.name, &disk.number) {
+            Some(Drive::Unasked) => Probe::of(Kind::Unreadable("udev has not looked for a medium yet".into())),
+            Some(Drive::Empty | Drive::Loaded) | None => probe(&disk.device),
+        };
     }
     Ok(found)
+}
+
+/// What udev says of an optical drive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drive {
+    /// It will look, and has not yet.
+    Unasked,
+    /// There is no medium in it.
+    Empty,
+    /// There is one.
+    Loaded,
+}
+
+/// What udev says of the device, by its name and its number; `None` when it is no optical drive, or udev does not say.
+///
+/// An empty drive must not be read: each try is an error of the kernel's on the console. Its size does not tell, since
+/// sr(4) begins with 1 GiB and keeps the last medium's; opening it without O_NONBLOCK does, and closes an open tray.
+/// `ID_CDROM` and `ID_CDROM_MEDIA` are those of systemd's `cdrom_id`.
+pub fn drive(root: &Path, name: &str, number: &str) -> Option<Drive> {
+    let optical = name.strip_prefix("sr").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+    if !optical || !root.join("run/udev/control").exists() {
+        return None;
+    }
+    let Ok(record) = fs::read(root.join("run/udev/data").join(format!("b{number}"))) else {
+        return Some(Drive::Unasked);
+    };
+    let says = |property: &[u8]| record.split(|b| *b == b'\n').any(|line| line == property);
+    match (says(b"E:ID_CDROM=1"), says(b"E:ID_CDROM_MEDIA=1")) {
+        (_, true) => Some(Drive::Loaded),
+        (true, false) => Some(Drive::Empty),
+        (false, false) => None,
+    }
 }
 
 /// Whether devices may still turn up by themselves: udev has events in its queue, or an NVMe controller is starting.
@@ -118,6 +153,10 @@ fn describe(root: &Path, sys: &Path) -> Option<Disk> {
     if sectors == 0 || attribute(&real, "hidden").as_deref() == Some("1") {
         return None;
     }
+    let number = attribute(&real, "dev")?;
+    if drive(root, &name, &number) == Some(Drive::Empty) {
+        return None;
+    }
     let partition = real.join("partition").exists();
     let whole = if partition { real.parent()? } else { &real };
     let layer = if partition {
@@ -132,7 +171,7 @@ fn describe(root: &Path, sys: &Path) -> Option<Disk> {
     Some(Disk {
         // A `/` in the name of a node is a `!` in sysfs.
         device: root.join("dev").join(name.replace('!', "/")),
-        number: attribute(&real, "dev")?,
+        number,
         layer,
         // The kernel's sectors, 512 bytes whatever the disk's are.
         bytes: sectors * 512,

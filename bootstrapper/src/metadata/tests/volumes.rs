@@ -3,6 +3,7 @@
 use super::super::Sources;
 use super::Host;
 use crate::exit::Exit;
+use crate::sys::disk;
 
 /// An ISO 9660 image as far as its label: the primary volume descriptor is the 17th sector of 2048 bytes.
 fn iso9660(label: &str) -> Vec<u8> {
@@ -48,4 +49,46 @@ fn a_volume_that_is_not_ours_to_read_is_passed_over_and_told() {
     let expected = "no configuration in /etc/etcd-bootstrapper or on a volume labelled cidata; vdb (1 MiB): an ext2/3/4 \
                     file system labelled `cidata` is passed over: make it ISO 9660 or FAT";
     assert_eq!(host.rootless(&sources.looked_at().to_string()), expected);
+}
+
+#[test]
+fn a_drive_is_read_once_udev_says_that_there_is_a_medium_and_never_while_it_says_that_there_is_none() {
+    for (udev, record, read) in [
+        (true, Some("I:1\nE:ID_CDROM=1\nE:ID_CDROM_DVD=1\nG:systemd\n"), false),
+        (true, None, false),
+        (true, Some("I:1\nE:ID_CDROM=1\nE:ID_CDROM_MEDIA=1\nE:ID_CDROM_MEDIA_CD=1\n"), true),
+        (true, Some("I:1\nG:systemd\n"), true),
+        (false, None, true),
+    ] {
+        let mut host = host(&[("sr0", iso9660("cidata"))]);
+        if udev {
+            host = host.with("/run/udev/control", "");
+        }
+        if let Some(record) = record {
+            host = host.with("/run/udev/data/b254:0", record);
+        }
+        let listed = disk::list(host.paths().root()).unwrap();
+        assert_eq!(listed.iter().any(|d| d.probe.is_labelled("cidata")), read, "{record:?}");
+        // Whatever may still turn out to hold our configuration stays on the list.
+        assert_eq!(listed.is_empty(), record.is_some_and(|_| !read), "{record:?}");
+    }
+}
+
+#[test]
+fn a_medium_that_udev_tells_of_after_the_kernel_is_still_looked_at() {
+    let record = "/run/udev/data/b254:0";
+    for before in [None, Some("E:ID_CDROM=1\n")] {
+        let mut host = host(&[("sr0", ext4("cidata"))]).with("/run/udev/control", "");
+        if let Some(before) = before {
+            host = host.with(record, before);
+        }
+        let sources = Sources::new(&host.paths());
+        let passed_over = |host: &Host| {
+            assert!(sources.load().unwrap().is_none());
+            host.rootless(&sources.looked_at().to_string()).contains("sr0 (1 MiB): an ext2/3/4 file system")
+        };
+        assert!(!passed_over(&host), "{before:?}");
+        let host = host.with(record, "E:ID_CDROM=1\nE:ID_CDROM_MEDIA=1\n");
+        assert!(passed_over(&host), "{before:?}");
+    }
 }
