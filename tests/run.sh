@@ -33,7 +33,7 @@ suite() { # name, binary, arguments...
   passed=$((passed + ok)) failed=$((failed + bad))
 }
 
-tests='-Zunstable-options --report-time'
+tests='-Zunstable-options --report-time --show-output'
 # The crash matrix needs a program that dies on demand; without its variable it is the same program.
 features='--features etcd-bootstrapper/fault-injection'
 say "building the tests"
