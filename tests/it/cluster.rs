@@ -241,6 +241,32 @@ fn three_hosts_restore_one_snapshot_and_hold_equal_keys() {
 }
 
 #[test]
+fn a_committed_restore_whose_staging_is_gone_is_staged_again() {
+    let source = settled(1);
+    let (file, sha256, _) = snapshot_of(&source);
+    let url = format!("file://{}", file.display());
+    let mut world = World::with(1, &["--restore-url", &url, "--restore-sha256", &sha256]);
+    let host = &mut world.hosts[0];
+    let volume = host.root.join("var/lib/etcd");
+    // Something of nobody's in the place of the data dir: what is committed cannot be put there yet.
+    std::fs::create_dir_all(volume.join("data/lost+found")).expect("a directory");
+    host.boot();
+    assert_eq!(host.run_ends(), 75, "{}", host.said_by("run"));
+    assert!(host.said_by("run").contains("must be empty or absent for a restore"), "{}", host.said_by("run"));
+    let journal = std::fs::read_to_string(volume.join("bootstrapper/journal.jsonl")).expect("the journal");
+    assert!(journal.contains("\"commit\"") && !journal.contains("\"handed_off\""), "{journal}");
+
+    std::fs::remove_dir_all(volume.join("data")).expect("the obstacle is cleared");
+    std::fs::remove_dir_all(volume.join("bootstrapper/staging")).expect("there was a staging");
+    host.boot();
+    host.settle();
+    assert_eq!(host.rows(), [7, 7], "{}", host.said_by("run"));
+    assert!(host.said_by("run").contains("founding: restore snapshot"), "{}", host.said_by("run"));
+    assert_eq!(world.get(0, "key-7"), "value-7");
+    assert_eq!(world.members(0), (vec!["etcd-1".into()], 0));
+}
+
+#[test]
 fn a_snapshot_with_another_sum_is_never_restored() {
     let source = settled(1);
     let (file, _, _) = snapshot_of(&source);

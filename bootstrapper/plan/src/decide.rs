@@ -4,6 +4,7 @@ use crate::decision::{Aim, Code, Decided, Decision, Plan, Refusal, Start, Step, 
 use crate::document::Recover;
 use crate::facts::{DataDir, Facts, Heard, Identity, Inventory};
 use crate::founding::{Founder, Founding, Terms};
+use crate::joining::prepare;
 use crate::member::{Member, MemberName, PeerUrl};
 use crate::spec::{Mode, Set, Spec};
 use crate::{founding_rows, joining};
@@ -150,7 +151,8 @@ fn damaged(spec: &Spec, facts: &Facts, what: &str) -> Decided {
     wait(6, &why, unknown, "a cluster with quorum answers")
 }
 
-/// Row 7: a committed founding that no leader ever led, as far as this disk knows.
+/// Row 7: a committed founding that no leader ever led, as far as this disk knows. What it restores was staged before the
+/// commit, and is staged again where that is gone.
 fn founding_without_leader(spec: &Spec, facts: &Facts, founding: &Founding, wal: bool) -> Decided {
     let us = Identity::founder(founding, &facts.me.nonce);
     if let (Some(quorum), Some(us)) = (&facts.quorum, &us)
@@ -165,6 +167,9 @@ fn founding_without_leader(spec: &Spec, facts: &Facts, founding: &Founding, wal:
     if let Some(why) = left_behind(spec, facts, founding) {
         let step = Step::Archive { why, removed: None, only_unled: true, lost: false };
         return proceed(7, Aim::Archive, vec![step]);
+    }
+    if let Some(step) = prepare(facts, founding).filter(|_| !wal) {
+        return proceed(7, Aim::Found, vec![step]);
     }
     Decided { row: 7, decision: Decision::Start(Start::Founding { founding: founding.clone(), wal }) }
 }

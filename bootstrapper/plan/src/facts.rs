@@ -154,7 +154,7 @@ impl Identity {
 pub struct Past {
     /// Every founding that was answered Ready with this nonce, oldest first; the last is the one that is answered now.
     pub readied: Vec<Founding>,
-    /// The founding whose snapshot is staged and verified.
+    /// The founding whose snapshot is staged and verified; absent when the journal says so and the staging is not there.
     pub prepared: Option<FoundingId>,
     /// The member that was added for this disk and never handed off.
     pub added: Option<Added>,

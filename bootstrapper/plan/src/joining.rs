@@ -59,13 +59,15 @@ fn pulled(facts: &Facts) -> Option<&Founding> {
 /// The steps that end in `commit{T}`, with the staging when the founding restores.
 pub(crate) fn commit(facts: &Facts, founding: &Founding) -> Vec<Step> {
     let mut steps = clear(facts);
-    if let Some(snapshot) = &founding.terms.snapshot
-        && facts.journal.prepared != Some(founding.id())
-    {
-        steps.push(Step::Prepare { founding: founding.clone(), snapshot: snapshot.clone() });
-    }
+    steps.extend(prepare(facts, founding));
     steps.push(Step::Commit(founding.clone()));
     steps
+}
+
+/// The step that stages what the founding restores, unless it restores nothing or that is staged.
+pub(crate) fn prepare(facts: &Facts, founding: &Founding) -> Option<Step> {
+    let snapshot = founding.terms.snapshot.clone().filter(|_| facts.journal.prepared != Some(founding.id()))?;
+    Some(Step::Prepare { founding: founding.clone(), snapshot })
 }
 
 /// Makes room when a failed first start left something.

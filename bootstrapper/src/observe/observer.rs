@@ -12,6 +12,7 @@ use plan::spec::{Set, Spec};
 use super::peers::Asker;
 use crate::apply::journal::Journal;
 use crate::paths::Paths;
+use crate::snapshot::stage;
 use crate::sys::{clock, fs};
 use crate::tls;
 
@@ -20,7 +21,9 @@ use crate::tls;
 /// # Errors
 /// When the disk cannot be read, or the journal cannot be understood.
 pub fn classify(paths: &Paths, etcd: Version) -> Result<(DataDir, Life)> {
-    let life = Journal::of(paths).read()?;
+    let mut life = Journal::of(paths).read()?;
+    // A staging decides nothing, so its loss costs only the time to make it again.
+    life.past.prepared = life.past.prepared.filter(|id| stage::staged(paths, id));
     let identity = identity(paths)?;
     let disk = super::data_dir::look(&paths.data())?;
     let class = plan::classify::classify(&disk, &life, identity.as_ref());

@@ -3,13 +3,13 @@
 use plan::decision::{Aim, Code, Decision, Plan, Refusal, Start, Step, short};
 use plan::document::Recover;
 use plan::facts::{DataDir, Identity, Inventory, Quorum, Stage};
-use plan::founding::Founding;
+use plan::founding::{Founding, Terms};
 use plan::member::ClusterId;
 use plan::spec::Set;
 
 use crate::support::{
-    SERVING, World, answers_as, brief, committed, dead, founder, founding, holds, name, on_new_disk, quorum, running,
-    served, terminated, unknown, unled, url, voter,
+    SERVING, World, answers_as, brief, committed, dead, founder, founding, founding_under, holds, name, on_new_disk,
+    quorum, running, served, terminated, terms, unknown, unled, url, voter,
 };
 
 /// etcd-1 as a member of the cluster that serves.
@@ -208,6 +208,27 @@ fn row_7_does_not_begin_a_founding_again_in_which_this_host_served() {
     let late = World::blank().meets(unstarted).data(in_founding(&t, false));
     assert_eq!(brief(&late.decide()), format!("7 start new {}", short(&t.id())), "it is only late");
     assert_eq!(serving.data(in_founding(&t, true)).decide().row, 7);
+}
+
+#[test]
+fn row_7_stages_a_committed_restore_again_when_its_staging_is_gone_and_only_while_it_has_no_log() {
+    let snapshot = "a".repeat(64).parse().ok();
+    let t = founding_under(Terms { snapshot, ..terms() }, &[1, 2, 3]);
+    let id = t.id();
+    let world = |wal| World::blank().data(in_founding(&t, wal));
+    let staged = |world: World| world.facts(|f| f.journal.prepared = Some(t.id()));
+    let of_another = |world: World| world.facts(|f| f.journal.prepared = Some(founding([1, 2, 3]).id()));
+    for (world, expected) in [
+        (world(false), format!("found: prepare {}", short(&id))),
+        (of_another(world(false)), format!("found: prepare {}", short(&id))),
+        (staged(world(false)), format!("start new {}", short(&id))),
+        // What lies in the data dir came from the staging; it is not wanted again.
+        (world(true), format!("start logged {}", short(&id))),
+        (world(false).meets(served(&t)), "archive: archive if unled as lost".into()),
+        (world(false).hears(2, answers_as(&served(&t), true)), "wait".into()),
+    ] {
+        assert_eq!(brief(&world.decide()), format!("7 {expected}"));
+    }
 }
 
 /// A member of three with this word of the operator in its spec, nobody answering.
