@@ -4,7 +4,7 @@
 set -eu
 . "$(dirname "$0")/lib.sh"
 missing=
-for package in gcc libc6-dev musl-tools protobuf-compiler libprotobuf-dev iproute2 mmdebstrap ca-certificates; do
+for package in gcc libc6-dev musl-tools protobuf-compiler libprotobuf-dev iproute2 mount mmdebstrap ca-certificates; do
   [ "$(dpkg-query -W -f='${db:Status-Status}' $package 2>/dev/null)" = installed ] || missing="$missing $package"
 done
 if [ -n "$missing" ]; then
