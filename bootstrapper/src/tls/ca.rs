@@ -201,6 +201,9 @@ fn in_time(certificate: &Certificate, field: &str, now: Option<Seconds>) -> Resu
     }
 }
 
+/// What the names of the credentials begin with that `etcd-bootstrapper.service` imports.
+pub(super) const PREFIX: &str = "etcd-bootstrapper.";
+
 struct Places<'a> {
     paths: &'a Paths,
     credentials: Option<&'a Path>,
@@ -222,7 +225,8 @@ impl Places<'_> {
                 let path = path.ok_or_else(|| {
                     Exit::Unavailable.because(format!(
                         "{field}: the credential {credential} was not delivered: give it to the machine as a system \
-                         credential (SMBIOS, fw_cfg, the ESP) or put it into /etc/credstore, and boot"
+                         credential (SMBIOS, fw_cfg, the ESP) or put it into /etc/credstore, and boot; the image takes \
+                         those whose name begins with {PREFIX}"
                     ))
                 })?;
                 // systemd alone writes there, so its modes are not ours to judge.

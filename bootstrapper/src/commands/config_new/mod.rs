@@ -23,7 +23,7 @@ const DAY: u64 = 24 * 3600;
 const CLIENT_PORT: u16 = 2379;
 
 /// Name of the systemd credential that carries the CA key when it is not inline.
-const CA_KEY_CREDENTIAL: &str = "etcd-bootstrapper.ca-key";
+pub(crate) const CA_KEY_CREDENTIAL: &str = "etcd-bootstrapper.ca-key";
 
 /// Runs `config new`; the parser stands behind these words.
 ///

@@ -249,9 +249,16 @@ fn a_credential_is_taken_from_systemds_directory() {
     };
     assert!(from("etcd-bootstrapper.ca-key", Some(&scratch.0)).is_ok());
     for (name, directory) in [("other", Some(scratch.0.as_path())), ("other", None)] {
-        let message = "tls.ca.key: the credential other was not delivered: give it to the machine as a system credential (SMBIOS, fw_cfg, the ESP) or put it into /etc/credstore, and boot";
+        let message = "tls.ca.key: the credential other was not delivered: give it to the machine as a system credential (SMBIOS, fw_cfg, the ESP) or put it into /etc/credstore, and boot; the image takes those whose name begins with etcd-bootstrapper.";
         assert_eq!(refusal(from(name, directory)), (Exit::Unavailable, message.to_owned()));
     }
+}
+
+#[test]
+fn the_unit_imports_the_credential_that_config_new_names() {
+    let unit = include_str!("../../../../image/rootfs/usr/lib/systemd/system/etcd-bootstrapper.service");
+    assert!(unit.lines().any(|line| line == format!("ImportCredential={}*", crate::tls::ca::PREFIX)), "{unit}");
+    assert!(crate::commands::config_new::CA_KEY_CREDENTIAL.starts_with(crate::tls::ca::PREFIX));
 }
 
 #[test]
