@@ -269,7 +269,8 @@ pub struct Quorum {
 pub struct Listed {
     /// As etcd lists it.
     pub member: Member,
-    /// Whether an etcd answered on its client or peer URL with this very ID.
+    /// Whether an etcd answered on its client URL with this very ID. An answer on its peer URL does not count: it tells the
+    /// cluster and not the member, so it may be another member's that has the address now.
     pub answers: bool,
     /// For how many seconds this process has heard nothing from it.
     pub silent: u64,

@@ -145,11 +145,14 @@ fn alive_elsewhere(facts: &Facts, quorum: &Quorum) -> Option<Decided> {
     let taken = quorum
         .members
         .iter()
-        .find(|l| l.answers && (l.member.name == me.name.as_str() || l.member.has_peer_url(&me.peer_url)))?;
+        .filter(|l| l.member.name == me.name.as_str() || l.member.has_peer_url(&me.peer_url))
+        .find(|l| membership::may_live(facts, quorum, l))?;
+    let (alive, urls) =
+        if taken.answers { ("is alive", &taken.member.client_urls) } else { ("may be alive", &taken.member.peer_urls) };
     let sentence = format!(
-        "{} is alive at {}, and this host is {} at {} with a blank disk",
+        "{} {alive} at {}, and this host is {} at {} with a blank disk",
         taken.member.label(),
-        taken.member.client_urls.join(","),
+        urls.join(","),
         me.name,
         me.peer_url
     );

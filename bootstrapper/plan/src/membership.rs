@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::decide::{others, proceed, refuse, terminated, wait};
 use crate::decision::{Aim, Code, Decided, Step};
-use crate::facts::{DataDir, Facts, Identity, Inventory, Listed, Quorum};
+use crate::facts::{DataDir, Facts, Heard, Identity, Inventory, Listed, Quorum};
 use crate::joining::clear;
 use crate::member::{Member, MemberName};
 use crate::spec::{Mode, Set, Spec};
@@ -29,7 +29,7 @@ pub(crate) fn decide(spec: &Spec, facts: &Facts, quorum: &Quorum) -> Decided {
     if quorum.members.len() < room(spec, facts, quorum) {
         return join(spec, facts, quorum);
     }
-    if let Some(leaked) = leaked(spec, quorum) {
+    if let Some(leaked) = leaked(spec, facts, quorum) {
         return collect(quorum, leaked);
     }
     if let Some(dead) = removable(spec, facts, quorum) {
@@ -113,7 +113,7 @@ fn replace(row: u8, quorum: &Quorum, dead: &Listed, why: &str) -> Decided {
 
 /// Row 16.
 fn join(spec: &Spec, facts: &Facts, quorum: &Quorum) -> Decided {
-    if let Some(leaked) = leaked(spec, quorum) {
+    if let Some(leaked) = leaked(spec, facts, quorum) {
         return collect(quorum, leaked);
     }
     if let Some(learner) = quorum.members.iter().find(|l| l.member.learner) {
@@ -124,9 +124,21 @@ fn join(spec: &Spec, facts: &Facts, quorum: &Quorum) -> Decided {
     proceed(16, Aim::Join, vec![step])
 }
 
+/// Whether this member answers, or somebody of its cluster does on its peer URL, which may be it.
+///
+/// Who must not be touched while it lives is spared by the less certain sign; who is counted for a quorum counts by
+/// [`Listed::answers`] alone.
+pub(crate) fn may_live(facts: &Facts, quorum: &Quorum, listed: &Listed) -> bool {
+    listed.answers
+        || facts.peers.iter().filter(|p| listed.member.has_peer_url(&p.peer_url)).any(|p| match &p.heard {
+            Heard::Cluster(answer) => answer.cluster_id == quorum.cluster_id,
+            Heard::Waiting(_) | Heard::Founding { .. } | Heard::Holds { .. } | Heard::Unknown { .. } => false,
+        })
+}
+
 /// A learner that was added, never started, and whose owner has been silent for long.
-fn leaked<'q>(spec: &Spec, quorum: &'q Quorum) -> Option<&'q Listed> {
-    let never_started = |l: &&Listed| l.member.learner && !l.member.started() && !l.answers;
+fn leaked<'q>(spec: &Spec, facts: &Facts, quorum: &'q Quorum) -> Option<&'q Listed> {
+    let never_started = |l: &&Listed| l.member.learner && !l.member.started() && !may_live(facts, quorum, l);
     quorum.members.iter().filter(never_started).find(|l| l.silent >= spec.replace_after)
 }
 
@@ -153,7 +165,7 @@ fn removable<'q>(spec: &Spec, facts: &Facts, quorum: &'q Quorum) -> Option<&'q L
     match spec.set {
         Set::Static(_) => None,
         Set::Dynamic => voters(quorum)
-            .filter(|l| !l.answers && l.silent >= spec.replace_after)
+            .filter(|l| !may_live(facts, quorum, l) && l.silent >= spec.replace_after)
             .filter(|l| l.member.name.parse().is_ok_and(|name| terminated(facts, &name)))
             .min_by_key(|l| l.member.id),
     }

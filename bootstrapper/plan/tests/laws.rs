@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use plan::decision::{Decided, Decision, Start, Step};
 use plan::document::Recover;
-use plan::facts::{Claim, ClaimState, Claims, DataDir, Facts, Heard, Inventory, Stage};
+use plan::facts::{Claim, ClaimState, Claims, DataDir, Facts, Heard, Inventory, Peer, Stage};
 use plan::founding::{Founding, Terms};
 use plan::member::Member;
 use plan::spec::{Set, Spec};
@@ -130,6 +130,11 @@ proptest! {
             let list = &facts.quorum.as_ref().expect("a removal needs a list").members;
             let listed = list.iter().find(|l| l.member.id == *member).expect("a removal of one that is listed");
             prop_assert!(!listed.answers, "it is alive");
+            let of_the_cluster = |p: &Peer| {
+                matches!(&p.heard, Heard::Cluster(a) if Some(a.cluster_id) == facts.quorum.as_ref().map(|q| q.cluster_id))
+            };
+            let may_live = facts.peers.iter().any(|p| listed.member.has_peer_url(&p.peer_url) && of_the_cluster(p));
+            prop_assert!(!may_live, "it may be alive");
             let ours = listed.member.name == facts.me.name.as_str()
                 || (listed.member.has_peer_url(&facts.me.peer_url) && facts.me.address_bound)
                 || facts.journal.added.as_ref().is_some_and(|a| a.member_id == *member);

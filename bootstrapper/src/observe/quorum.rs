@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use plan::facts::{Heard, Listed, Peer, Quorum};
-use plan::member::{ClusterId, MemberId};
+use plan::member::{ClusterId, Member, MemberId};
 
 use super::Observer;
 use crate::etcd::{Etcd, EtcdError, MemberList};
@@ -56,21 +56,9 @@ impl Observer {
         });
         let alive = self.alive(&list).await;
         let members = list.members.iter().map(|member| {
-            let on_peer_url = peers.iter().filter(|p| member.has_peer_url(&p.peer_url));
-            let mut answers = alive.contains(&member.id);
-            let mut heard = answers;
-            for peer in on_peer_url {
-                match &peer.heard {
-                    Heard::Cluster(answer) => {
-                        answers |= answer.cluster_id == list.cluster_id;
-                        heard = true;
-                    }
-                    Heard::Waiting(_) | Heard::Founding { .. } | Heard::Holds { .. } => heard = true,
-                    Heard::Unknown { .. } => {}
-                }
-            }
+            let answers = alive.contains(&member.id);
             let last = self.heard.entry(member.id).or_insert(self.began);
-            if heard {
+            if answers || heard_from(member, peers) {
                 *last = Instant::now();
             }
             Listed { member: member.clone(), answers, silent: last.elapsed().as_secs() }
@@ -93,6 +81,14 @@ impl Observer {
         }
         alive
     }
+}
+
+/// Whether anybody answered on one of its peer URLs, which ends its silence whoever it was.
+fn heard_from(member: &Member, peers: &[Peer]) -> bool {
+    peers.iter().filter(|p| member.has_peer_url(&p.peer_url)).any(|p| match &p.heard {
+        Heard::Cluster(_) | Heard::Waiting(_) | Heard::Founding { .. } | Heard::Holds { .. } => true,
+        Heard::Unknown { .. } => false,
+    })
 }
 
 async fn answers(id: MemberId, cluster_id: ClusterId, url: String, tls: etcd_client::TlsOptions) -> Option<MemberId> {

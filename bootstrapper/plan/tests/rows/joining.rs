@@ -1,13 +1,13 @@
 //! Rows 8 to 12: this disk is blank and somebody has a cluster, or is about to.
 
 use plan::decision::{Aim, Decision, Plan, Step};
-use plan::facts::{DataDir, Listed};
+use plan::facts::{DataDir, Listed, Peer};
 use plan::member::ClusterId;
 use plan::spec::Mode;
 
 use crate::support::{
-    World, answers_as, brief, committed, founding, founding_under, name, quorum, served, terms, unknown, unled, url,
-    version, voter,
+    World, answers_as, brief, committed, dead, founding, founding_under, name, quorum, served, terms, unknown, unled,
+    url, version, voter,
 };
 
 fn full() -> Vec<Listed> {
@@ -127,6 +127,19 @@ fn row_11_refuses_when_this_name_or_address_is_alive_elsewhere() {
             assert_eq!(brief(&World::serving(members.clone()).data(data).decide()), "11 refuse name-taken");
         }
     }
+}
+
+#[test]
+fn row_11_refuses_when_a_member_of_this_name_answers_on_its_peer_url_only() {
+    let mut namesake = dead(4, 999);
+    namesake.member.name = name(1).to_string();
+    let list = quorum(vec![voter(2), voter(3), namesake]);
+    let world = World::serving(list.members.clone());
+    assert_eq!(brief(&world.decide()), "14 replace: remove a4");
+    let heard = answers_as(&list, true);
+    let answered = world.facts(|f| f.peers.push(Peer { name: None, peer_url: url(4), heard }));
+    assert_eq!(brief(&answered.decide()), "11 refuse name-taken");
+    assert!(answered.decide().explain().contains("etcd-1 (a4) may be alive at https://10.0.0.14:2380, and this host"));
 }
 
 #[test]

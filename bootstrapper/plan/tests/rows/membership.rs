@@ -1,11 +1,13 @@
 //! Rows 13 to 18: this disk is blank, and a cluster with quorum answers that would take it.
 
 use plan::decision::{Aim, Decision, Plan, Step};
-use plan::facts::{Added, DataDir, Identity, Listed, Past};
+use plan::facts::{Added, DataDir, Identity, Listed, Past, Peer};
 use plan::member::{ClusterId, MemberId};
 use plan::spec::Mode;
 
-use crate::support::{SERVING, World, added_learner, brief, cluster, dead, name, running, terminated, url, voter};
+use crate::support::{
+    SERVING, World, added_learner, answers_as, brief, cluster, dead, name, quorum, running, terminated, url, voter,
+};
 
 fn full() -> Vec<Listed> {
     vec![voter(2), voter(3), voter(4)]
@@ -140,6 +142,33 @@ fn row_14_waits_when_the_removal_could_cost_quorum() {
         (vec![dead(1, 0), voter(2), voter(3), dead(4, 0), dead(5, 0)], "14 wait: etcd-4 (a4); etcd-5 (a5)"),
     ] {
         assert_eq!(brief(&World::serving(members).decide()), expected);
+    }
+}
+
+#[test]
+fn row_14_counts_no_voter_for_which_somebody_else_may_answer() {
+    let members = vec![dead(1, 0), voter(2), dead(3, 0)];
+    let answer = answers_as(&quorum(members.clone()), true);
+    // A member of the cluster answers on the peer URL of etcd-3; it may be etcd-2, which has that address too.
+    let world = World::serving(members).hears(3, answer);
+    assert_eq!(brief(&world.decide()), "14 wait: etcd-3 (a3)");
+}
+
+#[test]
+fn rows_16_and_17_spare_whom_somebody_may_answer_for() {
+    let ended =
+        |members: Vec<Listed>| World::serving(members).group(vec![running(1), running(2), running(3), terminated(4)]);
+    let leaked = |members: Vec<Listed>| World::serving(members);
+    let voters = || vec![voter(2), voter(3)];
+    let with = |listed: Listed| voters().into_iter().chain([listed]).collect::<Vec<_>>();
+    for (world, alone, answered) in [
+        (ended(with(dead(4, 999))), "17 replace: remove a4", "18 wait"),
+        (leaked(with(added_learner(4, 999))), "16 replace: remove a4", "18 wait"),
+    ] {
+        let quorum = world.facts.quorum.clone().expect("a quorum");
+        assert_eq!(brief(&world.decide()), alone);
+        let somebody = Peer { name: None, peer_url: url(4), heard: answers_as(&quorum, true) };
+        assert_eq!(brief(&world.facts(|f| f.peers.push(somebody)).decide()), answered);
     }
 }
 
