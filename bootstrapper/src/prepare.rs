@@ -111,7 +111,7 @@ pub async fn prepare(paths: &Paths, report: &mut Report) -> Result<Prepared> {
         None => who(&loaded, &life.nonce, report).await?,
     };
     let owner = net::user("etcd");
-    known_clock(&loaded.host, report).await;
+    known_clock(paths, &loaded.host, member, report).await;
     if let Err(error) = certificates(paths, &loaded, &me, address, owner) {
         // A CA that cannot issue must not keep a member from starting with the leaves that it has.
         if !member || tls::certificates_problem(paths, None).is_some() {
@@ -259,11 +259,17 @@ fn me(loaded: &Loaded, name: MemberName, peer_url: PeerUrl, nonce: &Option<Nonce
     })
 }
 
-/// Waits `timeouts.time_sync` while the clock is before this program was built; certificates need a date.
-async fn known_clock(host: &Host, report: &mut Report) {
+/// Waits `timeouts.time_sync` for a time that somebody vouches for, which a founding needs; a member waits only while
+/// the clock is before this program was built, since certificates need a date.
+async fn known_clock(paths: &Paths, host: &Host, member: bool, report: &mut Report) {
     let deadline = Instant::now() + Duration::from_secs(host.time_sync_timeout);
-    while clock::known().is_none() && Instant::now() < deadline {
-        report.say("waiting for the time: the clock is before this program was built");
+    let missing = || if member { clock::known().is_none() } else { clock::vouched(paths).is_none() };
+    while missing() && Instant::now() < deadline {
+        report.say(&format!(
+            "waiting up to {} s for the time: no time server has set this machine's clock, and it was not ahead of this \
+             image at power-on",
+            host.time_sync_timeout
+        ));
         tokio::time::sleep(LOOK).await;
     }
 }

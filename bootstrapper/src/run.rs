@@ -17,7 +17,7 @@ use crate::observe::{self, Observer, own_answer};
 use crate::paths::Paths;
 use crate::prepare::{Prepared, prepare};
 use crate::report::Report;
-use crate::sys::{fs, process};
+use crate::sys::{clock, fs, process};
 use crate::tls;
 
 /// The pauses between two looks, while nothing changes.
@@ -41,7 +41,7 @@ pub async fn run(paths: &Paths) -> Result<()> {
     let journal = Journal::of(paths);
     let life = journal.open()?;
     if let Some(identity) = observe::settled(paths, &life)?.filter(|_| !suspicious(paths, &prepared)) {
-        let facts = quiet(&prepared, DataDir::Member(identity), &life);
+        let facts = quiet(paths, &prepared, DataDir::Member(identity), &life);
         let decided = plan::decide(&prepared.spec, &facts);
         report.decided(&decided);
         if let Decision::Start(start) = decided.decision {
@@ -58,10 +58,10 @@ fn suspicious(paths: &Paths, prepared: &Prepared) -> bool {
 }
 
 /// Facts of a host that asked nobody.
-fn quiet(prepared: &Prepared, data: DataDir, life: &Life) -> Facts {
+fn quiet(paths: &Paths, prepared: &Prepared, data: DataDir, life: &Life) -> Facts {
     Facts {
         me: prepared.me.clone(),
-        now: crate::sys::clock::known(),
+        now: clock::vouched(paths),
         etcd: prepared.etcd,
         data,
         journal: life.past.clone(),
@@ -87,7 +87,7 @@ async fn decide_until_done(paths: &Paths, prepared: &Prepared, journal: &Journal
         let known = Facts {
             data: data.clone(),
             me: me.clone(),
-            ..last.clone().unwrap_or_else(|| quiet(prepared, data.clone(), &life))
+            ..last.clone().unwrap_or_else(|| quiet(paths, prepared, data.clone(), &life))
         };
         say(paths, prepared, &mut answering, own_answer(spec, &known, &life)).await?;
         let facts = observer.facts(spec, &me, data, &life).await;

@@ -159,6 +159,28 @@ fn a_founding_that_comes_too_late_is_refused() {
 }
 
 #[test]
+fn a_clock_that_only_the_image_s_date_moved_founds_nothing_until_a_time_server_has_set_it() {
+    let mut world = World::new(1);
+    let config = format!("{}timeouts: {{time_sync: 1s}}\n", world.config());
+    let host = &mut world.hosts[0];
+    host.configure(&config);
+    // An image of today, on a machine that has been up since before: as where systemd has moved the clock.
+    std::fs::create_dir_all(host.root.join("usr/lib")).expect("a directory");
+    std::fs::write(host.root.join("usr/lib/clock-epoch"), "").expect("a file");
+    host.boot();
+    assert_eq!(host.run_ends(), 78, "{}", host.said_by("run"));
+    assert!(host.said_by("run").contains("waiting up to 1 s for the time"), "{}", host.said_by("run"));
+    assert_eq!(host.rows().last(), Some(&25));
+
+    host.boot();
+    host.wait_for("run", "waiting up to 1 s for the time");
+    std::fs::create_dir_all(host.root.join("run/systemd/timesync")).expect("a directory");
+    std::fs::write(host.root.join("run/systemd/timesync/synchronized"), "").expect("a file");
+    host.settle();
+    assert_eq!(world.members(0).0, ["etcd-1"]);
+}
+
+#[test]
 fn hosts_that_do_not_agree_wait_and_name_the_difference() {
     let mut world = World::new(3);
     let other = world.config().replace("name: \"prod\"", "name: prod-b");

@@ -267,7 +267,7 @@ pub struct Timeouts {
     /// For the named data disk to appear; 60s without it.
     #[serde(default)]
     pub data_device: Option<Duration>,
-    /// For the clock to be synchronised; 60s without it.
+    /// For the clock of a blank host to be set by a time server, unless it was ahead of the image at power-on; 60s without it.
     #[serde(default)]
     pub time_sync: Option<Duration>,
 }

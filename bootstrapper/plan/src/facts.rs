@@ -16,7 +16,8 @@ pub struct Seconds(pub u64);
 pub struct Facts {
     /// Who this host is.
     pub me: Me,
-    /// The time; absent when the clock is before the program was built.
+    /// The time; absent when nobody vouches for it: no time server has set the clock in this boot, and it was not ahead of
+    /// the image when the machine was switched on.
     pub now: Option<Seconds>,
     /// The version of the etcd that would be started.
     pub etcd: Version,

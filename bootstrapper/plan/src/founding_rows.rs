@@ -224,13 +224,13 @@ fn not_now(spec: &Spec, facts: &Facts) -> Option<Decided> {
         return None;
     }
     let Some(now) = facts.now else {
-        let sentence =
-            "the clock is before this program was built, so nobody knows whether cluster.found_until has passed";
+        let sentence = "no time server has set this machine's clock, and it was not ahead of this image at power-on, so nobody \
+                        knows whether cluster.found_until has passed";
         return Some(refuse(
             25,
             Code::ClockUnknown,
             sentence,
-            "set the clock of this machine, or give it a time server",
+            "set this machine's clock in its firmware, or give it a time server; then boot again",
         ));
     };
     let hint = "if a new and empty cluster is really meant, set `cluster.found_until` to a time ahead; else bring back a member, or restore";

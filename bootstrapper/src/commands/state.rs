@@ -48,9 +48,15 @@ pub async fn plan(paths: &Paths, args: Vec<OsString>) -> Result<()> {
         .context("no address of this host is in `peers`, so nobody knows which of them it is")?;
     let facts = match Observer::new(paths, etcd) {
         Ok(mut observer) => observer.facts(&loaded.spec, &me, data, &life).await,
-        Err(error) => {
-            unasked(&loaded.spec, &me, data, &life, etcd, &format!("this host has no certificates yet: {error:#}"))
-        }
+        Err(error) => unasked(
+            paths,
+            &loaded.spec,
+            &me,
+            data,
+            &life,
+            etcd,
+            &format!("this host has no certificates yet: {error:#}"),
+        ),
     };
     let decided = plan::decide(&loaded.spec, &facts);
     if as_json {
@@ -85,6 +91,7 @@ fn configuration(paths: &Paths) -> Result<Loaded> {
 }
 
 fn unasked(
+    paths: &Paths,
     spec: &Spec,
     me: &Me,
     data: DataDir,
@@ -103,7 +110,7 @@ fn unasked(
     };
     Facts {
         me: me.clone(),
-        now: clock::known(),
+        now: clock::vouched(paths),
         etcd,
         data,
         journal: life.past.clone(),

@@ -88,7 +88,7 @@ impl Observer {
         let further = if further.is_empty() { Vec::new() } else { self.asker.ask(further).await };
         let peers: Vec<Peer> = peers.into_iter().chain(further).collect();
         let quorum = self.quorum(&peers).await;
-        let now = clock::known();
+        let now = clock::vouched(&self.paths);
         Facts {
             me: me.clone(),
             now,
