@@ -90,7 +90,7 @@ async fn command() -> Result<()> {
         "etcd-stopped" => commands::state::etcd_stopped(&paths).await,
         "config" => commands::config::run(&paths, args),
         "snapshot" => commands::snapshot::run(&paths, args).await,
-        "certs" => commands::certs::run(&paths, lexopt::Parser::from_args(args)),
+        "certs" => commands::certs::run(&paths, lexopt::Parser::from_args(args)).await,
         "version" | "--version" => sys::output::say(concat!("etcd-bootstrapper ", env!("CARGO_PKG_VERSION"))),
         "help" | "--help" | "-h" => sys::output::say(USAGE),
         other => Err(usage(&format!("`{other}` is not a command"))),

@@ -27,6 +27,9 @@ use crate::tls;
 /// The client port, as every etcd has it.
 const CLIENT_PORT: u16 = 2379;
 
+/// For how long another etcd-bootstrapper is waited for.
+const LOCK: Duration = Duration::from_secs(10);
+
 /// Between two looks for something that announces itself in no way.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -79,7 +82,8 @@ pub async fn prepare(paths: &Paths, report: &mut Report) -> Result<Prepared> {
     }
     let tentative = loaded.as_ref().or(remembered.as_ref()).context("a configuration was just waited for")?;
     data_volume(paths, &tentative.host, report).await?;
-    let lock = Journal::of(paths).lock()?;
+    // `certs renew` holds it for a moment.
+    let lock = Journal::of(paths).lock_within(LOCK, |who| report.say(who)).await?;
     let life = Journal::of(paths).open()?;
     let settled = observe::settled(paths, &life)?;
     let member = settled.is_some();

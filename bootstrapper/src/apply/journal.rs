@@ -1,6 +1,7 @@
 //! The journal on the data disk: append-only, durable before the effect counts.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use plan::member::Nonce;
@@ -12,6 +13,9 @@ use crate::sys::{clock, fault, fs, random};
 
 /// A journal is some kilobytes in the longest of lives; more is not a journal.
 const LIMIT: u64 = 16 << 20;
+
+/// Between two looks at a lock that another holds.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The journal of the data disk.
 pub struct Journal {
@@ -59,8 +63,26 @@ impl Journal {
         fs::create_dir(&self.paths.bootstrapper(), 0o755, None)?;
         let path = self.paths.lock();
         fs::lock(&path)?.ok_or_else(|| {
-            Exit::TryAgain.because(format!("another etcd-bootstrapper is at work here: it holds {}", path.display()))
+            let (holder, path) = (fs::lock_holder(&path), path.display());
+            Exit::TryAgain.because(format!("{holder} is at work here: it holds {path}; try again when it has ended"))
         })
+    }
+
+    /// As [`Journal::lock`], and waits this long for whoever holds it, whom `say` is told.
+    ///
+    /// # Errors
+    /// 75 when another holds it still.
+    pub async fn lock_within(&self, patience: Duration, mut say: impl FnMut(&str)) -> Result<fs::Lock> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match self.lock() {
+                Err(error) if Exit::of(&error) == Exit::TryAgain && Instant::now() < deadline => {
+                    say(&format!("waiting up to {} s: {error:#}", patience.as_secs()));
+                }
+                other => return other,
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Makes the bootstrapper's directory, a first nonce, and completes an archive that was begun; then reads.

@@ -1,16 +1,22 @@
 //! `certs show` and `certs renew`: this host's certificates.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use lexopt::prelude::*;
 use plan::facts::Seconds;
 use plan::spec::Timestamp;
 use serde::Serialize;
 
+use crate::apply::journal::Journal;
 use crate::exit::Exit;
 use crate::paths::Paths;
 use crate::sys::clock;
 use crate::sys::output::say;
 use crate::tls::{self, LEAVES};
+
+/// For how long another etcd-bootstrapper is waited for; the timer comes again.
+const LOCK: Duration = Duration::from_secs(60);
 
 const USAGE: &str = "\
 usage: etcd-bootstrapper certs renew [--json]   renew what is past two thirds of its life; a systemd timer runs this
@@ -24,9 +30,10 @@ enum Action {
 /// Runs `certs`; the parser stands behind that word.
 ///
 /// # Errors
-/// 64 for a command line that cannot be understood, 75 when something is due or not and the CA cannot be used,
+/// 64 for a command line that cannot be understood, 75 when the CA cannot be used, whether something is due or not, or
+/// when another etcd-bootstrapper is at work here for a minute,
 /// 78 when `show` finds a certificate that cannot be used.
-pub fn run(paths: &Paths, mut args: lexopt::Parser) -> Result<()> {
+pub async fn run(paths: &Paths, mut args: lexopt::Parser) -> Result<()> {
     let usage = |why: String| Exit::Usage.because(format!("{why}\n{USAGE}"));
     let (mut action, mut json) = (None, false);
     while let Some(arg) = args.next().map_err(|e| usage(e.to_string()))? {
@@ -40,7 +47,7 @@ pub fn run(paths: &Paths, mut args: lexopt::Parser) -> Result<()> {
     }
     match action {
         Some(Action::Show) => show(paths, json),
-        Some(Action::Renew) => renew(paths, json),
+        Some(Action::Renew) => renew(paths, json, LOCK).await,
         None => Err(usage("say what to do with the certificates".into())),
     }
 }
@@ -59,12 +66,21 @@ struct Issued {
     because: String,
 }
 
-fn renew(paths: &Paths, json: bool) -> Result<()> {
+async fn renew(paths: &Paths, json: bool, patience: Duration) -> Result<()> {
     let now = clock::known();
     if tls::names(paths)?.is_none() && !paths.pki().join("server.crt").exists() {
         // The timer may run before the first boot has come this far.
         return say(if json { "{}" } else { "no certificates here yet: etcd-bootstrapper.service makes them" });
     }
+    // `run` writes the same files.
+    let mut last = String::new();
+    let waiting = |who: &str| {
+        if last != who {
+            tracing::info!("{who}");
+            last = who.to_owned();
+        }
+    };
+    let _lock = Journal::of(paths).lock_within(patience, waiting).await?;
     let outcome = tls::renew(paths, now)?;
     let warning = now.and_then(|now| tls::stored(paths, Some(now)).ok()?.warning(now));
     let renewed = Renewed {
@@ -159,41 +175,61 @@ mod tests {
     use crate::sys::fs;
     use crate::tls::tests::{DAY, NOW, Scratch, YEAR, ca, names};
 
-    fn certs(scratch: &Scratch, words: &str) -> Result<()> {
-        run(&scratch.paths(), lexopt::Parser::from_args(words.split_whitespace()))
+    async fn certs(scratch: &Scratch, words: &str) -> Result<()> {
+        run(&scratch.paths(), lexopt::Parser::from_args(words.split_whitespace())).await
     }
 
-    #[test]
-    fn a_command_line_that_says_nothing_known_ends_with_64() {
+    #[tokio::test]
+    async fn a_command_line_that_says_nothing_known_ends_with_64() {
         let scratch = Scratch::new();
         for words in ["", "rotate", "show renew", "renew --force", "show show"] {
-            let error = certs(&scratch, words).expect_err(words);
+            let error = certs(&scratch, words).await.expect_err(words);
             assert_eq!(Exit::of(&error), Exit::Usage, "{words}: {error}");
             assert!(error.to_string().ends_with(USAGE), "{words}: {error}");
         }
     }
 
-    #[test]
-    fn before_the_first_boot_there_is_nothing_to_renew_and_nothing_good_to_show() {
+    #[tokio::test]
+    async fn before_the_first_boot_there_is_nothing_to_renew_and_nothing_good_to_show() {
         let scratch = Scratch::new();
-        certs(&scratch, "renew").expect("nothing to do");
-        let error = certs(&scratch, "show").expect_err("nothing there");
+        certs(&scratch, "renew").await.expect("nothing to do");
+        let error = certs(&scratch, "show").await.expect_err("nothing there");
         assert_eq!(Exit::of(&error), Exit::Refused);
         assert!(error.to_string().ends_with("/pki/ca.crt: it is missing"), "{error}");
     }
 
-    #[test]
-    fn renewal_makes_what_is_due_and_show_is_content_then() {
+    #[tokio::test]
+    async fn renewal_makes_what_is_due_and_show_is_content_then() {
         let (scratch, now) = (Scratch::new(), clock::now());
         let old = Seconds(now.0 - 300 * DAY);
         tls::ensure(&scratch.paths(), &ca("ca", now), &names(), Some(old), None).expect("leaves");
         let end = |leaf| tls::read_certificate(&scratch.paths().pki(), leaf).expect("a leaf").not_after;
         assert!(LEAVES.iter().all(|leaf| end(leaf).0 == old.0 + YEAR));
-        certs(&scratch, "renew").expect("renewal");
+        certs(&scratch, "renew").await.expect("renewal");
         assert!(LEAVES.iter().all(|leaf| end(leaf).0 >= now.0 + YEAR));
-        certs(&scratch, "show --json").expect("all good");
+        certs(&scratch, "show --json").await.expect("all good");
         fs::remove(&scratch.paths().pki().join("ca.key")).expect("gone");
-        assert_eq!(Exit::of(&certs(&scratch, "renew --json").expect_err("no CA")), Exit::TryAgain);
+        assert_eq!(Exit::of(&certs(&scratch, "renew --json").await.expect_err("no CA")), Exit::TryAgain);
+    }
+
+    #[tokio::test]
+    async fn renewal_waits_for_whoever_is_at_work_and_names_it_when_that_takes_too_long() {
+        let (scratch, now) = (Scratch::new(), clock::now());
+        let old = Seconds(now.0 - 300 * DAY);
+        tls::ensure(&scratch.paths(), &ca("ca", now), &names(), Some(old), None).expect("leaves");
+        let end = || tls::read_certificate(&scratch.paths().pki(), &LEAVES[0]).expect("a leaf").not_after;
+        let lock = Journal::of(&scratch.paths()).lock().expect("nobody is at work");
+        let error = renew(&scratch.paths(), false, Duration::ZERO).await.expect_err("this test is at work");
+        assert_eq!(Exit::of(&error), Exit::TryAgain);
+        let holder = format!("process {} (", std::process::id());
+        assert!(error.to_string().starts_with(&holder) && error.to_string().contains("/bootstrapper/lock"), "{error}");
+        assert_eq!(end().0, old.0 + YEAR, "nothing was written");
+        let (renewed, ()) = tokio::join!(certs(&scratch, "renew"), async {
+            tokio::task::yield_now().await;
+            drop(lock);
+        });
+        renewed.expect("renewal");
+        assert!(end().0 >= now.0 + YEAR);
     }
 
     #[test]

@@ -268,3 +268,21 @@ pub fn lock(path: &Path) -> Result<Option<Lock>> {
         Err(std::fs::TryLockError::Error(error)) => Err(error).with_context(context),
     }
 }
+
+/// Who holds the lock on this file, for people: `process 71 (etcd-bootstrapper run)`, from proc_locks(5).
+pub fn lock_holder(path: &Path) -> String {
+    let find = || {
+        let inode = format!(":{}", fs::metadata(path).ok()?.ino());
+        let locks = fs::read_to_string("/proc/locks").ok()?;
+        let held = locks.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        // `1: FLOCK ADVISORY WRITE 71 fe:00:1234 0 EOF`; one that waits has `->` before FLOCK.
+        let pid =
+            held.filter(|f| f.get(1) == Some(&"FLOCK")).find(|f| f.get(5).is_some_and(|id| id.ends_with(&inode)))?[4];
+        let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let words = String::from_utf8_lossy(&words).trim_end_matches('\0').replace('\0', " ");
+        let (program, arguments) = words.split_once(' ').unwrap_or((&words, ""));
+        let name = program.rsplit('/').next().unwrap_or_default();
+        Some(format!("process {pid} ({})", format!("{name} {arguments}").trim_end()))
+    };
+    find().unwrap_or_else(|| "another process".into())
+}
