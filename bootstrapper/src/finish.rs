@@ -1,7 +1,7 @@
 //! After the hand-off, beside etcd's start: promote a learner, verify, settle. While a founding has no leader, ask
 //! again whether it still can get one.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use plan::decision::{Decision, short};
@@ -9,6 +9,7 @@ use plan::facts::{DataDir, Facts, Identity, Me, Quorum};
 use plan::founding::Founding;
 use plan::member::{Member, Version};
 use plan::progress::{How, Life, Record};
+use plan::recovery;
 use plan::spec::Spec;
 
 use crate::apply::journal::Journal;
@@ -26,6 +27,9 @@ use crate::tls;
 /// Between two looks at etcd.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// Without a leader for so long, a majority may be lost; when a whole site boots, its hosts come up within this.
+const STUCK: Duration = Duration::from_secs(15);
+
 /// From here on a promotion survives in the v3 store (etcd issues 19557 and 20793).
 const PERSISTS_PROMOTION: Version = Version { major: 3, minor: 5, patch: 24 };
 
@@ -39,6 +43,7 @@ struct Finish<'a> {
     journal: Journal,
     observer: Observer,
     etcd: Version,
+    began: Instant,
 }
 
 /// `etcd-bootstrapper finish`: ends when this member has settled.
@@ -79,6 +84,7 @@ impl<'a> Finish<'a> {
             journal,
             observer: Observer::new(paths, etcd)?,
             etcd,
+            began: Instant::now(),
         })
     }
 
@@ -94,6 +100,7 @@ impl<'a> Finish<'a> {
         if !status.led {
             return self.unled().await;
         }
+        self.outlive()?;
         self.note_led(&status)?;
         if status.learner {
             return self.promote(&status).await;
@@ -115,15 +122,50 @@ impl<'a> Finish<'a> {
     async fn not_up(&mut self, error: &EtcdError) -> Result<Next> {
         match self.life.committed.clone() {
             Some(founding) if !self.life.led => self.still_in(&founding, &format!("etcd is not up yet: {error}")).await,
-            Some(_) | None => Ok(Next::Look(format!("waiting for etcd to start: {error}"))),
+            // Without a quorum etcd listens and answers nobody.
+            Some(_) | None => self.without_a_quorum(&format!("waiting for etcd to start: {error}")).await,
         }
     }
 
     async fn unled(&mut self) -> Result<Next> {
         match self.life.committed.clone() {
             Some(founding) if !self.life.led => self.still_in(&founding, "there is no leader yet").await,
-            Some(_) | None => Ok(Next::Look("waiting for a leader: a quorum of the voters must be up".into())),
+            Some(_) | None => self.without_a_quorum("waiting for a leader: a quorum of the voters must be up").await,
         }
+    }
+
+    /// Row 3 again: the hosts that the operator's word waits for may have become blank since; else what the word would be.
+    async fn without_a_quorum(&mut self, waiting: &str) -> Result<Next> {
+        let long = self.began.elapsed() >= STUCK;
+        if !long && recovery::pending(&self.spec, &self.life.past).is_none() {
+            return Ok(Next::Look(waiting.to_owned()));
+        }
+        let data = DataDir::Member(self.identity.clone());
+        let facts = self.observer.facts(&self.spec, &self.me, data, &self.life).await;
+        let decided = plan::decide(&self.spec, &facts);
+        if decided.row == 3 {
+            if systemd::is_here() {
+                tracing::warn!("{}", decided.explain());
+                systemd::decide_anew().await?;
+            }
+            return Ok(Next::Look("this host decides anew: the spec says recover".into()));
+        }
+        let held_back = recovery::held_back(&self.spec, &facts, &self.identity);
+        let more = held_back.into_iter().chain(recovery::remedy(&self.spec, &facts).filter(|_| long));
+        let more: String = more.map(|text| format!("; {text}")).collect();
+        Ok(Next::Look(format!("{waiting}{more}")))
+    }
+
+    /// A leader takes a quorum, so a word that was given for the loss of one is over; it must not be carried out when
+    /// this host happens to be the first one up after some later power cut.
+    fn outlive(&mut self) -> Result<()> {
+        if let Some(word) = recovery::pending(&self.spec, &self.life.past) {
+            let epoch = word.epoch;
+            self.journal.append(&Record::Outlived { epoch })?;
+            self.life.past.epoch = Some(epoch);
+            tracing::info!("the cluster has a leader, so `recover` with epoch {epoch} is over for this host");
+        }
+        Ok(())
     }
 
     /// Row 7 again: a founding that cannot get a quorum any more is left.
@@ -195,7 +237,7 @@ impl<'a> Finish<'a> {
             own.update(listed.id, &self.me.peer_url).await?;
             return Ok(Next::Look(format!("told the cluster the new peer URL {}", self.me.peer_url)));
         }
-        if self.life.how == Some(How::Restored)
+        if matches!(self.life.how, Some(How::Restored | How::Recovered))
             && !self.life.settled
             && let Some(why) = self.accept_restore(own, list).await?
         {

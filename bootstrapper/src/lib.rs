@@ -15,5 +15,6 @@ pub mod prepare;
 pub mod report;
 pub mod run;
 pub mod snapshot;
+pub mod survivor;
 pub mod sys;
 pub mod tls;

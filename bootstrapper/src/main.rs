@@ -21,7 +21,8 @@ usage: etcd-bootstrapper [--root DIR] COMMAND
                            a new cluster's certificates and user-data; checks of a configuration
   snapshot verify FILE|URL whether a snapshot is whole
   certs renew|show         this host's certificates
-  reset                    move this host's data to the trash and become blank
+  reset [--yes] [--json] [CLUSTER]
+                           move this host's data to the trash and become blank
   version                  the version of this program
 
 Exit codes: 0 done, 64 usage, 65 bad input, 69 source unavailable, 75 try again, 77 permission, 78 refused.
@@ -86,7 +87,7 @@ async fn command() -> Result<()> {
         "finish" => finish::finish(&paths).await,
         "plan" => commands::state::plan(&paths, args).await,
         "status" => commands::state::status(&paths, args).await,
-        "reset" => commands::state::reset(&paths, args),
+        "reset" => commands::reset::reset(&paths, args),
         "etcd-stopped" => commands::state::etcd_stopped(&paths).await,
         "config" => commands::config::run(&paths, args),
         "snapshot" => commands::snapshot::run(&paths, args).await,

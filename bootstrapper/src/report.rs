@@ -46,6 +46,9 @@ pub struct Status {
     /// What is happening now, in a sentence.
     #[serde(default)]
     pub now: String,
+    /// What would end the wait of now, if the last decision was one.
+    #[serde(default)]
+    pub ends_when: Option<String>,
     /// Where the configuration came from.
     #[serde(default)]
     pub carrier: Option<String>,
@@ -134,10 +137,14 @@ impl Report {
                 self.status.decisions.remove(0);
             }
         }
-        match &decided.decision {
-            Decision::Refuse(_) => tracing::error!("{}", decided.explain()),
-            Decision::Start(_) | Decision::Wait(_) | Decision::Proceed(_) => {}
-        }
+        self.status.ends_when = match &decided.decision {
+            Decision::Wait(wait) => Some(wait.until.clone()),
+            Decision::Refuse(refusal) => {
+                tracing::error!("{}", decided.explain());
+                Some(refusal.hint.clone())
+            }
+            Decision::Start(_) | Decision::Proceed(_) => None,
+        };
         self.say(&decided.explain());
     }
 }

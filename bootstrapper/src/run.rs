@@ -7,6 +7,7 @@ use plan::decision::{Decision, Start};
 use plan::facts::{DataDir, Facts, Identity, Me};
 use plan::member::Version;
 use plan::progress::{Life, Record};
+use plan::recovery;
 
 use crate::answer::Answering;
 use crate::apply::hand_off::{HandOff, hand_off};
@@ -40,7 +41,7 @@ pub async fn run(paths: &Paths) -> Result<()> {
     status.carrier = Some(prepared.carrier.clone());
     let journal = Journal::of(paths);
     let life = journal.open()?;
-    if let Some(identity) = observe::settled(paths, &life)?.filter(|_| !suspicious(paths, &prepared)) {
+    if let Some(identity) = observe::settled(paths, &life)?.filter(|_| !suspicious(paths, &prepared, &life)) {
         let facts = quiet(paths, &prepared, DataDir::Member(identity), &life);
         let decided = plan::decide(&prepared.spec, &facts);
         report.decided(&decided);
@@ -53,8 +54,8 @@ pub async fn run(paths: &Paths) -> Result<()> {
 
 /// A reason to look closer before a settled member is started: its etcd ended by itself, as a removed one's does, or
 /// the operator has named a survivor.
-fn suspicious(paths: &Paths, prepared: &Prepared) -> bool {
-    paths.left().exists() || prepared.spec.recover.is_some()
+fn suspicious(paths: &Paths, prepared: &Prepared, life: &Life) -> bool {
+    paths.left().exists() || recovery::pending(&prepared.spec, &life.past).is_some()
 }
 
 /// Facts of a host that asked nobody.
@@ -98,6 +99,11 @@ async fn decide_until_done(paths: &Paths, prepared: &Prepared, journal: &Journal
         report.decided(&decided);
         match &decided.decision {
             Decision::Start(start) => {
+                if let Start::Member(identity) = start
+                    && let Some(why) = recovery::held_back(spec, &facts, identity)
+                {
+                    tracing::warn!("{why}");
+                }
                 drop(answering);
                 return started(paths, prepared, start, journal, &life, report).await;
             }

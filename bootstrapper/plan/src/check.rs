@@ -62,6 +62,7 @@ pub(crate) fn check(document: Document) -> Result<(Spec, Host), Vec<Problem>> {
     check_peers(&document, &mut problems);
     check_absent(&document, &mut problems);
     check_restore(&document, &mut problems);
+    check_recover(&document, &mut problems);
     check_member(&document, &mut problems);
     check_tls(&document, &mut problems);
     let etcd = check_etcd(&document, &mut problems);
@@ -165,7 +166,6 @@ fn check_absent(document: &Document, problems: &mut Problems) {
         ("backup", document.backup.is_some()),
         ("health", document.health.is_some()),
         ("metadata", document.metadata.is_some()),
-        ("recover", document.recover.is_some()),
     ];
     for (key, there) in later {
         if there {
@@ -187,6 +187,31 @@ fn check_restore(document: &Document, problems: &mut Problems) {
             }
         }
         (None, Mode::Auto | Mode::Init | Mode::Join) => {}
+    }
+}
+
+fn check_recover(document: &Document, problems: &mut Problems) {
+    let Some(recover) = &document.recover else { return };
+    if recover.epoch <= document.cluster.epoch {
+        let epoch = document.cluster.epoch;
+        let message = format!(
+            "a recovery begins a new epoch, and cluster.epoch is {epoch}: write {} or more, or remove `recover` if it is over",
+            epoch.saturating_add(1)
+        );
+        problems.add("recover.epoch", message);
+    }
+    if !document.peers.is_empty() && !document.peers.iter().any(|p| p.name == recover.survivor) {
+        let names: Vec<&str> = document.peers.iter().map(|p| p.name.as_str()).collect();
+        let message = format!("`{}` is not in `peers`: name one of {}", recover.survivor, names.join(", "));
+        problems.add("recover.survivor", message);
+    }
+    for (i, name) in recover.given_up.iter().enumerate() {
+        let path = || format!("recover.given_up[{i}]");
+        if *name == recover.survivor {
+            problems.add(path(), format!("`{name}` is the survivor, whose data is kept: remove it here"));
+        } else if recover.given_up[..i].contains(name) {
+            problems.add(path(), format!("`{name}` is given up twice: remove one of both"));
+        }
     }
 }
 

@@ -14,6 +14,10 @@ pub fn classify(disk: &Disk, life: &Life, identity: Option<&Identity>) -> DataDi
     if disk.locked {
         return DataDir::Locked;
     }
+    // Old or new data lies here, or none for a moment; the next boot completes it before it looks.
+    if let Some(recovering) = &life.recovering {
+        return DataDir::Member(recovering.identity.clone());
+    }
     if let Some((identity, evidence)) = &life.removed {
         return DataDir::Removed { identity: identity.clone(), evidence: evidence.clone() };
     }

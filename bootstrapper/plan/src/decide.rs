@@ -1,13 +1,12 @@
 //! The decision table, rows 1 to 7: what lives in the data dir decides first.
 
 use crate::decision::{Aim, Code, Decided, Decision, Plan, Refusal, Start, Step, Wait, short};
-use crate::document::Recover;
 use crate::facts::{DataDir, Facts, Heard, Identity, Inventory};
-use crate::founding::{Founder, Founding, Terms};
+use crate::founding::{Founder, Founding};
 use crate::joining::prepare;
 use crate::member::{Member, MemberName, PeerUrl};
 use crate::spec::{Mode, Set, Spec};
-use crate::{founding_rows, joining};
+use crate::{founding_rows, joining, recovery};
 
 /// What to do, from what was asked for and what was observed: total, pure and deterministic.
 ///
@@ -52,7 +51,7 @@ pub fn decide(spec: &Spec, facts: &Facts) -> Decided {
 
 /// Rows 3, 4 and, when a quorum of our own cluster does not list us, 5.
 fn member(spec: &Spec, facts: &Facts, identity: &Identity) -> Decided {
-    if let Some(decided) = spec.recover.as_ref().and_then(|r| recover(spec, facts, identity, r)) {
+    if let Some(decided) = recovery::decide(spec, facts, identity) {
         return decided;
     }
     if let Some(quorum) = &facts.quorum
@@ -62,49 +61,6 @@ fn member(spec: &Spec, facts: &Facts, identity: &Identity) -> Decided {
         return removed(spec, facts, identity, &unlisted(identity));
     }
     Decided { row: 4, decision: Decision::Start(Start::Member(identity.clone())) }
-}
-
-/// Row 3; `None` when the operator's word does not apply (yet).
-fn recover(spec: &Spec, facts: &Facts, identity: &Identity, recover: &Recover) -> Option<Decided> {
-    let done = facts.journal.epoch.is_some_and(|e| e >= recover.epoch);
-    if done || facts.quorum.is_some() {
-        return None;
-    }
-    // Who else could be a quorum is known from our own data alone: spec and inventory may be short of somebody.
-    let others = facts.own_list.as_ref()?.iter().filter(|m| !m.learner && m.id != identity.member_id);
-    let given_up = |name: &str| recover.given_up.iter().any(|n| n.as_str() == name);
-    let lost = |m: &Member| {
-        given_up(&m.name)
-            || m.name.parse().is_ok_and(|name| terminated(facts, &name))
-            || facts.peers.iter().any(|p| m.has_peer_url(&p.peer_url) && matches!(p.heard, Heard::Waiting(_)))
-    };
-    if identity.name == recover.survivor {
-        return others
-            .clone()
-            .all(lost)
-            .then(|| proceed(3, Aim::Recover, vec![keep_alone(spec, facts, identity, recover)]));
-    }
-    let mut rest = others.filter(|m| m.name != recover.survivor.as_str());
-    (given_up(identity.name.as_str()) && rest.all(lost)).then(|| {
-        let sentence =
-            format!("recover names {} the survivor and gives {} up, which has data", recover.survivor, identity.name);
-        let hint = "run `etcd-bootstrapper reset` here: the data goes to the trash and this host joins the survivor";
-        refuse(3, Code::NotTheSurvivor, sentence, hint)
-    })
-}
-
-fn keep_alone(spec: &Spec, facts: &Facts, identity: &Identity, recover: &Recover) -> Step {
-    let terms = Terms {
-        epoch: recover.epoch,
-        generation: 1,
-        size: 1,
-        set: vec![identity.name.to_string()],
-        snapshot: None,
-        ..founding_rows::terms(spec, facts)
-    };
-    let (name, peer_url, nonce) = (identity.name.clone(), facts.me.peer_url.clone(), facts.me.nonce.clone());
-    let founding = Founding::new(terms, vec![Founder { name, peer_url, nonce }]);
-    Step::Recover { recover: recover.clone(), identity: identity.clone(), founding }
 }
 
 /// Row 5.
@@ -148,7 +104,7 @@ fn damaged(spec: &Spec, facts: &Facts, what: &str) -> Decided {
         );
     }
     let why = format!("the data dir is damaged: {what}; only a cluster with quorum can replace it");
-    wait(6, &why, unknown, "a cluster with quorum answers")
+    wait(6, &why, unknown, &joining::or_recover(spec, facts, "a cluster with quorum answers"))
 }
 
 /// Row 7: a committed founding that no leader ever led, as far as this disk knows. What it restores was staged before the

@@ -33,7 +33,7 @@ pub struct Facts {
     pub inventory: Inventory,
     /// What the store says.
     pub claim: Claims,
-    /// The member list in this disk's own database, as old as that; read only when the spec says `recover`.
+    /// The member list in this disk's own database, as old as that; read only when a member lives here.
     pub own_list: Option<Vec<Member>>,
     /// Why this host's certificates cannot be used, if so.
     pub certificates: Option<String>,
@@ -161,7 +161,7 @@ pub struct Past {
     pub added: Option<Added>,
     /// Whether this nonce has committed or was handed off before.
     pub spent: bool,
-    /// The highest epoch that this disk founded or recovered in.
+    /// The highest epoch that this disk founded, joined or recovered in, or outlived the `recover` of.
     pub epoch: Option<u32>,
 }
 

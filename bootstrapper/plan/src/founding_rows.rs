@@ -217,7 +217,7 @@ fn not_now(spec: &Spec, facts: &Facts) -> Option<Decided> {
             24,
             why,
             everybody(spec, facts),
-            "a cluster answers, or the operator runs `etcd-bootstrapper reset` here",
+            "a cluster answers, or a host that has its data is named by `recover` (start it: its console says how), or the operator runs `etcd-bootstrapper reset` here",
         ));
     }
     if spec.store.is_some() {

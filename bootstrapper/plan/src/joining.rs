@@ -8,6 +8,7 @@ use crate::facts::{Answer, DataDir, Facts, Heard, Quorum};
 use crate::founding::Founding;
 use crate::member::ClusterId;
 use crate::membership;
+use crate::recovery;
 use crate::spec::Spec;
 
 /// Rows 8 to 18; `None` when no cluster answers and this host may think of founding.
@@ -30,7 +31,7 @@ pub(crate) fn decide(spec: &Spec, facts: &Facts) -> Option<Decided> {
         return certificates(facts);
     }
     Some(match &facts.quorum {
-        None => no_quorum(&answers),
+        None => no_quorum(spec, facts, &answers),
         Some(quorum) => with_quorum(spec, facts, quorum),
     })
 }
@@ -119,7 +120,7 @@ fn other_cluster(spec: &Spec, facts: &Facts, answers: &[(String, &Answer)]) -> O
 }
 
 /// Row 10.
-fn no_quorum(answers: &[(String, &Answer)]) -> Decided {
+fn no_quorum(spec: &Spec, facts: &Facts, answers: &[(String, &Answer)]) -> Decided {
     let who: Vec<String> =
         answers.iter().map(|(who, a)| format!("{who}: member of cluster {}", a.cluster_id)).collect();
     let largest = answers.iter().map(|(_, a)| a.members.iter().filter(|m| !m.learner).count()).max().unwrap_or(0);
@@ -127,7 +128,12 @@ fn no_quorum(answers: &[(String, &Answer)]) -> Decided {
     let why = format!(
         "nobody serves its member list, which takes {needed} of its {largest} voters; {answering} of its members answer"
     );
-    wait(10, &why, who, "enough of its voters are up: start those that are down")
+    wait(10, &why, who, &or_recover(spec, facts, "enough of its voters are up: start those that are down"))
+}
+
+/// What ends a wait for voters, and the operator's word for when they are lost.
+pub(crate) fn or_recover(spec: &Spec, facts: &Facts, until: &str) -> String {
+    recovery::remedy(spec, facts).map_or_else(|| until.to_owned(), |remedy| format!("{until}; {remedy}"))
 }
 
 /// Rows 11 and 12, and the rest of those about a cluster with quorum.

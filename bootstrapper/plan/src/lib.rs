@@ -18,6 +18,7 @@ mod joining;
 pub mod member;
 mod membership;
 pub mod progress;
+pub mod recovery;
 pub mod render;
 pub mod spec;
 

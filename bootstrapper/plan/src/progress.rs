@@ -1,8 +1,8 @@
 //! The journal as data: what a disk has gone through, one record a line, and what follows from all of them.
 //!
 //! A record is durable before its effect counts, so a crash leaves at most an intent that the next boot completes:
-//! `commit` before the staged data is renamed into place, `archived` before the data dir is renamed away, and the new
-//! `nonce` only when that rename is durable.
+//! `commit` before the staged data is renamed into place, `archived` before the data dir is renamed away, `recovered`
+//! before both, and the new `nonce` only when those renames are durable.
 
 use std::collections::BTreeSet;
 
@@ -82,8 +82,18 @@ pub enum Record {
         #[serde(default)]
         lost: bool,
     },
-    /// A survivor's database was kept in a cluster of its own.
+    /// The survivor's database goes on in a cluster of its own: the old data goes to the trash, the staged data of the
+    /// founding takes its place, and this life ends; only a `nonce` may follow, and it begins the life of this member.
     Recovered {
+        /// Who this host is then; its epoch is that of the operator's word.
+        identity: Identity,
+        /// Whose staging it is.
+        founding: FoundingId,
+        /// The directory in `trash/`.
+        to: String,
+    },
+    /// A cluster served this member while the spec said `recover` with this epoch: that word is over for this disk.
+    Outlived {
         /// Of the operator's word.
         epoch: u32,
     },
@@ -138,6 +148,8 @@ pub struct Life {
     pub removed: Option<(Identity, String)>,
     /// Where the data dir goes: an archive that was begun and has to be completed before anything else.
     pub archiving: Option<Archiving>,
+    /// The recovery that was begun and has to be completed before anything else.
+    pub recovering: Option<Recovering>,
     nonces: BTreeSet<Nonce>,
 }
 
@@ -148,6 +160,17 @@ pub struct Archiving {
     pub to: String,
     /// Whether the next life is one that lost its member.
     pub lost: bool,
+}
+
+/// A recovery that was begun: its staging is proven.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovering {
+    /// Who this host is when it is completed.
+    pub identity: Identity,
+    /// Whose staging takes the place of the data dir.
+    pub founding: FoundingId,
+    /// The directory in `trash/` for the old data.
+    pub to: String,
 }
 
 /// The lines that are whole; what follows the last newline was never durable and is to be cut before appending.
@@ -184,6 +207,9 @@ impl Life {
         };
         if self.archiving.is_some() {
             return Err("follows an archive, after which only a new disk nonce may come".into());
+        }
+        if self.recovering.is_some() {
+            return Err("follows a recovery, after which only a new disk nonce may come".into());
         }
         match record {
             Record::Nonce { .. } | Record::RemovedPrevious { .. } => Ok(()),
@@ -223,7 +249,16 @@ impl Life {
                 self.archiving = Some(Archiving { to: to.clone(), lost: *lost });
                 Ok(())
             }
-            Record::Recovered { epoch } => {
+            Record::Recovered { identity, founding, to } => {
+                if self.lived.is_none() && self.expected().is_none() {
+                    return Err(format!("recovers member {}, and no member lived here", identity.member_id));
+                }
+                let (identity, founding, to) = (identity.clone(), founding.clone(), to.clone());
+                self.reach(identity.epoch);
+                self.recovering = Some(Recovering { identity, founding, to });
+                Ok(())
+            }
+            Record::Outlived { epoch } => {
                 self.reach(*epoch);
                 Ok(())
             }
@@ -235,6 +270,20 @@ impl Life {
         if !nonces.insert(nonce.clone()) {
             self.nonces = nonces;
             return Err(format!("begins disk nonce {nonce} a second time"));
+        }
+        if let Some(recovering) = self.recovering.take() {
+            let identity = recovering.identity;
+            let alone = vec![(identity.name.to_string(), identity.peer_url.to_string())];
+            *self = Life {
+                nonce: Some(nonce.clone()),
+                past: Past { epoch: self.past.epoch, spent: true, ..Past::default() },
+                lived: Some(identity.clone()),
+                handed_off: Some((identity, alone)),
+                how: Some(How::Recovered),
+                nonces,
+                ..Life::default()
+            };
+            return Ok(());
         }
         let lost = self.archiving.as_ref().is_some_and(|a| a.lost);
         let lived = self.lived.clone().or_else(|| self.expected());

@@ -33,12 +33,15 @@ fn a_document_that_means_something_has_no_problem() {
     }
     let quota = |d: &mut Value| d["etcd"] = json!({"quota-backend-bytes": 4_294_967_296_i64, "log-level": "debug"});
     assert_eq!(problems(quota), []);
+    let gone =
+        |d: &mut Value| d["recover"] = json!({"survivor": "etcd-3", "epoch": 2, "given_up": ["etcd-9", "etcd-1"]});
+    assert_eq!(problems(gone), [], "a voter that is not in `peers` any more can be given up");
 }
 
 #[test]
 fn each_problem_names_its_path_and_what_to_write_instead() {
     type Change = fn(&mut Value);
-    let cases: [(Change, &str, &str); 13] = [
+    let cases: [(Change, &str, &str); 17] = [
         (|d| d["version"] = json!(2), "version", "reads version 1"),
         (|d| d["cluster"]["epoch"] = json!(0), "cluster.epoch", "count from 1"),
         (|d| d["peers"][1]["name"] = json!("etcd-1"), "peers[1].name", "already the name of peers[0]"),
@@ -49,6 +52,22 @@ fn each_problem_names_its_path_and_what_to_write_instead() {
         (|d| (d["mode"], d["restore"]) = (json!("join"), restore("https://x/y")), "restore", "which never founds"),
         (|d| d["restore"] = restore("s3://bucket/prod.db"), "restore.url", "an https:// or a file:// URL"),
         (|d| d["store"] = json!({"url": "s3://bucket/prod"}), "store", "not in this version"),
+        (
+            |d| d["recover"] = json!({"survivor": "etcd-9", "epoch": 2}),
+            "recover.survivor",
+            "one of etcd-1, etcd-2, etcd-3",
+        ),
+        (|d| d["recover"] = json!({"survivor": "etcd-1", "epoch": 1}), "recover.epoch", "write 2 or more"),
+        (
+            |d| d["recover"] = json!({"survivor": "etcd-1", "epoch": 2, "given_up": ["etcd-1"]}),
+            "recover.given_up[0]",
+            "is the survivor",
+        ),
+        (
+            |d| d["recover"] = json!({"survivor": "etcd-1", "epoch": 2, "given_up": ["etcd-2", "etcd-2"]}),
+            "recover.given_up[1]",
+            "given up twice",
+        ),
         (|d| d["etcd"] = json!({"--log-level": "info"}), "etcd.--log-level", "without the leading --"),
         (|d| d["etcd"] = json!({"log-level": "info\nETCD_NAME=x"}), "etcd.log-level", "control character"),
         (|d| d["etcd"] = json!({"ETCD_NAME": "x"}), "etcd.ETCD_NAME", "not the name of an etcd option"),

@@ -157,6 +157,40 @@ fn a_field_of_a_later_program_is_ignored_and_an_event_of_one_is_not() {
     assert!(error.starts_with("line 2 of the journal is not a record of this program"), "{error}");
 }
 
+fn recovered(t: &Founding, identity: &Identity) -> Record {
+    Record::Recovered { identity: identity.clone(), founding: t.id(), to: "trash-1".into() }
+}
+
+#[test]
+fn a_recovery_keeps_the_member_through_the_new_nonce_and_remembers_its_epoch() {
+    let t = founding([1, 2, 3]);
+    let alone = Identity { member_id: MemberId(0xbeef), epoch: 2, ..founder(&t, 1) };
+    let records = [
+        begin(1),
+        ready(&t),
+        commit(&t),
+        handed_off(&founder(&t, 1), How::Founded),
+        Record::Led {},
+        settled(&founder(&t, 1)),
+        recovered(&t, &alone),
+    ];
+    let begun = life(&records);
+    assert_eq!(begun.recovering.as_ref().map(|r| (&r.identity, &r.founding)), Some((&alone, &t.id())));
+    let done = life(&[&records[..], &[begin(2)]].concat());
+    assert_eq!((done.recovering.as_ref(), done.committed.as_ref(), done.settled), (None, None, false));
+    assert_eq!(
+        (done.expected(), done.lived.clone(), done.how),
+        (Some(alone.clone()), Some(alone.clone()), Some(How::Recovered))
+    );
+    assert_eq!((done.past.epoch, done.past.spent, done.past.readied.len()), (Some(2), true, 0));
+    let settled = life(&[&records[..], &[begin(2), settled(&alone)]].concat());
+    assert!(settled.settled);
+    // A later life of the disk still knows that the word was carried out, or has been outlived.
+    let reset = life(&[&records[..], &[begin(2), archived(false), begin(3)]].concat());
+    assert_eq!((reset.past.epoch, reset.lived.as_ref(), reset.past.spent), (Some(2), None, false));
+    assert_eq!(life(&[begin(1), Record::Outlived { epoch: 7 }, archived(false), begin(2)]).past.epoch, Some(7));
+}
+
 #[test]
 fn every_record_reads_back_as_it_was_written() {
     let t = founding([1, 2, 3]);
@@ -173,7 +207,8 @@ fn every_record_reads_back_as_it_was_written() {
         settled(&me),
         Record::Removed { identity: me.clone(), evidence: "etcd said so\nin two lines".into() },
         archived(true),
-        Record::Recovered { epoch: 2 },
+        recovered(&t, &me),
+        Record::Outlived { epoch: 2 },
     ] {
         let line = record.line().expect("a line");
         assert_eq!(line.find('\n'), Some(line.len() - 1), "one line: {line}");
@@ -215,6 +250,8 @@ fn a_sequence_that_cannot_be_is_an_error_that_names_its_line() {
         (vec![begin(1), settled(&me)], 2, "never handed off"),
         (vec![begin(1), Record::Led {}], 2, "nothing was committed or handed off"),
         (vec![begin(1), archived(false), added(7)], 3, "only a new disk nonce"),
+        (vec![begin(1), recovered(&t, &me)], 2, "no member lived here"),
+        (vec![begin(1), ready(&t), commit(&t), recovered(&t, &me), Record::Led {}], 5, "only a new disk nonce"),
     ] {
         let error = Life::replay(&text(&records)).expect_err(why);
         assert!(error.starts_with(&format!("line {line} of the journal ")) && error.contains(why), "{error}");

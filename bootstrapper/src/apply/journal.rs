@@ -9,6 +9,7 @@ use plan::progress::{Life, Record};
 
 use crate::exit::Exit;
 use crate::paths::Paths;
+use crate::snapshot::stage;
 use crate::sys::{clock, fault, fs, random};
 
 /// A journal is some kilobytes in the longest of lives; more is not a journal.
@@ -85,7 +86,7 @@ impl Journal {
         }
     }
 
-    /// Makes the bootstrapper's directory, a first nonce, and completes an archive that was begun; then reads.
+    /// Makes the bootstrapper's directory, a first nonce, and completes an archive or a recovery that was begun; then reads.
     ///
     /// # Errors
     /// When the disk cannot be written, or the journal cannot be understood.
@@ -96,6 +97,12 @@ impl Journal {
             self.move_away(&archiving.to)?;
             // Stagings of the life that ends decide nothing and are remade from the snapshot.
             fs::remove(&self.paths.staging())?;
+        } else if let Some(recovering) = &life.recovering {
+            // What is installed already is not moved away again: the staging is gone then.
+            if stage::staged(&self.paths, &recovering.founding) {
+                self.move_away(&recovering.to)?;
+            }
+            stage::install(&self.paths, &recovering.founding)?;
         } else if life.nonce.is_some() {
             return Ok(life);
         }

@@ -5,9 +5,9 @@ pub mod hand_off;
 pub mod journal;
 mod members;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use plan::decision::{Plan, Step};
-use plan::facts::{DataDir, Me};
+use plan::facts::{DataDir, Identity, Me};
 use plan::founding::{Founding, FoundingId};
 use plan::progress::{How, Record};
 use plan::spec::Host;
@@ -16,6 +16,7 @@ use crate::observe;
 use crate::paths::Paths;
 use crate::report::Report;
 use crate::snapshot::stage;
+use crate::survivor;
 use crate::sys::fs::Owner;
 use hand_off::{HandOff, hand_off};
 use journal::{Journal, trash_name};
@@ -100,8 +101,9 @@ async fn step_true(step: &Step, tools: &Tools<'_>, report: &mut Report) -> Resul
             let to = HandOff { identity: identity.clone(), initial_cluster: initial_cluster.clone(), new: false };
             hand_off(tools, &to, report).await.map(|()| Made::HandedOff)
         }
-        // The spec is refused when it asks for these, so no plan has them.
-        Step::Claim { .. } | Step::Recover { .. } => bail!("this version cannot {}", step.text()),
+        Step::Recover { identity, founding, .. } => recover(tools, identity, founding, &journal, report).await,
+        // The spec is refused when it asks for this, so no plan has it.
+        Step::Claim { .. } => bail!("this version cannot {}", step.text()),
     }
 }
 
@@ -127,6 +129,30 @@ fn archive(tools: &Tools<'_>, journal: &Journal, why: &str, only_unled: bool, lo
         | DataDir::Newer { .. } => {}
     }
     journal.append(&Record::Archived { to: trash_name()?, why: why.to_owned(), lost })?;
+    journal.open().map(|_| Made::True)
+}
+
+/// Stages the survivor's data in one round and lets it count in the next, when everybody was asked once more: staging
+/// takes its time, and a quorum that has come meanwhile must be heard.
+async fn recover(
+    tools: &Tools<'_>,
+    identity: &Identity,
+    founding: &Founding,
+    journal: &Journal,
+    report: &mut Report,
+) -> Result<Made> {
+    let (class, _) = observe::classify(tools.paths, tools.etcd)?;
+    if class != DataDir::Member(identity.clone()) {
+        return Ok(Made::Stale("the data dir is not the survivor's any more".into()));
+    }
+    if !survivor::kept(tools.paths, founding)? {
+        let mut say = |text: String| report.say(&text);
+        let me = (&tools.me.name, &tools.me.peer_url);
+        survivor::keep(tools.paths, founding, me, tools.owner, &mut say).await?;
+        return Ok(Made::Stale("the survivor's data is staged and proven; everybody is asked once more".into()));
+    }
+    let alone = Identity::founder(founding, &tools.me.nonce).context("the recovery was planned for another disk")?;
+    journal.append(&Record::Recovered { identity: alone, founding: founding.id(), to: trash_name()? })?;
     journal.open().map(|_| Made::True)
 }
 

@@ -3,5 +3,6 @@
 pub mod certs;
 pub mod config;
 pub mod config_new;
+pub mod reset;
 pub mod snapshot;
 pub mod state;

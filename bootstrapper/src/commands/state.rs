@@ -1,15 +1,14 @@
-//! `plan`, `status`, `reset` and `etcd-stopped`: looking, and the operator's word.
+//! `plan`, `status` and `etcd-stopped`: looking, and how etcd ended.
 
 use std::ffi::OsString;
 
 use anyhow::{Context, Result};
 use plan::facts::{DataDir, Facts, Heard, Me, Peer};
 use plan::member::Nonce;
-use plan::progress::Record;
+use plan::recovery;
 use plan::spec::{Set, Spec};
 use serde_json::json;
 
-use crate::apply::journal::{Journal, trash_name};
 use crate::etcd::Etcd;
 use crate::exit::Exit;
 use crate::finish::answering;
@@ -59,8 +58,9 @@ pub async fn plan(paths: &Paths, args: Vec<OsString>) -> Result<()> {
         ),
     };
     let decided = plan::decide(&loaded.spec, &facts);
+    let word = operators_word(&loaded.spec, &facts);
     if as_json {
-        let text = json!({"spec": loaded.spec, "carrier": loaded.carrier, "facts": facts, "decided": decided, "text": decided.explain()});
+        let text = json!({"spec": loaded.spec, "carrier": loaded.carrier, "facts": facts, "decided": decided, "text": decided.explain(), "recover": word});
         return say(&serde_json::to_string_pretty(&text)?);
     }
     let mut text = vec![
@@ -80,7 +80,30 @@ pub async fn plan(paths: &Paths, args: Vec<OsString>) -> Result<()> {
         text.push(format!("member         {}: {vote}, {life}", listed.member.label()));
     }
     text.push(decided.explain());
+    if !word.is_empty() {
+        text.push(format!("lost majority  {}", word.join("; ")));
+    }
     say(&text.join("\n"))
+}
+
+/// Where a member has no quorum: why the operator's word is not carried out, and what it would be.
+fn operators_word(spec: &Spec, facts: &Facts) -> Vec<String> {
+    let held_back = match &facts.data {
+        DataDir::Member(identity) => recovery::held_back(spec, facts, identity),
+        DataDir::Locked => None,
+        // Their rows tell it where it applies.
+        DataDir::Founding { .. }
+        | DataDir::Removed { .. }
+        | DataDir::Empty
+        | DataDir::Aborted
+        | DataDir::Lost { .. }
+        | DataDir::Missing { .. }
+        | DataDir::Orphan
+        | DataDir::Damaged { .. }
+        | DataDir::Foreign { .. }
+        | DataDir::Newer { .. } => return Vec::new(),
+    };
+    held_back.into_iter().chain(recovery::remedy(spec, facts)).collect()
 }
 
 /// What applies now, or applied at the last boot.
@@ -181,6 +204,7 @@ pub async fn status(paths: &Paths, args: Vec<OsString>) -> Result<()> {
         format!("safe to continue   {}", yes(status.safe_to_continue)),
         format!("now                {}", status.now),
     ];
+    text.extend(status.ends_when.iter().map(|ends_when| format!("ends when          {ends_when}")));
     text.extend(status.decisions.iter().map(|line| format!("{}  {}", line.at, line.text)));
     say(&text.join("\n"))
 }
@@ -198,39 +222,6 @@ async fn live(paths: &Paths, status: &mut Status) {
     status.serving = true;
     status.safe_to_continue =
         list.members.iter().all(|m| !m.learner) && answering(paths, &list.members).await == list.members.len();
-}
-
-/// `etcd-bootstrapper reset`: the operator's word that this host's data is not needed; it goes to the trash.
-///
-/// # Errors
-/// 78 while etcd runs.
-pub fn reset(paths: &Paths, args: Vec<OsString>) -> Result<()> {
-    if let Some(first) = args.first() {
-        return Err(Exit::Usage.because(format!("unexpected argument {}", first.display())));
-    }
-    let journal = Journal::of(paths);
-    let _lock = journal.lock()?;
-    let to = trash_name()?;
-    if observe::data_dir::look(&paths.data())?.locked {
-        return Err(Exit::Refused.because("etcd runs on the data dir: stop etcd.service first"));
-    }
-    match journal.read() {
-        Ok(life) if life.nonce.is_some() && life.archiving.is_none() => {
-            journal.append(&Record::Archived {
-                to: to.clone(),
-                why: "reset, by the operator's word".into(),
-                lost: false,
-            })?;
-        }
-        Ok(_) => journal.move_away(&to)?,
-        // A journal that nobody can read goes the way of the data.
-        Err(_) => {
-            journal.move_away(&to)?;
-            fs::rename(&paths.journal(), &paths.trash().join(&to).join("journal.jsonl"))?;
-        }
-    }
-    journal.open()?;
-    say(&format!("this host is blank; its data is in {}", paths.trash().join(&to).display()))
 }
 
 /// `etcd-bootstrapper etcd-stopped`: ExecStopPost= of etcd.service tells how etcd ended (systemd.exec(5)).

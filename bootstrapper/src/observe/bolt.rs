@@ -119,6 +119,9 @@ struct Element {
     value: (u64, u64),
 }
 
+/// A key and its value.
+pub type Entry = (Vec<u8>, Vec<u8>);
+
 impl Bolt {
     /// Opens a database for reading; the file's position does not matter.
     ///
@@ -161,6 +164,38 @@ impl Bolt {
             node = self.page(element.child)?;
         }
         Err(Unsound::damaged("its tree has no end"))
+    }
+
+    /// All keys of a top-level bucket with their values, in order; none when it is not there.
+    ///
+    /// # Errors
+    /// `Damaged` when the way there is, or when there are more than `most`.
+    pub fn entries(&self, bucket: &str, most: usize) -> Result<Vec<Entry>, Unsound> {
+        let mut entries = Vec::new();
+        let mut open: Vec<(Node, u64)> = self.bucket(bucket)?.into_iter().map(|node| (node, 0)).collect();
+        while let Some((node, next)) = open.pop() {
+            if next >= node.count {
+                continue;
+            }
+            let element = self.element(&node, next)?;
+            let leaf = node.leaf;
+            open.push((node, next + 1));
+            if !leaf {
+                if open.len() > MAX_DEPTH {
+                    return Err(Unsound::damaged("its tree has no end"));
+                }
+                open.push((self.page(element.child)?, 0));
+                continue;
+            }
+            let (at, length) = element.value;
+            if entries.len() == most || length > MAX_VALUE || element.flags & BUCKET != 0 {
+                return Err(Unsound::damaged(format!(
+                    "{bucket} has more than {most} entries, or one that is too large"
+                )));
+            }
+            entries.push((element.key, self.bytes(at, length)?));
+        }
+        Ok(entries)
     }
 
     fn bucket(&self, name: &str) -> Result<Option<Node>, Unsound> {

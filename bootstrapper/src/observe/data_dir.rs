@@ -10,14 +10,18 @@ use anyhow::{Context, Result};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use plan::facts::{Database, Disk, Wal};
-use plan::member::{ClusterId, MemberId, Version};
+use plan::member::{ClusterId, Member, MemberId, Version};
 
 use super::bolt::Bolt;
+use super::peers::PeerMember;
 use super::unsound::{Unsound, finding};
 use super::{crc32c, protobuf, wal};
 
 /// bolt makes a new database as four pages and syncs them before it writes anything behind them.
 const NEWBORN: u64 = 4 * 4096;
+
+/// A list longer than this is no member list.
+const MAX_MEMBERS: usize = 1000;
 
 /// A `.snap` holds a list of members; one that is larger than this is none.
 const MAX_SNAP: u64 = 64 * 1024 * 1024;
@@ -113,6 +117,28 @@ pub fn version_of(bolt: &Bolt) -> Result<Option<Version>, Unsound> {
 pub fn consistent_index(bolt: &Bolt) -> Result<u64, Unsound> {
     let value = bolt.get("meta", "consistent_index")?;
     Ok(value.and_then(|v| v.try_into().ok()).map_or(0, u64::from_be_bytes))
+}
+
+/// The members that the database of a data dir lists, as old as what is applied to it; it may be open in an etcd.
+///
+/// Source: etcd server/etcdserver/api/membership/store.go: bucket `members`, and `members_removed` for those whose entry
+/// a version before 3.5.26 may have left behind (etcd issue 20995).
+///
+/// # Errors
+/// When it cannot be read or is damaged; while an etcd writes it, another attempt may succeed.
+pub fn own_list(data_dir: &Path) -> Result<Vec<Member>> {
+    let path = database_path(data_dir);
+    let list = || -> Result<Vec<Member>> {
+        let bolt = Bolt::open(File::open(&path)?)?;
+        let mut members = Vec::new();
+        for (key, value) in bolt.entries("members", MAX_MEMBERS)? {
+            if bolt.get("members_removed", &String::from_utf8_lossy(&key))?.is_none() {
+                members.push(serde_json::from_slice::<PeerMember>(&value)?.into());
+            }
+        }
+        Ok(members)
+    };
+    list().with_context(|| format!("cannot read the member list in {}", path.display()))
 }
 
 /// etcd's database below a data dir.

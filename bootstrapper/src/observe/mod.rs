@@ -9,6 +9,6 @@ mod protobuf;
 mod quorum;
 pub mod unsound;
 pub mod volume;
-mod wal;
+pub mod wal;
 
 pub use observer::{Observer, classify, identity, own_answer, settled};

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use plan::facts::{Claims, DataDir, Facts, Heard, Identity, Inventory, Me, Peer, Stage, Waiting};
-use plan::member::{MemberId, MemberName, PeerUrl, Version};
+use plan::member::{Member, MemberId, MemberName, PeerUrl, Version};
 use plan::progress::Life;
 use plan::spec::{Set, Spec};
 
@@ -84,7 +84,8 @@ impl Observer {
     pub async fn facts(&mut self, spec: &Spec, me: &Me, data: DataDir, life: &Life) -> Facts {
         let whom = self.whom(spec, me);
         let peers = self.asker.ask(whom).await;
-        let further = unknown_members(&peers, me);
+        let own_list = own_list(&self.paths, &data);
+        let further = unknown_members(&peers, own_list.as_deref(), me);
         let further = if further.is_empty() { Vec::new() } else { self.asker.ask(further).await };
         let peers: Vec<Peer> = peers.into_iter().chain(further).collect();
         let quorum = self.quorum(&peers).await;
@@ -99,7 +100,7 @@ impl Observer {
             quorum,
             inventory: Inventory::Static,
             claim: Claims::NoStore,
-            own_list: None,
+            own_list,
             certificates: tls::certificates_problem(&self.paths, now),
         }
     }
@@ -116,17 +117,38 @@ impl Observer {
     }
 }
 
-/// Members that the answers name and nobody asked, such as those of a list that the spec does not have any more.
-fn unknown_members(peers: &[Peer], me: &Me) -> Vec<(Option<MemberName>, PeerUrl)> {
+/// The list in this host's own database, where a member lives; what cannot be read is not known.
+fn own_list(paths: &Paths, data: &DataDir) -> Option<Vec<Member>> {
+    match data {
+        DataDir::Member(_) | DataDir::Locked => super::data_dir::own_list(&paths.data())
+            .inspect_err(|error| tracing::debug!(error = format!("{error:#}"), "this host's own list is not known"))
+            .ok(),
+        DataDir::Founding { .. }
+        | DataDir::Removed { .. }
+        | DataDir::Empty
+        | DataDir::Aborted
+        | DataDir::Lost { .. }
+        | DataDir::Missing { .. }
+        | DataDir::Orphan
+        | DataDir::Damaged { .. }
+        | DataDir::Foreign { .. }
+        | DataDir::Newer { .. } => None,
+    }
+}
+
+/// Members that the answers or our own database name and nobody asked, such as those of a list that the spec does not
+/// have any more.
+fn unknown_members(peers: &[Peer], own_list: Option<&[Member]>, me: &Me) -> Vec<(Option<MemberName>, PeerUrl)> {
     let asked: BTreeSet<&PeerUrl> = peers.iter().map(|p| &p.peer_url).collect();
+    let answered = peers.iter().flat_map(|p| match &p.heard {
+        Heard::Cluster(answer) => answer.members.as_slice(),
+        Heard::Waiting(_) | Heard::Founding { .. } | Heard::Holds { .. } | Heard::Unknown { .. } => &[],
+    });
     let mut further = BTreeMap::new();
-    for peer in peers {
-        let Heard::Cluster(answer) = &peer.heard else { continue };
-        for member in &answer.members {
-            for url in member.peer_urls.iter().filter_map(|u| u.parse::<PeerUrl>().ok()) {
-                if !asked.contains(&url) && url != me.peer_url {
-                    further.insert(url, member.name.parse().ok());
-                }
+    for member in answered.chain(own_list.unwrap_or_default()) {
+        for url in member.peer_urls.iter().filter_map(|u| u.parse::<PeerUrl>().ok()) {
+            if !asked.contains(&url) && url != me.peer_url {
+                further.insert(url, member.name.parse().ok());
             }
         }
     }

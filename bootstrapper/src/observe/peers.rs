@@ -24,9 +24,9 @@ pub struct Asker {
     client: reqwest::Client,
 }
 
-/// A member as etcd's peer handler writes it (etcd: server/etcdserver/api/etcdhttp/peer.go).
+/// A member as etcd's peer handler and its database write it (etcd: server/etcdserver/api/etcdhttp/peer.go).
 #[derive(Deserialize)]
-struct PeerMember {
+pub(super) struct PeerMember {
     id: u64,
     #[serde(default)]
     name: String,

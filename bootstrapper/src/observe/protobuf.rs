@@ -60,6 +60,15 @@ pub fn number(message: &[u8], field: u64) -> Option<u64> {
     })
 }
 
+/// Appends a varint.
+pub fn append_number(message: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        message.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    message.push(number as u8);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

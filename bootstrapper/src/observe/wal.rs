@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use plan::facts::Wal;
 use plan::member::{ClusterId, MemberId};
+use serde::{Deserialize, Serialize};
 
 use super::unsound::{Unsound, finding};
 use super::{crc32c, protobuf};
@@ -75,23 +76,86 @@ pub fn identify(directory: &Path) -> anyhow::Result<Option<(ClusterId, MemberId)
 pub fn read(directory: &Path) -> anyhow::Result<Wal> {
     let files = segments(directory)?;
     let Some(last) = files.last() else { return Ok(Wal::Absent) };
+    Ok(match through(directory, &files)? {
+        Ok((log, torn)) => log.verdict(last, torn),
+        Err(what) => Wal::Broken { what },
+    })
+}
+
+/// Where a log ends and what it says there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// Name of the last file.
+    pub file: String,
+    /// Byte in it at which the next record goes.
+    pub offset: u64,
+    /// The checksum over all records so far.
+    pub sum: u32,
+    /// Of the last hard state.
+    pub term: u64,
+    /// Of the last hard state.
+    pub vote: u64,
+    /// Of the last hard state; etcd writes it without a sync of its own, so it may be behind what was acknowledged.
+    pub commit: u64,
+    /// Index of the entry that was appended last: what came before it at this index and above is overwritten.
+    pub entry: u64,
+}
+
+/// Where a log ends.
+///
+/// # Errors
+/// When a file cannot be read, or the log is broken or absent, in words.
+pub fn end(directory: &Path) -> anyhow::Result<End> {
+    let files = segments(directory)?;
+    let last = files.last().with_context(|| format!("{} holds no log", directory.display()))?;
+    let (log, _) = through(directory, &files)?.map_err(anyhow::Error::msg)?;
+    Ok(End {
+        file: last.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        offset: log.end,
+        sum: log.crc,
+        term: log.term,
+        vote: log.vote,
+        commit: log.commit,
+        entry: log.last_entry,
+    })
+}
+
+/// The whole log, and whether its last record is torn; or what is broken.
+fn through(directory: &Path, files: &[PathBuf]) -> anyhow::Result<Result<(Log, bool), String>> {
     let numbers: Vec<u64> = files.iter().filter_map(|f| sequence(f.file_name()?)).collect();
     if let Some(gap) = numbers.windows(2).find(|w| w[0].checked_add(1) != Some(w[1])) {
-        return Ok(Wal::Broken {
-            what: format!("{}: after file {:x} comes {:x}", directory.display(), gap[0], gap[1]),
-        });
+        return Ok(Err(format!("{}: after file {:x} comes {:x}", directory.display(), gap[0], gap[1])));
     }
     let mut log = Log::default();
     let mut torn = false;
-    for path in &files {
+    for path in files {
         let file = File::open(path).map_err(Unsound::from);
-        let read = file.and_then(|file| log.read(file, path == last, |_| false));
+        let read = file.and_then(|file| log.read(file, Some(path) == files.last(), |_| false));
         match finding(read).with_context(|| format!("cannot read {}", path.display()))? {
             Ok(cut) => torn = cut,
-            Err(what) => return Ok(Wal::Broken { what: format!("{} {what}", path.display()) }),
+            Err(what) => return Ok(Err(format!("{} {what}", path.display()))),
         }
     }
-    Ok(log.verdict(last, torn))
+    Ok(Ok((log, torn)))
+}
+
+/// A record of a hard state, framed as etcd's encoder frames it, that follows a log with this checksum.
+pub fn hard_state(sum: u32, term: u64, vote: u64, commit: u64) -> Vec<u8> {
+    let mut state = Vec::new();
+    for (tag, number) in [(0x08, term), (0x10, vote), (0x18, commit)] {
+        state.push(tag);
+        protobuf::append_number(&mut state, number);
+    }
+    let mut record = vec![0x08, STATE as u8, 0x10];
+    protobuf::append_number(&mut record, u64::from(crc32c::update(sum, &state)));
+    record.push(0x1a);
+    protobuf::append_number(&mut record, state.len() as u64);
+    record.extend(state);
+    let length = record.len() as u64;
+    let padding = (8 - length % 8) % 8;
+    let frame = if padding == 0 { length } else { length | (0x80 | padding) << 56 };
+    record.resize((length + padding) as usize, 0);
+    [&frame.to_le_bytes()[..], &record].concat()
 }
 
 /// What the records read so far add up to.
@@ -100,7 +164,12 @@ struct Log {
     crc: u32,
     owner: Option<(ClusterId, MemberId)>,
     last_index: u64,
+    last_entry: u64,
+    term: u64,
+    vote: u64,
     commit: u64,
+    /// Byte behind the last whole record of the file read last.
+    end: u64,
 }
 
 /// A record's fields, its data only as far as it was kept.
@@ -138,6 +207,7 @@ impl Log {
         let size = file.metadata()?.len();
         let mut input = BufReader::with_capacity(CHUNK, &mut file);
         let mut at = 0;
+        self.end = 0;
         while at < size && !enough(self) {
             let mut frame = [0; 8];
             if size - at < 8 {
@@ -155,6 +225,7 @@ impl Log {
                 Err(what) => return Err(Unsound::damaged(format!("at byte {at}: {what}"))),
             }
             at += 8 + body + padding;
+            self.end = at;
         }
         Ok(false)
     }
@@ -185,8 +256,14 @@ impl Log {
             }
             // An entry overwrites what was appended at its index and above by a leader that lost; the highest
             // that was ever there still says that something was received.
-            ENTRY => self.last_index = self.last_index.max(field(3, "an entry index")?),
-            STATE => self.commit = field(3, "a commit index")?,
+            ENTRY => {
+                self.last_entry = field(3, "an entry index")?;
+                self.last_index = self.last_index.max(self.last_entry);
+            }
+            STATE => {
+                self.commit = field(3, "a commit index")?;
+                (self.term, self.vote) = (field(1, "a term")?, field(2, "a vote")?);
+            }
             SNAPSHOT => self.last_index = self.last_index.max(field(1, "a snapshot index")?),
             kind => return Err(Unsound::damaged(format!("a record of the unknown type {kind}"))),
         }

@@ -21,6 +21,7 @@ use crate::exit::Exit;
 use crate::observe::bolt::Bolt;
 use crate::observe::data_dir::{self, consistent_index};
 use crate::observe::unsound::Unsound;
+use crate::observe::wal::End;
 use crate::paths::Paths;
 use crate::sys::fs::{self, Owner};
 use crate::sys::process::{self, Program};
@@ -36,13 +37,13 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const LARGEST: u64 = 64 << 30;
 
 /// Two preallocated log files of 64 MB, and room for etcd to start in.
-const BESIDE: u64 = 256 << 20;
+pub(crate) const BESIDE: u64 = 256 << 20;
 
 /// Between two reports of progress.
-const REPORT: Duration = Duration::from_secs(5);
+pub(crate) const REPORT: Duration = Duration::from_secs(5);
 
 /// Bytes a second that the slowest disk restores, for the time after which `etcdutl` is taken for stuck.
-const SLOWEST: u64 = 5 << 20;
+pub(crate) const SLOWEST: u64 = 5 << 20;
 
 /// What `staging/<T>/proven` says of the data beside it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -50,7 +51,11 @@ struct Proof {
     founding: FoundingId,
     cluster_id: ClusterId,
     member_id: MemberId,
-    sha256: Sha256,
+    /// Of the snapshot that was restored.
+    sha256: Option<Sha256>,
+    /// Where the survivor's log ended when its data was copied.
+    #[serde(default)]
+    survivor: Option<End>,
 }
 
 /// Fetches the founding's snapshot, checks it, and restores it into `staging/<T>/data`; nothing to do when that is proven.
@@ -81,14 +86,18 @@ pub async fn stage(
     version_fits(&summary, &founding.terms.etcd)?;
     fs::create_dir(&paths.staging(), 0o711, None)?;
     fs::create_dir(&home, 0o711, None)?;
-    let restore = Restore { founding, name, peer_url, etcdutl, owner, snapshot: shelf.path(), home: home.clone() };
-    if let Err(error) = restore.run(&summary, say).await {
+    let snapshot = Image { file: shelf.path(), bytes: summary.bytes, sealed: true };
+    let restore = Restore { founding, name, peer_url, etcdutl, owner, snapshot, home: home.clone() };
+    if let Err(error) = restore.run(say).await {
         fs::remove(&home)?;
         return Err(lack_of_space(error, paths, summary.bytes));
     }
-    let (cluster_id, member_id) = (founding.cluster_id(), founding.member_id(peer_url));
-    let proof = serde_json::to_vec(&Proof { founding: id, cluster_id, member_id, sha256 })?;
-    fs::write_atomic(&home.join("proven"), &proof, 0o600, None)
+    restore.prove(Some(sha256), None)
+}
+
+/// Whether the survivor's data is staged for this founding, whole and durable, from a log that ended here.
+pub(crate) fn staged_from(paths: &Paths, id: &FoundingId, end: &End) -> bool {
+    staged(paths, id) && proof(paths, id).is_some_and(|proof| proof.survivor.as_ref() == Some(end))
 }
 
 /// Whether the founding's data is staged, whole and durable.
@@ -131,7 +140,7 @@ pub fn discard(paths: &Paths) -> Result<()> {
     fs::remove(&paths.download())
 }
 
-fn home(paths: &Paths, id: &FoundingId) -> PathBuf {
+pub(crate) fn home(paths: &Paths, id: &FoundingId) -> PathBuf {
     paths.staging().join(id.as_str())
 }
 
@@ -200,7 +209,7 @@ fn needed(bytes: u64, shares: bool) -> u64 {
     bytes.saturating_mul(if shares { 1 } else { 2 }).saturating_add(BESIDE)
 }
 
-fn too_small(paths: &Paths, bytes: u64, needed: u64, free: u64) -> anyhow::Error {
+pub(crate) fn too_small(paths: &Paths, bytes: u64, needed: u64, free: u64) -> anyhow::Error {
     Exit::Refused.because(format!(
         "the disk of {} is too small: a snapshot of {bytes} bytes needs {needed} bytes free there to be fetched and \
          restored, and {free} are; attach a larger one or make room",
@@ -232,22 +241,34 @@ fn version_fits(summary: &Summary, etcd: &str) -> Result<()> {
     }
 }
 
-struct Restore<'a> {
-    founding: &'a Founding,
-    name: &'a MemberName,
-    peer_url: &'a PeerUrl,
-    etcdutl: &'a str,
-    owner: Option<Owner>,
-    snapshot: PathBuf,
-    home: PathBuf,
+/// A database to restore.
+pub(crate) struct Image {
+    /// Where it is.
+    pub file: PathBuf,
+    /// Its length.
+    pub bytes: u64,
+    /// Whether it ends with its own sha256, which `etcdutl` then holds it against.
+    pub sealed: bool,
+}
+
+/// A restore into `staging/<T>`.
+pub(crate) struct Restore<'a> {
+    pub founding: &'a Founding,
+    pub name: &'a MemberName,
+    pub peer_url: &'a PeerUrl,
+    pub etcdutl: &'a str,
+    pub owner: Option<Owner>,
+    pub snapshot: Image,
+    pub home: PathBuf,
 }
 
 impl Restore<'_> {
-    async fn run(&self, summary: &Summary, say: &mut (dyn FnMut(String) + Send)) -> Result<()> {
+    /// Restores into `data` below the home, proven and durable; only [`Restore::prove`] makes it count.
+    pub async fn run(&self, say: &mut (dyn FnMut(String) + Send)) -> Result<()> {
         // A name of its own: an etcdutl that outlived a crash of ours may still write under the one of before.
         let work = self.home.join(format!("work-{}", random::hex16()?));
         fs::create_dir(&work, 0o700, self.owner)?;
-        self.etcdutl(&work, summary.bytes, say).await?;
+        self.etcdutl(&work, self.snapshot.bytes, say).await?;
         say("checking the restored data and making it durable".into());
         let (id, members) = (self.founding.cluster_id(), self.founding.founders.len() as u64);
         let (member, owner, data) = (self.founding.member_id(self.peer_url), self.owner, self.home.join("data"));
@@ -257,6 +278,13 @@ impl Restore<'_> {
             fs::rename(&work, &data)
         })
         .await
+    }
+
+    /// Writes down that what lies in `data` below the home is whole.
+    pub fn prove(&self, sha256: Option<Sha256>, survivor: Option<End>) -> Result<()> {
+        let (cluster_id, member_id) = (self.founding.cluster_id(), self.founding.member_id(self.peer_url));
+        let proof = Proof { founding: self.founding.id(), cluster_id, member_id, sha256, survivor };
+        fs::write_atomic(&self.home.join("proven"), &serde_json::to_vec(&proof)?, 0o600, None)
     }
 
     async fn etcdutl(&self, work: &Path, bytes: u64, say: &mut (dyn FnMut(String) + Send)) -> Result<()> {
@@ -288,9 +316,12 @@ impl Restore<'_> {
             ("--initial-cluster-token", self.founding.token()),
             ("--bump-revision", REVISION_BUMP.to_string()),
         ];
-        let mut arguments = vec!["snapshot".into(), "restore".into(), self.snapshot.display().to_string()];
+        let mut arguments = vec!["snapshot".into(), "restore".into(), self.snapshot.file.display().to_string()];
         arguments.extend(options.into_iter().flat_map(|(option, value)| [option.to_owned(), value]));
         arguments.push("--mark-compacted".into());
+        if !self.snapshot.sealed {
+            arguments.push("--skip-hash-check".into());
+        }
         arguments
     }
 }

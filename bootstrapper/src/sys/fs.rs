@@ -182,6 +182,34 @@ pub fn seal_tree(path: &Path, owner: Option<Owner>) -> Result<()> {
     seal().with_context(|| format!("cannot make {} durable", path.display()))
 }
 
+/// Copies a file, sharing its blocks where the filesystem can; the copy is not durable.
+///
+/// # Errors
+/// Any failing system call, with both paths.
+pub fn copy(from: &Path, to: &Path, owner: Option<Owner>) -> Result<()> {
+    let copy = || -> io::Result<()> {
+        fs::copy(from, to)?;
+        if let Some(owner) = owner {
+            std::os::unix::fs::chown(to, Some(owner.uid), Some(owner.gid))?;
+        }
+        fs::set_permissions(to, fs::Permissions::from_mode(0o600))
+    };
+    copy().with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
+}
+
+/// Cuts a file of ours at a byte and appends there; not durable.
+///
+/// # Errors
+/// Any failing system call, with the path.
+pub fn continue_at(path: &Path, offset: u64, bytes: &[u8]) -> Result<()> {
+    let append = || -> io::Result<()> {
+        let mut file = OpenOptions::new().append(true).open(path)?;
+        file.set_len(offset)?;
+        file.write_all(bytes)
+    };
+    append().with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// Makes a directory's entries durable.
 ///
 /// # Errors

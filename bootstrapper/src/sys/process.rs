@@ -1,10 +1,13 @@
 //! Other programs: etcdutl, mkfs, systemctl. Never a shell, never anything found in metadata.
 
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::process::Command;
 
 use super::fs::Owner;
@@ -24,6 +27,55 @@ pub struct Program<'a> {
     pub timeout: Duration,
 }
 
+/// Runs a server without any environment but the path, in a directory of its own, until `done` says so; then it is
+/// asked to end and waited for. What it says goes to `log` in that directory.
+///
+/// # Errors
+/// When it cannot be started, ends by itself, or is not done in time; the error quotes the end of what it said.
+pub async fn run_until(program: Program<'_>, directory: &Path, done: &mut (dyn FnMut() -> bool + Send)) -> Result<()> {
+    let name = program.program;
+    let log = directory.join("log");
+    let output = std::fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+    let mut command = std::process::Command::new(name);
+    command.args(&program.arguments).current_dir(directory).env_clear().stdin(Stdio::null());
+    command.stdout(output.try_clone()?).stderr(output);
+    command.envs(super::env::var("PATH").map(|path| ("PATH", path)));
+    if let Some(owner) = program.owner {
+        command.uid(owner.uid).gid(owner.gid);
+    }
+    let mut child = Command::from(command).kill_on_drop(true).spawn().with_context(|| format!("cannot run {name}"))?;
+    let deadline = tokio::time::Instant::now() + program.timeout;
+    let mut asked_to_end = false;
+    loop {
+        if let Ok(ended) = tokio::time::timeout(LOOK, child.wait()).await {
+            let ended = ended.with_context(|| format!("cannot wait for {name}"))?;
+            if asked_to_end {
+                return Ok(());
+            }
+            bail!("{name} ended by itself ({ended}): {}", last_words(&std::fs::read(&log).unwrap_or_default()));
+        }
+        if tokio::time::Instant::now() > deadline {
+            let said = std::fs::read(&log).unwrap_or_default();
+            bail!("{name} did not come far enough within {} s: {}", program.timeout.as_secs(), last_words(&said));
+        }
+        if !asked_to_end && done() {
+            asked_to_end = true;
+            let id = child.id().and_then(|id| i32::try_from(id).ok()).context("it has just run")?;
+            kill(Pid::from_raw(id), Signal::SIGTERM).with_context(|| format!("cannot end {name}"))?;
+        }
+    }
+}
+
+/// Between two looks at a server.
+const LOOK: Duration = Duration::from_millis(20);
+
+fn last_words(said: &[u8]) -> String {
+    let said = String::from_utf8_lossy(said);
+    let said = said.trim();
+    let from = said.char_indices().map(|(i, _)| i).find(|i| said.len() - i <= QUOTED).unwrap_or(0);
+    said[from..].to_owned()
+}
+
 /// Runs a program with an empty standard input and gives back its standard output.
 ///
 /// # Errors
@@ -41,14 +93,11 @@ pub async fn run(program: Program<'_>) -> Result<String> {
         .with_context(|| format!("{name} did not end within {} s and was killed", program.timeout.as_secs()))?
         .with_context(|| format!("cannot wait for {name}"))?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let said = said.trim();
-        let from = said.char_indices().map(|(i, _)| i).find(|i| said.len() - i <= QUOTED).unwrap_or(0);
         bail!(
             "{name} {} failed ({}): {}",
             program.arguments.first().map_or("", String::as_str),
             output.status,
-            &said[from..]
+            last_words(&output.stderr)
         );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())

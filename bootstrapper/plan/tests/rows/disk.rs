@@ -8,8 +8,8 @@ use plan::member::ClusterId;
 use plan::spec::Set;
 
 use crate::support::{
-    SERVING, World, answers_as, brief, committed, dead, founder, founding, founding_under, holds, name, on_new_disk,
-    quorum, running, served, terminated, terms, unknown, unled, url, voter,
+    SERVING, World, added_learner, answers_as, brief, committed, dead, founder, founding, founding_under, holds, name,
+    on_new_disk, quorum, running, served, terminated, terms, unknown, unled, url, voter,
 };
 
 /// etcd-1 as a member of the cluster that serves.
@@ -260,12 +260,14 @@ fn row_3_recovers_the_survivor_once_all_other_voters_of_its_list_are_lost() {
 fn row_3_waits_for_its_word_to_be_true_and_is_done_once() {
     let all = || told(1, &[2, 3]);
     let learner = |f: &mut plan::facts::Facts| f.own_list.as_mut().expect("a list")[2].learner = true;
+    let unstarted = |f: &mut plan::facts::Facts| f.own_list.as_mut().expect("a list")[2] = added_learner(3, 0).member;
     let four = |f: &mut plan::facts::Facts| f.own_list.as_mut().expect("a list").push(voter(4).member);
     for (world, row, why) in [
         (told(1, &[2]), 4, "etcd-3 is unknown"),
         (told(1, &[2]).hears(3, holds()), 4, "etcd-3 has data"),
         (told(1, &[2]).group(vec![running(1)]), 4, "not to be listed is not to be terminated"),
-        (told(1, &[2]).facts(learner), 3, "a learner has no vote"),
+        (told(1, &[2]).facts(unstarted), 3, "a learner that never started has no vote"),
+        (told(1, &[2]).facts(learner), 4, "its promotion may be missing in the database"),
         (all().facts(four), 4, "a voter that the spec does not know"),
         (all().facts(|f| f.own_list = None), 4, "nobody knows who else votes"),
         (all().facts(|f| f.journal.epoch = Some(2)), 4, "it was done on this disk"),
@@ -289,4 +291,107 @@ fn row_3_keeps_the_data_of_one_that_was_given_up_from_the_survivor_s_quorum() {
     assert_eq!(brief(&told(2, &[3]).decide()), "4 start a1", "the survivor waits for this host to be lost too");
     let blank = World::blank().spec(|s| s.recover = recovering(2, &[1, 3])).hears(2, unknown());
     assert_eq!(blank.decide().row, 20, "the blank go on");
+}
+
+#[test]
+fn row_3_refuses_a_member_of_the_old_cluster_beside_the_survivor_s_new_one_until_it_is_reset() {
+    let new = |name: Option<plan::member::ClusterName>, members| {
+        let quorum = Quorum { cluster_id: ClusterId(0xc9), name, ..quorum(members) };
+        told(2, &[]).meets(quorum)
+    };
+    let prod = || "prod".parse().ok();
+    assert_eq!(brief(&new(prod(), vec![voter(2)]).decide()), "3 refuse not-the-survivor");
+    assert_eq!(brief(&new(prod(), vec![voter(3)]).decide()), "4 start a1", "the survivor is not in it");
+    assert_eq!(brief(&new("staging".parse().ok(), vec![voter(2)]).decide()), "4 start a1");
+    let joined_since = new(prod(), vec![voter(2)]).facts(|f| f.journal.epoch = Some(2));
+    assert_eq!(brief(&joined_since.decide()), "4 start a1");
+}
+
+#[test]
+fn why_the_word_is_not_carried_out_is_told_by_name() {
+    let held_back = |world: World| plan::recovery::held_back(&world.spec, &world.facts, &member());
+    for (world, expected) in [
+        (told(1, &[2, 3]), None),
+        (told(2, &[1, 3]), None),
+        (told(1, &[2]).facts(|f| f.journal.epoch = Some(2)), None),
+        (told(1, &[2]), Some("etcd-3 (a3) is neither blank nor terminated nor given up: no answer within 2 s")),
+        (told(1, &[2]).hears(3, holds()), Some("etcd-3 (a3) is neither blank nor terminated nor given up: it holds")),
+        (told(1, &[2, 3]).meets(quorum(vec![voter(2), voter(3)])), Some("cluster c1 serves")),
+        (told(1, &[2, 3]).facts(|f| f.own_list = None), Some("own database cannot be read")),
+    ] {
+        let told = held_back(world);
+        match (&told, expected) {
+            (None, None) => {}
+            (Some(told), Some(expected)) => assert!(told.contains(expected) && told.contains("epoch 2"), "{told}"),
+            (Some(_), None) | (None, Some(_)) => panic!("{told:?}, expected {expected:?}"),
+        }
+    }
+}
+
+/// What stands between the backticks of the remedy.
+fn word(world: &World) -> Option<String> {
+    let remedy = plan::recovery::remedy(&world.spec, &world.facts)?;
+    Some(remedy.split('`').nth(1).expect("a word in backticks").to_owned())
+}
+
+#[test]
+fn a_lost_majority_is_told_the_word_to_paste() {
+    let list = || Some([1, 2, 3].map(|i| voter(i).member).to_vec());
+    let survivor = |world: World| world.data(DataDir::Member(member())).facts(|f| f.own_list = list());
+    let answers = |world: World, host| world.hears(host, answers_as(&quorum(vec![voter(1), voter(2), voter(3)]), true));
+    let blank = || World::blank();
+    let silent = || World::alone_with(DataDir::Empty);
+    for (name, world, expected) in [
+        ("the survivor beside two blanks", survivor(blank()), Some("recover: {survivor: etcd-1, epoch: 2}")),
+        (
+            "it does not know",
+            survivor(silent()),
+            Some("recover: {survivor: etcd-1, epoch: 2, given_up: [etcd-2, etcd-3]}"),
+        ),
+        ("one is only down", survivor(answers(silent(), 2)), None),
+        ("one holds data", survivor(silent()).hears(3, holds()), None),
+        ("a quorum serves", survivor(blank()).meets(quorum(vec![voter(1), voter(2)])), None),
+        (
+            "it was recovered before",
+            survivor(blank()).facts(|f| f.journal.epoch = Some(4)),
+            Some("recover: {survivor: etcd-1, epoch: 5}"),
+        ),
+        (
+            "a word that did nothing",
+            survivor(blank()).spec(|s| s.recover = recovering(2, &[1, 3])),
+            Some("recover: {survivor: etcd-1, epoch: 3}"),
+        ),
+        ("a blank one beside the survivor", answers(blank(), 2), Some("recover: {survivor: etcd-2, epoch: 2}")),
+        (
+            "and the third is silent",
+            answers(silent(), 2),
+            Some("recover: {survivor: etcd-2, epoch: 2, given_up: [etcd-3]}"),
+        ),
+        ("both others are up", answers(answers(silent(), 2), 3), None),
+        ("nobody has data", blank(), None),
+        (
+            "damaged beside the survivor",
+            answers(silent(), 2).data(damaged()),
+            Some("recover: {survivor: etcd-2, epoch: 2, given_up: [etcd-1, etcd-3]}"),
+        ),
+    ] {
+        assert_eq!(word(&world).as_deref(), expected, "{name}");
+    }
+    let stuck = answers(blank(), 2).decide();
+    assert_eq!(stuck.row, 10);
+    assert!(stuck.explain().contains("`recover: {survivor: etcd-2, epoch: 2}`"), "{}", stuck.explain());
+}
+
+#[test]
+fn the_word_that_is_told_is_the_one_that_works() {
+    let list = [1, 2, 3].map(|i| voter(i).member).to_vec();
+    for world in [World::blank(), World::alone_with(DataDir::Empty)] {
+        let stuck = world.data(DataDir::Member(member())).facts(|f| f.own_list = Some(list.clone()));
+        assert_eq!(stuck.decide().row, 4);
+        let said = word(&stuck).expect("a remedy");
+        let given_up = if said.contains("given_up: [etcd-2, etcd-3]") { vec![2, 3] } else { vec![] };
+        assert!(said.starts_with("recover: {survivor: etcd-1, epoch: 2"), "{said}");
+        let told = stuck.spec(|s| s.recover = recovering(1, &given_up));
+        assert!(brief(&told.decide()).starts_with("3 recover: recover "));
+    }
 }

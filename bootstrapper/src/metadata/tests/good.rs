@@ -22,13 +22,14 @@ fn each_good_file_is_valid() {
 
 #[test]
 fn each_example_is_valid() {
-    for (name, mode) in [("found", "auto"), ("join", "join"), ("reimage", "auto"), ("restore", "restore")] {
+    let modes = [("found", "auto"), ("join", "join"), ("recover", "auto"), ("reimage", "auto"), ("restore", "restore")];
+    for (name, mode) in modes {
         let name = format!("{name}.yaml");
         let (_, bytes) =
             files(&repository().join("cloud-init/examples")).into_iter().find(|(n, _)| *n == name).unwrap();
         assert_eq!(verdict(&name, &bytes), [format!("0 {name}: valid: cluster prod, 3 members, mode {mode}")]);
     }
-    assert_eq!(files(&repository().join("cloud-init/examples")).len(), 4, "every example is in this list");
+    assert_eq!(files(&repository().join("cloud-init/examples")).len(), modes.len(), "every example is in this list");
 }
 
 #[test]
@@ -48,7 +49,8 @@ fn every_key_reaches_the_spec_and_the_host() {
         ]},
         "replace_after": 300,
         "restore": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-        "store": null, "recover": null,
+        "store": null,
+        "recover": {"survivor": "etcd-1", "epoch": 3, "given_up": ["no", "123"]},
     });
     assert_eq!(spec, expected);
     assert_eq!(host.name, Auto::Is("etcd-1".parse().unwrap()));

@@ -11,7 +11,7 @@ use super::{GOOD, fixtures};
 use crate::commands::config::SCHEMA;
 
 /// Faults that only the program finds: between values, in YAML itself, or of what a schema cannot count.
-const BEYOND_A_SCHEMA: [&str; 18] = [
+const BEYOND_A_SCHEMA: [&str; 21] = [
     "etcd-option-ours.yaml",
     "etcd-option-newline.yaml",
     "name-no.yaml",
@@ -22,6 +22,9 @@ const BEYOND_A_SCHEMA: [&str; 18] = [
     "peers-same-name.yaml",
     "peers-same-url.yaml",
     "peers-too-many.yaml",
+    "recover-given-up-survivor.yaml",
+    "recover-given-up-twice.yaml",
+    "recover-not-a-peer.yaml",
     "restore-absent.yaml",
     "restore-mode-join.yaml",
     "size-mismatch.yaml",
@@ -127,6 +130,7 @@ fn the_schema_has_exactly_the_keys_that_the_reader_knows() {
         ("/properties/peers/items", inside("{name: etcd-1,", "{no such key: etcd-1,")),
         ("/properties/member", inside("mode: auto", "member: {no such key: 1}")),
         ("/properties/restore", inside("mode: auto", "restore: {no such key: 1}")),
+        ("/properties/recover", inside("mode: auto", "recover: {no such key: 1}")),
         ("/properties/tls", inside("tls:\n", "tls:\n  no such key: 1\n")),
         ("/properties/tls/properties/ca", inside("  ca:\n", "  ca:\n    no such key: 1\n")),
         ("/properties/data", inside("mode: auto", "data: {no such key: 1}")),
