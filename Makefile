@@ -17,7 +17,7 @@ run: image ## boot three machines from one user-data and show the cluster they b
 test: check ## everything that is not soak; prints the ten slowest tests
 	@tests/run.sh
 
-soak: image ## the long tests, MINUTES=n
+soak: image ## the long tests for MINUTES=n, going on where the last ones ended; tables in docs/soak.md
 	@$(VM) soak --minutes $(MINUTES)
 
 bench: setup ## ratios against what one would do by hand, side by side in one run

@@ -10,7 +10,8 @@ use crate::tools::Tools;
 pub const USAGE: &str = "\
 usage: vm run                    boot three members from one user-data; leaves them running on a terminal
        vm test [NAME...]         the cases, or these of them
-       vm soak --minutes N       power cuts until the time is over
+       vm soak --minutes N [NAME...]
+                                 the long tests until the time is over, or Ctrl-C; the next one goes on from there
        vm clean                  remove what a killed run left behind
 options: --image FILE            the raw image; the newest etcd-bootstrapper*.raw below out/ without it
          --seed N                of everything random; printed by every run
@@ -36,7 +37,7 @@ pub enum Job {
 pub struct Arguments {
     /// What is wanted.
     pub job: Job,
-    /// Cases by name; all when empty.
+    /// Cases or kinds of a soak, by name; all when empty.
     pub names: Vec<String>,
     /// Where every random choice comes from.
     pub seed: u64,
@@ -82,7 +83,9 @@ impl Arguments {
                     Job::Soak(_) => arguments.job = Job::Soak(parser.value()?.parse()?),
                     Job::Run | Job::Test | Job::Clean => bail!("--minutes is for soak"),
                 },
-                Value(name) if arguments.job == Job::Test => arguments.names.push(name.string()?),
+                Value(name) if matches!(arguments.job, Job::Test | Job::Soak(_)) => {
+                    arguments.names.push(name.string()?)
+                }
                 other => return Err(other.unexpected()).context(USAGE),
             }
         }

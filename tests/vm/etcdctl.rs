@@ -121,6 +121,11 @@ impl Etcdctl {
         all.into_iter().next().map(|e| e.status).context("etcdctl printed no status")
     }
 
+    /// Removes a member, through this one.
+    pub fn remove(&self, seat: Seat, member: u64) -> Result<()> {
+        self.run(seat, &["member", "remove", &format!("{member:x}")]).map(|_| ())
+    }
+
     /// Writes a key through this member.
     pub fn put(&self, seat: Seat, key: &str, value: &str) -> Result<()> {
         self.run(seat, &["put", key, value]).map(|_| ())

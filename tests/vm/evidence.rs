@@ -37,14 +37,18 @@ ExecStart=/bin/sh /run/credentials/@system/evidence.sh
 
 const WANT: &str = "[Unit]\nWants=evidence.service\n";
 
-/// QEMU's arguments that bring the unit into a guest.
-pub fn arguments() -> Vec<String> {
-    let credentials = [
-        ("evidence.sh", SCRIPT),
-        ("systemd.extra-unit.evidence.service", UNIT),
-        ("systemd.unit-dropin.multi-user.target", WANT),
+/// A kernel filter that answers `done` to every fsync and does nothing: the program is the one of the release.
+const UNSYNCED: &str = "[Service]\nSystemCallFilter=~fsync:0 fdatasync:0 sync:0 syncfs:0 sync_file_range:0 msync:0\n";
+
+/// QEMU's arguments that bring the unit into a guest, and take fsync from this service of it.
+pub fn arguments(unsynced: Option<&str>) -> Vec<String> {
+    let mut credentials = vec![
+        ("evidence.sh".to_owned(), SCRIPT),
+        ("systemd.extra-unit.evidence.service".to_owned(), UNIT),
+        ("systemd.unit-dropin.multi-user.target".to_owned(), WANT),
     ];
-    let value = |(name, text): (&str, &str)| {
+    credentials.extend(unsynced.map(|unit| (format!("systemd.unit-dropin.{unit}"), UNSYNCED)));
+    let value = |(name, text): (String, &str)| {
         format!("type=11,value=io.systemd.credential.binary:{name}={}", base64(text.as_bytes()))
     };
     credentials.into_iter().flat_map(|c| ["-smbios".to_owned(), value(c)]).collect()

@@ -1,6 +1,7 @@
 //! Boots the image in QEMU and looks at what becomes of it: `make run`, `make test`, `make soak`.
 #![allow(clippy::disallowed_methods, reason = "the fence is around the program; this builds worlds for it to live in")]
 
+mod aftermath;
 mod arguments;
 mod cases;
 mod cluster;
@@ -8,7 +9,9 @@ mod console;
 mod disk;
 mod etcdctl;
 mod evidence;
+mod ledger;
 mod lines;
+mod load;
 mod machine;
 mod probe;
 mod process;
@@ -21,9 +24,11 @@ mod serve;
 mod set;
 mod show;
 mod soak;
+mod soak_table;
 mod suite;
 mod table;
 mod tools;
+mod trace;
 mod watch;
 mod world;
 
@@ -78,7 +83,7 @@ fn inside(arguments: &Arguments, directory: &Path) -> Result<ExitCode> {
             println!("seed: {}", arguments.seed);
             let mut suite = Suite::new(yard, world, arguments.seed)?;
             match arguments.job {
-                Job::Soak(minutes) => soak::run(&mut suite, minutes, arguments.seed)?,
+                Job::Soak(minutes) => soak::run(&mut suite, minutes, arguments.seed, &arguments.names)?,
                 Job::Run | Job::Test | Job::Clean => suite.run(&arguments.names)?,
             }
         }

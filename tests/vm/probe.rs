@@ -98,20 +98,7 @@ fn request(mut stream: impl Read + Write) -> Result<String> {
 }
 
 fn tls(cluster: &Cluster, at: SocketAddr, client: Option<&str>) -> Result<String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(cluster, "ca.crt")? {
-        roots.add(certificate)?;
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let builder = builder.with_root_certificates(roots);
-    let config = match client {
-        None => builder.with_no_client_auth(),
-        Some(name) => {
-            let key = PrivateKeyDer::from_pem_file(cluster.file(&format!("{name}.key")))?;
-            builder.with_client_auth_cert(certificates(cluster, &format!("{name}.crt"))?, key)?
-        }
-    };
+    let config = client_config(cluster, client)?;
     let name = ServerName::IpAddress(
         IpAddr::from(match at.ip() {
             IpAddr::V4(address) => address,
@@ -121,6 +108,20 @@ fn tls(cluster: &Cluster, at: SocketAddr, client: Option<&str>) -> Result<String
     );
     let connection = ClientConnection::new(Arc::new(config), name)?;
     request(StreamOwned::new(connection, connect(at)?))
+}
+
+/// The cluster's CA, and this certificate of `config new` if any.
+pub fn client_config(cluster: &Cluster, client: Option<&str>) -> Result<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(cluster, "ca.crt")? {
+        roots.add(certificate)?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let builder = builder.with_root_certificates(roots);
+    let Some(name) = client else { return Ok(builder.with_no_client_auth()) };
+    let key = PrivateKeyDer::from_pem_file(cluster.file(&format!("{name}.key")))?;
+    Ok(builder.with_client_auth_cert(certificates(cluster, &format!("{name}.crt"))?, key)?)
 }
 
 fn certificates(cluster: &Cluster, name: &str) -> Result<Vec<CertificateDer<'static>>> {

@@ -1,6 +1,9 @@
 //! QEMU's command line for one machine.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use time::OffsetDateTime;
 
 use crate::disk::Disk;
 use crate::evidence;
@@ -26,6 +29,17 @@ pub struct Parts {
     pub seed: Option<PathBuf>,
     /// MiB.
     pub memory: u32,
+    /// What sets it apart from a machine that a customer has.
+    pub special: Special,
+}
+
+/// What sets a machine apart from one that a customer has.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Special {
+    /// By how much its clock is ahead of this host's.
+    pub ahead: Duration,
+    /// A service of it whose fsyncs do nothing.
+    pub unsynced: Option<&'static str>,
 }
 
 impl Parts {
@@ -53,6 +67,9 @@ pub fn arguments(tools: &Tools, parts: &Parts) -> Vec<String> {
     add("-m", parts.memory.to_string());
     add("-uuid", parts.seat.uuid());
     add("-display", "none".into());
+    let clock = OffsetDateTime::from(SystemTime::now() + parts.special.ahead);
+    let (date, (hour, minute, second)) = (clock.date(), clock.to_hms());
+    add("-rtc", format!("base={date}T{hour:02}:{minute:02}:{second:02}"));
     add("-drive", format!("if=pflash,format=raw,unit=0,readonly=on,file={FIRMWARE}"));
     add("-drive", format!("if=pflash,format=raw,unit=1,file={}", show(&parts.file("firmware.fd"))));
     add("-netdev", format!("tap,id=net,ifname={},script=no,downscript=no", parts.seat.tap()));
@@ -72,7 +89,7 @@ pub fn arguments(tools: &Tools, parts: &Parts) -> Vec<String> {
         add("-device", "virtio-blk-pci,id=seed,drive=seed,serial=seed".into());
     }
     all.extend(["-nodefaults".to_owned(), "-no-user-config".to_owned()]);
-    all.extend(evidence::arguments());
+    all.extend(evidence::arguments(parts.special.unsynced));
     all
 }
 

@@ -120,22 +120,39 @@ impl Record {
 
     /// How many of the first requests no power cut can undo.
     fn durable(&self) -> usize {
-        let flush = |e: &Entry| e.is_flush() && !self.disregarded.contains(&e.at);
-        self.entries.iter().rposition(flush).map_or(0, |at| at + 1)
+        self.durable_of(&self.entries, None)
     }
 
-    /// Makes the disk that a power cut leaves: all until the last flush, and a random choice of what came after it;
-    /// everything without a choice.
+    /// The same of these requests, if no flush from here on had been asked for.
+    fn durable_of(&self, entries: &[Entry], unflushed_from: Option<u64>) -> usize {
+        let asked = |e: &Entry| unflushed_from.is_none_or(|from| e.at < from);
+        let flush = |e: &Entry| e.is_flush() && asked(e) && !self.disregarded.contains(&e.at);
+        entries.iter().rposition(flush).map_or(0, |at| at + 1)
+    }
+
+    /// Where the first request is that writes these bytes.
+    pub fn first_with(&mut self, bytes: &[u8]) -> Result<Option<u64>> {
+        for entry in self.entries()?.to_vec() {
+            if !entry.is_discard() && entry.length > 0 && contains(&self.data(&entry)?, bytes) {
+                return Ok(Some(entry.at));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes the disk that a power cut leaves: all until the last flush, and of what came after it what `cut` says.
     ///
     /// `disk` holds what the disk was before the record began.
-    pub fn replay(&mut self, disk: &Path, mut random: Option<&mut Random>) -> Result<Outcome> {
-        let entries = self.entries()?.to_vec();
-        let durable = self.durable();
+    pub fn replay(&mut self, disk: &Path, mut cut: Cut) -> Result<Outcome> {
+        let mut entries = self.entries()?.to_vec();
+        entries.retain(|e| cut.at.is_none_or(|at| e.next() <= at));
+        let durable = self.durable_of(&entries, cut.unflushed_from);
         let target = OpenOptions::new().write(true).open(disk)?;
-        let mut outcome = Outcome { requests: entries.len(), unflushed: self.unflushed(), dropped: 0 };
+        let unflushed = entries[durable..].iter().filter(|e| e.length > 0).count();
+        let mut outcome = Outcome { requests: entries.len(), unflushed, dropped: 0 };
         for (number, entry) in entries.iter().enumerate().filter(|(_, e)| e.length > 0) {
-            let safe = number < durable || entry.is_durable();
-            if !safe && random.as_mut().is_some_and(|r| r.below(2) == 0) {
+            let forced = entry.is_durable() && cut.unflushed_from.is_none_or(|from| entry.at < from);
+            if number >= durable && !forced && cut.loss.takes() {
                 outcome.dropped += 1;
                 continue;
             }
@@ -144,13 +161,61 @@ impl Record {
         Ok(outcome)
     }
 
-    fn copy(&self, entry: &Entry, target: &File) -> Result<()> {
+    fn data(&self, entry: &Entry) -> Result<Vec<u8>> {
         let mut bytes = vec![0; usize::try_from(entry.length)?];
         if !entry.is_discard() {
             self.file.read_exact_at(&mut bytes, entry.at + BLOCK)?;
         }
-        Ok(target.write_all_at(&bytes, entry.offset)?)
+        Ok(bytes)
     }
+
+    fn copy(&self, entry: &Entry, target: &File) -> Result<()> {
+        Ok(target.write_all_at(&self.data(entry)?, entry.offset)?)
+    }
+}
+
+/// A power cut, as far as a disk is concerned.
+#[derive(Debug)]
+pub struct Cut<'a> {
+    /// When the record had this length; at its end without it.
+    pub at: Option<u64>,
+    /// What gets lost of the writes after the last flush.
+    pub loss: Loss<'a>,
+    /// As if nobody had asked for a flush from here on: what a program would leave that forgets to.
+    pub unflushed_from: Option<u64>,
+}
+
+impl<'a> Cut<'a> {
+    /// At the end of the record.
+    pub fn now(loss: Loss<'a>) -> Cut<'a> {
+        Cut { at: None, loss, unflushed_from: None }
+    }
+}
+
+/// What a power cut takes of the writes that no flush has made safe.
+#[derive(Debug)]
+pub enum Loss<'a> {
+    /// Nothing: the disk was quick.
+    Nothing,
+    /// Each of them or not.
+    Some(&'a mut Random),
+    /// All: the disk had them in its cache.
+    All,
+}
+
+impl Loss<'_> {
+    fn takes(&mut self) -> bool {
+        match self {
+            Loss::Nothing => false,
+            Loss::Some(random) => random.below(2) == 0,
+            Loss::All => true,
+        }
+    }
+}
+
+/// Whether bytes occur in others.
+pub fn contains(all: &[u8], part: &[u8]) -> bool {
+    all.windows(part.len().max(1)).any(|window| window == part)
 }
 
 /// What became of the requests.

@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
+use crate::aftermath::Known;
 use crate::cluster::Cluster;
 use crate::disk::{self, Disk};
 use crate::etcdctl::View;
+use crate::lines::Line;
 use crate::machine::Machine;
-use crate::qemu::Parts;
+use crate::qemu::{Parts, Special};
 use crate::tools::Tools;
 use crate::world::Seat;
 
@@ -26,6 +28,9 @@ pub const SETTLE: Duration = Duration::from_secs(420);
 pub const SHUT_DOWN: Duration = Duration::from_secs(120);
 /// What `finish` says last.
 pub const SETTLED: &str = " settled: ";
+
+/// What is said before the ID of a founding.
+const COMMITTED: &str = ": commit founding ";
 
 /// The two disks of a machine.
 #[derive(Clone, Debug)]
@@ -102,8 +107,20 @@ impl Yard {
 
     /// Switches a machine on.
     pub fn boot(&self, seat: Seat, directory: PathBuf, disks: Disks, seed: Option<PathBuf>) -> Result<Machine> {
-        let Disks { system, data } = disks;
-        Machine::boot(&self.tools, Parts { seat, directory, system, data: Some(data), seed, memory: self.memory })
+        self.boot_special(Special::default(), seat, directory, disks, seed)
+    }
+
+    /// Switches a machine on that is not like others.
+    pub fn boot_special(
+        &self,
+        special: Special,
+        seat: Seat,
+        directory: PathBuf,
+        disks: Disks,
+        seed: Option<PathBuf>,
+    ) -> Result<Machine> {
+        let (memory, Disks { system, data }) = (self.memory, disks);
+        Machine::boot(&self.tools, Parts { seat, directory, system, data: Some(data), seed, memory, special })
     }
 }
 
@@ -168,6 +185,17 @@ impl Set {
             machine.wait_settled(deadline)?;
         }
         Ok(())
+    }
+
+    /// Which foundings these machines have committed after this moment, and when.
+    pub fn committed(&self, since: Instant) -> Vec<(Instant, Known)> {
+        let lines = self.machines.values().flat_map(|m| m.console.all()).filter(|line| line.at >= since);
+        let commit = |line: Line| {
+            let (_, id) = line.text.split_once(COMMITTED)?;
+            let founding = id.chars().take_while(char::is_ascii_hexdigit).collect();
+            Some((line.at, Known::Committed { founding }))
+        };
+        lines.filter_map(commit).collect()
     }
 
     /// The cluster as every member sees it: all of these voters, one cluster, nobody else.

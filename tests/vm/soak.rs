@@ -1,52 +1,144 @@
-//! `soak`: power cuts until the time is over, going on where the last soak ended.
+//! `soak`: the long tests until the time is over, going on where the last soak ended.
 
-use std::fs::OpenOptions;
-use std::io::Write;
+use std::slice;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Result, ensure};
 
-use crate::cases::{Moment, cut_while_founding, cut_while_replacing};
+use crate::cases::{CHAOS, Chaos, DOINGS, Doing, Moment, Unsynced, chaos, cut, judge, unsynced};
+use crate::ledger::{Ledger, Trial};
 use crate::sandbox;
 use crate::suite::Suite;
-use crate::tools::repository;
 
-/// One in so many power cuts is during a founding, which takes three boots more.
-const FOUNDINGS: u32 = 4;
+/// Disks that are looked at for each machine that is booted.
+const LOOKS: u32 = 19;
 
-/// Cuts power until the time is over; true when each cut was survived. One line per cut goes to `out/vm-soak.tsv`.
-pub fn run(suite: &mut Suite, minutes: u64, seed: u64) -> Result<bool> {
-    let path = repository()?.join("out/vm-soak.tsv");
-    let before = std::fs::read_to_string(&path).unwrap_or_default();
-    let mut table = OpenOptions::new().create(true).append(true).open(&path)?;
-    let mut number = before.lines().count() as u32;
-    println!("{number} power cuts are in {} already; going on for {minutes} minutes", path.display());
+/// Goes round until the time is over or a person has had enough; true when nothing failed.
+///
+/// The ledger and `docs/soak.md` are complete after every trial, so that a soak may be ended at any time. A round that a
+/// person has ended is not counted.
+pub fn run(suite: &mut Suite, minutes: u64, seed: u64, names: &[String]) -> Result<bool> {
+    let kinds = kinds(names)?;
+    let ledger = Ledger::open()?;
+    let (rounds, trials) = (ledger.rounds(), ledger.trials());
+    println!("{trials} trials in {rounds} rounds until now; going on for {minutes} minutes");
     let end = Instant::now() + Duration::from_secs(minutes * 60);
-    let (mut passed, mut failed) = (0, 0);
+    let mut soak = Soak { suite, ledger, seed, kinds, round: rounds, began: Instant::now(), failed: 0 };
     while Instant::now() < end && !sandbox::interrupted() {
-        number += 1;
-        let start = Instant::now();
-        let moment = Moment::choose(suite, number)?;
-        let founding = number.is_multiple_of(FOUNDINGS);
-        let result = if founding { cut_while_founding(suite, &moment) } else { cut_while_replacing(suite, &moment) };
-        let seconds = start.elapsed().as_secs_f32();
-        let kind = if founding { "founding" } else { "replacing" };
-        let verdict = match &result {
-            Ok(()) => "survived".to_owned(),
-            Err(error) => format!("{error:#}").replace(['\t', '\n'], " "),
-        };
-        writeln!(table, "{number}\t{seed}\t{kind}\t{moment}\t{seconds:.1}\t{verdict}")
-            .context("cannot note the result")?;
-        table.sync_data()?;
-        match result {
-            Ok(()) => passed += 1,
-            Err(error) => {
-                failed += 1;
-                println!("FAILED  {moment}, while {kind}\n  {error:#}");
-                suite.stop();
-            }
+        soak.round += 1;
+        soak.began = Instant::now();
+        if let Err(error) = soak.one() {
+            // What runs is not what the next round expects.
+            soak.suite.stop();
+            ensure!(sandbox::interrupted(), error);
         }
     }
-    println!("{passed} passed, {failed} failed");
-    Ok(failed == 0)
+    soak.ledger.write()?;
+    println!("{} passed, {} failed", soak.ledger.trials() - trials - soak.failed, soak.failed);
+    Ok(soak.failed == 0)
+}
+
+/// What a round does.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Cut(Doing),
+    Chaos(Chaos),
+    Unsynced(Unsynced),
+}
+
+/// Power cuts and chaos in turn; those with these names, all without any.
+fn kinds(names: &[String]) -> Result<Vec<Kind>> {
+    let each = |(at, chaos): (usize, &Chaos)| [Kind::Cut(DOINGS[at % DOINGS.len()]), Kind::Chaos(*chaos)];
+    let mut kinds: Vec<Kind> = CHAOS.iter().enumerate().flat_map(each).collect();
+    kinds.extend([Unsynced::Bootstrapper, Unsynced::Etcd].map(Kind::Unsynced));
+    let known: Vec<&str> = kinds.iter().map(|k| k.name()).collect();
+    for name in names {
+        ensure!(known.contains(&name.as_str()), "nothing is called {name}; there are {}", known.join(", "));
+    }
+    kinds.retain(|k| names.is_empty() || names.iter().any(|n| n == k.name()));
+    Ok(kinds)
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Cut(doing) => doing.name(),
+            Kind::Chaos(chaos) => chaos.name(),
+            Kind::Unsynced(service) => service.name(),
+        }
+    }
+}
+
+struct Soak<'a> {
+    suite: &'a mut Suite,
+    ledger: Ledger,
+    seed: u64,
+    kinds: Vec<Kind>,
+    round: u32,
+    began: Instant,
+    failed: usize,
+}
+
+impl Soak<'_> {
+    fn one(&mut self) -> Result<()> {
+        match self.kinds[self.round as usize % self.kinds.len()] {
+            Kind::Cut(doing) => self.cut(doing),
+            Kind::Chaos(what) => self.chaos(what),
+            Kind::Unsynced(service) => self.unsynced(service),
+        }
+    }
+
+    fn chaos(&mut self, what: Chaos) -> Result<()> {
+        let result = chaos(self.suite, what);
+        let (outcome, failure) = match result {
+            Ok(outcome) => (Some(outcome.clone()), judge(what, &outcome).err()),
+            Err(error) => (None, Some(error)),
+        };
+        self.note(Trial::Chaos { case: what.name().into(), outcome }, failure)
+    }
+
+    fn cut(&mut self, doing: Doing) -> Result<()> {
+        let number = self.suite.random.below(1000);
+        let moment = Moment::choose(self.suite, number)?;
+        let trial =
+            |at: &str, moment: String, booted| Trial::Cut { doing: doing.name().into(), at: at.into(), moment, booted };
+        let booted = trial(moment.place(), moment.to_string(), true);
+        let mut boot = match cut(self.suite, doing, slice::from_ref(&moment)) {
+            Ok(boot) => boot,
+            Err(error) => return self.note(booted, Some(error)),
+        };
+        self.note(booted, None)?;
+        for _ in 0..LOOKS {
+            self.began = Instant::now();
+            let (moment, looked) = boot.look(self.suite)?;
+            self.note(trial("data disk", moment, false), looked.err())?;
+        }
+        Ok(())
+    }
+
+    fn unsynced(&mut self, service: Unsynced) -> Result<()> {
+        let (cuts, error) = match unsynced(self.suite, service) {
+            Ok((looks, found)) => ((looks, found), None),
+            Err(error) => ((0, 0), Some(error)),
+        };
+        let (looks, found) = cuts;
+        self.note(Trial::Unsynced { service: service.name().into(), looks, found }, error)
+    }
+
+    /// Notes what came of a trial, unless a person has ended it.
+    fn note(&mut self, trial: Trial, failure: Option<anyhow::Error>) -> Result<()> {
+        if let Some(error) = failure.as_ref() {
+            self.suite.stop();
+            if sandbox::interrupted() {
+                return Ok(());
+            }
+            self.failed += 1;
+            println!("FAILED  {trial}\n  {error:#}");
+        }
+        let seconds = self.began.elapsed().as_secs_f32();
+        if failure.is_none() {
+            println!("ok      {trial} ({seconds:.1} s)");
+        }
+        self.ledger.note(self.round, self.seed, trial, seconds, failure.map(|e| format!("{e:#}")))
+    }
 }

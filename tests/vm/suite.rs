@@ -4,14 +4,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::cases::{CASES, Case};
+use crate::cases::{CASES, Case, FirstBoot};
 use crate::cluster::Cluster;
 use crate::etcdctl::View;
+use crate::load::Load;
+use crate::machine::Machine;
 use crate::process::until;
+use crate::qemu::Special;
 use crate::random::Random;
 use crate::record::Record;
 use crate::sandbox;
 use crate::set::{Disks, SETTLE, Set, Yard};
+use crate::trace::Trace;
 use crate::world::{Seat, World};
 
 /// For the members' views to become the same.
@@ -29,8 +33,11 @@ pub struct Suite {
     pub random: Random,
     /// Requests to the system and the data disk of a member until it has settled, as counted at the founding.
     pub requests: [u64; 2],
+    /// That member's boot.
+    pub founding: Option<FirstBoot>,
     settled: Option<Settled>,
     running: Option<Set>,
+    loads: u32,
 }
 
 /// Three members that have settled, switched off.
@@ -44,7 +51,17 @@ impl Suite {
     pub fn new(yard: Yard, world: World, seed: u64) -> Result<Suite> {
         let cluster = Cluster::new(&yard.tools, "settled", &[])?;
         let random = Random::new(seed);
-        Ok(Suite { yard, world, cluster, random, requests: [0; 2], settled: None, running: None })
+        Ok(Suite {
+            yard,
+            world,
+            cluster,
+            random,
+            requests: [0; 2],
+            founding: None,
+            settled: None,
+            running: None,
+            loads: 0,
+        })
     }
 
     /// Runs these cases, all when none is named; true when all have passed.
@@ -80,20 +97,27 @@ impl Suite {
 
     /// Three fresh members of the cluster, switched on and settled; every write of the last one is counted.
     pub fn found(&mut self) -> Result<(Set, View)> {
-        let (mut set, mut disks, mut last) = (Set::default(), Vec::new(), None);
+        let (mut set, mut disks) = (Set::default(), Vec::new());
+        let (start, mut traced) = (Instant::now(), None);
         for seat in Seat::all() {
             let place = self.yard.directory(seat)?;
             let mut own = self.yard.blank(&place)?;
             disks.push((seat, own.clone()));
             if seat == Seat(crate::world::SEATS) {
                 own = own.recorded(&place);
-                last = Some(own.clone());
+                let record = own.data.record.clone().context("the disk is recorded")?;
+                traced = Some((Trace::begin(&self.cluster, seat, &record)?, record, own.clone()));
             }
             let seed = self.cluster.seed(&self.yard.tools, seat)?;
             set.add(self.yard.boot(seat, place, own, Some(seed))?);
         }
         set.wait_settled(SETTLE)?;
-        self.requests = last.map(|disks| count(&disks)).transpose()?.unwrap_or_default();
+        if let Some((trace, record, disks)) = traced {
+            self.requests = count(&disks)?;
+            let mut seen = trace.end();
+            seen.known.extend(set.committed(start));
+            self.founding = Some(FirstBoot::new(seen, Record::open(&record)?));
+        }
         let view = until("agreement of all members", AGREE, || set.whole(&self.cluster))?;
         self.settled = Some(Settled { disks, view: view.clone() });
         Ok((set, view))
@@ -124,12 +148,18 @@ impl Suite {
         Ok((set, view))
     }
 
-    /// Three voters that run: those that the case before has left, or the settled ones.
+    /// Three voters that run: those that the case before has left, or the settled ones, or new ones.
     pub fn running(&mut self) -> Result<(Set, View)> {
         if let Some(mut set) = self.running.take()
             && let Ok(view) = set.whole(&self.cluster)
         {
             return Ok((set, view));
+        }
+        if self.settled.is_none() {
+            let new = self.found()?;
+            // They go on as they are, so that their disks are nothing to begin from.
+            self.settled = None;
+            return Ok(new);
         }
         let (mut set, _) = self.boot(None)?;
         let view = until("agreement of all members", AGREE, || set.whole(&self.cluster))?;
@@ -146,8 +176,22 @@ impl Suite {
         self.running = None;
     }
 
+    /// Writers through these members.
+    pub fn load(&mut self, seats: &[Seat]) -> Result<Load> {
+        self.loads += 1;
+        Load::start(&self.cluster, &self.loads.to_string(), seats)
+    }
+
+    /// A machine with the member's name and address on blank disks.
+    pub fn blank_machine(&mut self, seat: Seat, special: Special) -> Result<Machine> {
+        let place = self.yard.directory(seat)?;
+        let disks = self.yard.blank(&place)?;
+        let seed = self.cluster.seed(&self.yard.tools, seat)?;
+        self.yard.boot_special(special, seat, place, disks, Some(seed))
+    }
+
     /// A machine with the member's name and address on these disks.
-    pub fn machine(&mut self, seat: Seat, place: std::path::PathBuf, disks: Disks) -> Result<crate::machine::Machine> {
+    pub fn machine(&mut self, seat: Seat, place: std::path::PathBuf, disks: Disks) -> Result<Machine> {
         let seed = self.cluster.seed(&self.yard.tools, seat)?;
         self.yard.boot(seat, place, disks, Some(seed))
     }

@@ -1,14 +1,19 @@
 //! The cases of `test`, in the order in which they cost least.
 
+mod chaos;
+mod first_boot;
 mod found;
 mod kill;
 mod power_cut;
 mod reboot;
-mod reimage;
 mod restore;
 mod system_disk;
+mod unsynced;
 
-pub use power_cut::{Moment, cut_while_founding, cut_while_replacing};
+pub use chaos::{CHAOS, Chaos, Outcome, judge, run as chaos};
+pub use first_boot::FirstBoot;
+pub use power_cut::{DOINGS, Doing, Moment, cut};
+pub use unsynced::{Unsynced, run as unsynced};
 
 use anyhow::Result;
 
@@ -32,8 +37,14 @@ impl Case {
     }
 }
 
+fn under_load(suite: &mut Suite, what: Chaos) -> Result<()> {
+    let outcome = chaos(suite, what)?;
+    println!("        {outcome}");
+    judge(what, &outcome)
+}
+
 /// All of them; the letters are those of the issue that asked for them.
-pub const CASES: [Case; 7] = [
+pub const CASES: [Case; 9] = [
     Case {
         name: "found",
         what: "three fresh members become one cluster that speaks mutual TLS and nothing else",
@@ -48,8 +59,8 @@ pub const CASES: [Case; 7] = [
     },
     Case {
         name: "reimage",
-        what: "a member with blank disks replaces its previous life; the others never restart",
-        run: reimage::run,
+        what: "a member with blank disks replaces its previous life under a write load; the others never restart",
+        run: |suite| under_load(suite, Chaos::WipeOne),
         letter: "c",
     },
     Case {
@@ -66,9 +77,21 @@ pub const CASES: [Case; 7] = [
     },
     Case {
         name: "power-cut",
-        what: "power cuts during a member's first boot leave one cluster of three voters",
+        what: "power cuts in a row leave one cluster of three voters, and disks that hold what was promised",
         run: power_cut::run,
         letter: "f",
+    },
+    Case {
+        name: "aftermath",
+        what: "the disk of a founding holds what was promised whenever its power fails; a forgotten flush is found out",
+        run: first_boot::run,
+        letter: "i",
+    },
+    Case {
+        name: "wipe-majority",
+        what: "two of three lose their disks under a write load; all wait, and nobody begins a second cluster",
+        run: |suite| under_load(suite, Chaos::WipeMajority),
+        letter: "h",
     },
     Case {
         name: "restore",

@@ -1,0 +1,164 @@
+//! `docs/soak.md`, from all trials so far.
+
+use std::collections::BTreeMap;
+
+use crate::cases::Outcome;
+use crate::ledger::{Entry, Trial};
+
+const HEAD: &str = "# Soak
+
+What `make soak MINUTES=n` has seen, made anew after every trial from `out/soak.jsonl`, where the next soak goes on; this
+file is of the last soak that was committed. Every case is described in `tests/vm`, a small one of each kind is part of
+`make test`.
+";
+
+const CUTS: &str = "
+## Power cuts
+
+Every write of a machine's disks is recorded; the power fails at a random one of them, and of what was written after the
+last flush a random half is lost. *Looked at*: `etcd-bootstrapper plan` and etcd are given the data disk as it then is, and
+it must hold all that others have heard by then: answers on the peer port, acknowledged writes. *Booted*: the machine boots
+from both disks, and all members must come to one cluster of three voters and nobody else. *Settled, under writes*: the
+member has just settled, and with another one stopped each write needs its disk.
+";
+
+const UNSYNCED: &str = "
+### With fsync removed
+
+The same looks must find out that a service does not sync. Its program is that of the release; a system call filter of
+systemd answers each fsync and fdatasync with success and does nothing. The power fails as soon as others know something
+that rests on this disk, and takes all that was not flushed.
+";
+
+const CHAOS: &str = "
+## Chaos under a write load
+
+Three writers, one through each member, write new keys all the time; each acknowledged one is noted durably before the
+next, and afterwards each must be read through every member with its value. *Kill* ends QEMU at once; *wipe* also takes
+the disks. *Silent* is the longest time without an acknowledged write, *healthy* until all three have settled.
+
+- `wipeMajority`: the survivor is the leader of the moment; a follower may lack the last writes.
+- `wipeAll`, `stopWipeAll`: the clock is past `cluster.found_until`, so the blank machines refuse to found.
+- `wipeAll before found_until`: three blank machines with a user-data that allows a founding found a new cluster. Nothing
+  is left that could tell them of the old one; that is the rule, and what it costs is shown here. A store prevents it.
+";
+
+/// The whole document.
+pub fn document(entries: &[Entry]) -> String {
+    let mut text = HEAD.to_owned();
+    text += &format!("\n{}\n", summary(entries));
+    let (mut cuts, mut chaos) = (BTreeMap::<_, Vec<&Entry>>::new(), BTreeMap::<_, Vec<&Entry>>::new());
+    let mut unsynced = BTreeMap::<_, Vec<&Entry>>::new();
+    for entry in entries {
+        match &entry.trial {
+            Trial::Cut { doing, at, .. } => cuts.entry((doing, at)).or_default().push(entry),
+            Trial::Chaos { case, .. } => chaos.entry(case).or_default().push(entry),
+            Trial::Unsynced { service, .. } => unsynced.entry(service).or_default().push(entry),
+        }
+    }
+    if !cuts.is_empty() {
+        text += CUTS;
+        let headers = ["while", "power fails at", "cuts", "looked at", "booted", "survived", "failed"];
+        let rows = cuts.iter().map(|((doing, at), entries)| cut_row(doing, at, entries)).collect::<Vec<_>>();
+        text += &table(&[&headers[..], &["median s", "max s"]].concat(), &rows);
+    }
+    if !unsynced.is_empty() {
+        text += UNSYNCED;
+        let rows = unsynced.iter().map(|(service, entries)| unsynced_row(service, entries)).collect::<Vec<_>>();
+        text += &table(&["service", "runs", "power cuts", "found out by", "runs not found out"], &rows);
+    }
+    if !chaos.is_empty() {
+        text += CHAOS;
+        let headers = ["case", "runs", "failed", "acknowledged", "lost", "most clusters", "ended"];
+        let times = ["silent: median s", "max s", "healthy: median s", "max s"];
+        let rows = chaos.iter().map(|(case, entries)| chaos_row(case, entries)).collect::<Vec<_>>();
+        text += &table(&[&headers[..], &times].concat(), &rows);
+    }
+    text += &failures(entries);
+    text
+}
+
+fn summary(entries: &[Entry]) -> String {
+    let failed = entries.iter().filter(|e| e.failure.is_some()).count();
+    let rounds = entries.iter().map(|e| e.round).max().unwrap_or(0);
+    let seconds: f32 = entries.iter().map(|e| e.seconds).sum();
+    let mut seeds: Vec<String> = entries.iter().map(|e| e.seed.to_string()).collect();
+    seeds.dedup();
+    let mut revisions: Vec<String> = entries.iter().map(|e| e.revision.clone()).collect();
+    revisions.dedup();
+    let (trials, minutes) = (entries.len(), seconds / 60.0);
+    format!(
+        "{trials} trials in {rounds} rounds, {failed} failed, {minutes:.0} minutes in all. Seeds: {}. Revisions: {}.",
+        seeds.join(", "),
+        revisions.join(", ")
+    )
+}
+
+fn cut_row(doing: &str, at: &str, entries: &[&Entry]) -> Vec<String> {
+    let booted = entries.iter().filter(|e| matches!(e.trial, Trial::Cut { booted: true, .. })).count();
+    let failed = entries.iter().filter(|e| e.failure.is_some()).count();
+    let counts = [entries.len(), entries.len() - booted, booted, entries.len() - failed, failed];
+    let times = spread(entries.iter().map(|e| e.seconds).collect());
+    [vec![doing.to_owned(), at.to_owned()], counts.map(|c| c.to_string()).to_vec(), times].concat()
+}
+
+fn unsynced_row(service: &str, entries: &[&Entry]) -> Vec<String> {
+    let (mut cuts, mut caught) = (0, 0);
+    for entry in entries {
+        if let Trial::Unsynced { looks, found, .. } = entry.trial {
+            cuts += looks;
+            caught += found;
+        }
+    }
+    let failed = entries.iter().filter(|e| e.failure.is_some()).count() as u64;
+    let counts = [entries.len() as u64, cuts, caught, failed];
+    [vec![service.to_owned()], counts.map(|c| c.to_string()).to_vec()].concat()
+}
+
+fn chaos_row(case: &str, entries: &[&Entry]) -> Vec<String> {
+    let outcomes: Vec<&Outcome> = entries
+        .iter()
+        .filter_map(|e| match &e.trial {
+            Trial::Chaos { outcome, .. } => outcome.as_ref(),
+            Trial::Cut { .. } | Trial::Unsynced { .. } => None,
+        })
+        .collect();
+    let failed = entries.iter().filter(|e| e.failure.is_some()).count();
+    let sum = |of: fn(&Outcome) -> u64| outcomes.iter().map(|o| of(o)).sum::<u64>().to_string();
+    let clusters = outcomes.iter().map(|o| o.clusters).max().unwrap_or(0);
+    let mut ended: Vec<&str> = outcomes.iter().map(|o| o.ended.as_str()).collect();
+    ended.sort_unstable();
+    ended.dedup();
+    let counts = vec![entries.len().to_string(), failed.to_string(), sum(|o| o.acknowledged), sum(|o| o.lost)];
+    let times = |of: fn(&Outcome) -> Option<f32>| spread(outcomes.iter().filter_map(|o| of(o)).collect());
+    let ends = vec![clusters.to_string(), ended.join("; ")];
+    [vec![case.to_owned()], counts, ends, times(|o| o.silent), times(|o| o.healthy)].concat()
+}
+
+/// Median and maximum.
+fn spread(mut seconds: Vec<f32>) -> Vec<String> {
+    seconds.sort_by(f32::total_cmp);
+    let median = seconds.get(seconds.len() / 2).copied();
+    [median, seconds.last().copied()].map(|s| s.map_or_else(|| "-".into(), |s| format!("{s:.1}"))).to_vec()
+}
+
+fn failures(entries: &[Entry]) -> String {
+    let failed: Vec<&Entry> = entries.iter().filter(|e| e.failure.is_some()).collect();
+    if failed.is_empty() {
+        return "\n## Failures\n\nNone.\n".into();
+    }
+    let mut text = "\n## Failures\n".to_owned();
+    for entry in failed {
+        let Entry { round, seed, revision, failure, trial, .. } = entry;
+        let why = failure.as_deref().unwrap_or_default().replace('\n', "\n    ");
+        text += &format!("\n- round {round}, seed {seed}, revision {revision}: {trial}\n\n    {why}\n");
+    }
+    text
+}
+
+fn table(headers: &[&str], rows: &[Vec<String>]) -> String {
+    let line = |cells: Vec<&str>| format!("| {} |\n", cells.join(" | "));
+    let rule = headers.iter().map(|_| "---").collect::<Vec<_>>();
+    let rows: String = rows.iter().map(|r| line(r.iter().map(String::as_str).collect())).collect();
+    format!("\n{}{}{rows}", line(headers.to_vec()), line(rule))
+}
