@@ -10,9 +10,10 @@ use plan::founding::Founding;
 use plan::member::{Member, Version};
 use plan::progress::{How, Life, Record};
 use plan::recovery;
-use plan::spec::Spec;
+use plan::spec::{Host, Set, Spec};
 
 use crate::apply::journal::Journal;
+use crate::apply::{Tools, apply};
 use crate::etcd::{Etcd, EtcdError, MemberList, Status};
 use crate::exit::Exit;
 use crate::metadata;
@@ -21,7 +22,7 @@ use crate::paths::Paths;
 use crate::report::Report;
 use crate::run::etcd_version;
 use crate::snapshot::stage;
-use crate::sys::{fs, systemd};
+use crate::sys::{fs, net, systemd};
 use crate::tls;
 
 /// Between two looks at etcd.
@@ -30,6 +31,9 @@ const LOOK: Duration = Duration::from_millis(250);
 /// Without a leader for so long, a majority may be lost; when a whole site boots, its hosts come up within this.
 const STUCK: Duration = Duration::from_secs(15);
 
+/// Between two looks at a group that ends an instance when it likes.
+const LATER: Duration = Duration::from_secs(2);
+
 /// From here on a promotion survives in the v3 store (etcd issues 19557 and 20793).
 const PERSISTS_PROMOTION: Version = Version { major: 3, minor: 5, patch: 24 };
 
@@ -37,6 +41,7 @@ const PERSISTS_PROMOTION: Version = Version { major: 3, minor: 5, patch: 24 };
 struct Finish<'a> {
     paths: &'a Paths,
     spec: Spec,
+    host: Host,
     me: Me,
     identity: Identity,
     life: Life,
@@ -55,15 +60,22 @@ pub async fn finish(paths: &Paths) -> Result<()> {
     let mut finish = Finish::begin(paths).await?;
     loop {
         match finish.step(&mut report).await? {
-            Next::Look(why) => report.say(&why),
+            Next::Look(why) => {
+                report.say(&why);
+                tokio::time::sleep(LOOK).await;
+            }
+            Next::Later(why) => {
+                report.say(&why);
+                tokio::time::sleep(LATER).await;
+            }
             Next::Done => return Ok(()),
         }
-        tokio::time::sleep(LOOK).await;
     }
 }
 
 enum Next {
     Look(String),
+    Later(String),
     Done,
 }
 
@@ -77,12 +89,13 @@ impl<'a> Finish<'a> {
         let journal = Journal::of(paths);
         Ok(Finish {
             paths,
+            observer: Observer::new(paths, etcd, loaded.host.inventory.as_deref())?,
             spec: loaded.spec,
+            host: loaded.host,
             me: serde_json::from_str(&me)?,
             identity: observe::identity(paths)?.context("finish runs after `run`, which writes identity.json")?,
             life: journal.read()?,
             journal,
-            observer: Observer::new(paths, etcd)?,
             etcd,
             began: Instant::now(),
         })
@@ -200,7 +213,7 @@ impl<'a> Finish<'a> {
             return Ok(Next::Look("waiting to be promoted: no voter serves a linearizable list".into()));
         };
         let mut why = "no voter answers".to_owned();
-        for url in voters(quorum) {
+        for url in voters_of(quorum) {
             let mut voter = Etcd::at(url, tls::etcd_tls(self.paths)?).await?;
             match voter.promote(status.member_id).await {
                 Ok(()) => return Ok(Next::Look(self.promoted())),
@@ -267,7 +280,35 @@ impl<'a> Finish<'a> {
             list.members.len()
         );
         report.say(&text);
+        if self.spec.set == Set::Dynamic && voters > usize::from(self.spec.size) {
+            return self.surge(voters, report).await;
+        }
         Ok(Next::Done)
+    }
+
+    /// After new was launched before old is ended: the one that the provider has ended goes.
+    async fn surge(&mut self, voters: usize, report: &mut Report) -> Result<Next> {
+        let data = DataDir::Member(self.identity.clone());
+        let facts = self.observer.facts(&self.spec, &self.me, data, &self.life).await;
+        let size = self.spec.size;
+        let Some(decided) = plan::surplus(&self.spec, &facts) else {
+            let why = format!("there are {voters} voters and cluster.size is {size}");
+            return Ok(Next::Later(format!("{why}: waiting until the group ends an instance of them")));
+        };
+        report.decided(&decided);
+        let Decision::Proceed(plan) = &decided.decision else {
+            return Ok(Next::Later(decided.explain()));
+        };
+        let tools = Tools {
+            paths: self.paths,
+            host: &self.host,
+            me: &self.me,
+            owner: net::user("etcd"),
+            voters: facts.quorum.iter().flat_map(voters_of).cloned().collect(),
+            etcd: self.etcd,
+        };
+        apply(plan, &tools, report).await?;
+        Ok(Next::Look("looking at the group again".into()))
     }
 
     /// DESIGN section 8: a write, stale alarms disarmed, equal keys on every member. What is waited for, if anything.
@@ -320,7 +361,7 @@ fn not_up_yet(facts: &Facts) -> String {
     if silent.is_empty() { "all peers are up".into() } else { format!("no etcd answers at {}", silent.join(", ")) }
 }
 
-fn voters(quorum: &Quorum) -> impl Iterator<Item = &String> {
+fn voters_of(quorum: &Quorum) -> impl Iterator<Item = &String> {
     quorum.members.iter().filter(|l| l.answers && !l.member.learner).flat_map(|l| &l.member.client_urls)
 }
 

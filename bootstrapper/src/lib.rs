@@ -18,3 +18,4 @@ pub mod snapshot;
 pub mod survivor;
 pub mod sys;
 pub mod tls;
+pub mod who;

@@ -5,10 +5,9 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use plan::document::Auto;
 use plan::facts::Me;
-use plan::member::{ClientUrl, MemberName, Nonce, PeerUrl, Version};
-use plan::spec::{Host, Set, Spec};
+use plan::member::Version;
+use plan::spec::{Host, Spec};
 
 use crate::apply::journal::Journal;
 use crate::exit::Exit;
@@ -23,9 +22,7 @@ use crate::sys::fs::{self, Owner};
 use crate::sys::netlink::Watch;
 use crate::sys::{self, clock, net};
 use crate::tls;
-
-/// The client port, as every etcd has it.
-const CLIENT_PORT: u16 = 2379;
+use crate::who::{found_address, listed, me, who};
 
 /// For how long another etcd-bootstrapper is waited for.
 const LOCK: Duration = Duration::from_secs(10);
@@ -51,16 +48,6 @@ pub struct Prepared {
     pub etcd: Version,
     /// Held until the run ends, so that no `reset` comes between.
     _lock: fs::Lock,
-}
-
-/// Who this host is, when it has an address that the spec knows; for commands that do not wait.
-///
-/// # Errors
-/// When the spec contradicts itself about this host.
-pub fn identify(loaded: &Loaded, nonce: Nonce) -> Result<Option<Me>> {
-    let Some((_, peer_url)) = found_address(loaded)? else { return Ok(None) };
-    let name = name_of(loaded, &peer_url)?;
-    me(loaded, name, peer_url, &Some(nonce)).map(Some)
 }
 
 /// Waits until all of it is there.
@@ -106,13 +93,14 @@ pub async fn prepare(paths: &Paths, report: &mut Report) -> Result<Prepared> {
     let (me, address) = match settled {
         Some(identity) => {
             let address = identity.peer_url.host().parse().unwrap_or(IpAddr::from([127, 0, 0, 1]));
-            let found = found_address(&loaded).unwrap_or_else(|error| {
-                tracing::warn!("this member keeps its peer URL: {error:#}");
-                None
-            });
+            let found =
+                listed(paths, &loaded).and_then(|listed| found_address(&loaded, &listed)).unwrap_or_else(|error| {
+                    tracing::warn!("this member keeps its peer URL: {error:#}");
+                    None
+                });
             (me(&loaded, identity.name.clone(), found.map_or(identity.peer_url, |(_, url)| url), &life.nonce)?, address)
         }
-        None => who(&loaded, &life.nonce, report).await?,
+        None => who(paths, &loaded, &life.nonce, report).await?,
     };
     let owner = net::user("etcd");
     known_clock(paths, &loaded.host, member, report).await;
@@ -197,70 +185,6 @@ async fn data_volume(paths: &Paths, host: &Host, report: &mut Report) -> Result<
             }
         }
     }
-}
-
-/// Who this host is; waits for an address that the spec knows.
-async fn who(loaded: &Loaded, nonce: &Option<Nonce>, report: &mut Report) -> Result<(Me, IpAddr)> {
-    let network = Watch::network()?;
-    loop {
-        if let Some((address, peer_url)) = found_address(loaded)? {
-            let name = name_of(loaded, &peer_url)?;
-            return Ok((me(loaded, name, peer_url, nonce)?, address));
-        }
-        let here: Vec<String> =
-            net::addresses()?.into_iter().filter(|a| !a.ip.is_loopback()).map(|a| a.ip.to_string()).collect();
-        let have = if here.is_empty() { "no address yet".to_owned() } else { format!("only {}", here.join(", ")) };
-        report
-            .say(&format!("waiting for an address that `peers` lists: this host has {have}, {}", wanted(&loaded.spec)));
-        network.changed(Duration::from_secs(5)).await?;
-    }
-}
-
-fn wanted(spec: &Spec) -> String {
-    match &spec.set {
-        Set::Static(peers) => {
-            let urls: Vec<String> = peers.iter().map(|p| format!("{} ({})", p.peer_url.host(), p.name)).collect();
-            format!("the list has {}", urls.join(", "))
-        }
-        Set::Dynamic => "the group has none of them".into(),
-    }
-}
-
-/// The address and the peer URL of the list's entry for this host, once the address is bound here.
-fn found_address(loaded: &Loaded) -> Result<Option<(IpAddr, PeerUrl)>> {
-    let Set::Static(peers) = &loaded.spec.set else { return Ok(None) };
-    let named = match &loaded.host.name {
-        Auto::Is(name) => peers.iter().find(|p| p.name == *name),
-        Auto::Auto => None,
-    };
-    if let (Auto::Is(name), None) = (&loaded.host.name, named) {
-        return Err(Exit::Refused.because(format!("member.name is `{name}`, and `peers` has no such name")));
-    }
-    let candidates: Vec<_> = named.map_or_else(|| peers.clone(), |p| vec![p.clone()]);
-    net::choose_address(&loaded.host.address, &candidates)
-}
-
-/// The name that the list gives to this peer URL.
-fn name_of(loaded: &Loaded, peer_url: &PeerUrl) -> Result<MemberName> {
-    let Set::Static(peers) = &loaded.spec.set else {
-        anyhow::bail!("a group of the provider has no names yet");
-    };
-    let entry = peers.iter().find(|p| p.peer_url == *peer_url);
-    entry.map(|p| p.name.clone()).with_context(|| format!("`peers` has no entry with {peer_url}"))
-}
-
-fn me(loaded: &Loaded, name: MemberName, peer_url: PeerUrl, nonce: &Option<Nonce>) -> Result<Me> {
-    let bracketed =
-        if peer_url.host().contains(':') { format!("[{}]", peer_url.host()) } else { peer_url.host().to_owned() };
-    let client_url: ClientUrl = format!("https://{bracketed}:{CLIENT_PORT}").parse()?;
-    Ok(Me {
-        name,
-        client_url,
-        nonce: nonce.clone().context("the journal was opened and has no nonce")?,
-        instance_id: loaded.instance_id.clone(),
-        address_bound: true,
-        peer_url,
-    })
 }
 
 /// Waits `timeouts.time_sync` for a time that somebody vouches for, which a founding needs; a member waits only while

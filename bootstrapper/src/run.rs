@@ -77,7 +77,7 @@ fn quiet(paths: &Paths, prepared: &Prepared, data: DataDir, life: &Life) -> Fact
 
 async fn decide_until_done(paths: &Paths, prepared: &Prepared, journal: &Journal, report: &mut Report) -> Result<()> {
     let spec = &prepared.spec;
-    let mut observer = Observer::new(paths, prepared.etcd)?;
+    let mut observer = Observer::new(paths, prepared.etcd, prepared.host.inventory.as_deref())?;
     let mut answering: Option<Answering> = None;
     let mut last: Option<Facts> = None;
     let mut pause = PAUSES.0;
@@ -88,7 +88,10 @@ async fn decide_until_done(paths: &Paths, prepared: &Prepared, journal: &Journal
         let known = Facts {
             data: data.clone(),
             me: me.clone(),
-            ..last.clone().unwrap_or_else(|| quiet(paths, prepared, data.clone(), &life))
+            ..last.clone().unwrap_or_else(|| Facts {
+                inventory: observer.inventory(),
+                ..quiet(paths, prepared, data.clone(), &life)
+            })
         };
         say(paths, prepared, &mut answering, own_answer(spec, &known, &life)).await?;
         let facts = observer.facts(spec, &me, data, &life).await;

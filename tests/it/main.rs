@@ -9,6 +9,7 @@ mod crash;
 mod data_dir;
 mod disks;
 mod fences;
+mod group;
 mod operator;
 mod output;
 mod restore;

@@ -73,6 +73,16 @@ impl World {
 
     /// As [`World::new`], with further arguments for `config new`.
     pub fn with(size: usize, config_new: &[&str]) -> World {
+        let mut world = World::bare();
+        for i in 1..=size {
+            world.add_host(&format!("etcd-{i}"), i);
+        }
+        world.configure("prod", config_new);
+        world
+    }
+
+    /// A network without hosts.
+    fn bare() -> World {
         let tag = format!("eb{}-{}", std::process::id(), WORLDS.fetch_add(1, Ordering::Relaxed));
         let dir = std::env::temp_dir().join(&tag);
         fs::create_dir_all(&dir).expect("a directory for the world");
@@ -80,11 +90,39 @@ impl World {
         ip(&["netns", "add", &bridge]);
         ip(&["-n", &bridge, "link", "add", "br0", "type", "bridge"]);
         ip(&["-n", &bridge, "link", "set", "br0", "up"]);
-        let mut world = World { dir, tag, hosts: Vec::new() };
-        for i in 1..=size {
-            world.add_host(&format!("etcd-{i}"), i);
+        World { dir, tag, hosts: Vec::new() }
+    }
+
+    /// Writes the inventory of a group on every host: number and state of each instance, in one moment on all.
+    pub fn inventory(&self, instances: &[(usize, &str)]) {
+        let entry = |(number, state): &(usize, &str)| {
+            serde_json::json!({"id": format!("i-{number}"), "peer_url": format!("https://10.78.0.{}:2380", 10 + number),
+                "state": state, "launched": format!("2026-11-20T00:00:{number:02}Z")})
+        };
+        let text = serde_json::json!({"instances": instances.iter().map(entry).collect::<Vec<_>>()}).to_string();
+        for host in &self.hosts {
+            let file = host.root.join("etc/inventory.json");
+            fs::write(file.with_extension("new"), &text).expect("an inventory");
+            fs::rename(file.with_extension("new"), file).expect("an inventory");
         }
-        world.configure("prod", config_new);
+    }
+
+    /// Hosts i-1… of a group of which `size` are to vote, told apart by their instance IDs, none of them booted.
+    pub fn group(size: usize, hosts: usize) -> World {
+        let mut world = World::bare();
+        for number in 1..=hosts {
+            world.add_host(&format!("i-{number}"), number);
+        }
+        let out = world.dir.join("prod");
+        let mut command = Command::new(PROGRAM);
+        command.args(["config", "new", "--name", "prod", "--size", &size.to_string()]);
+        let output = command.args(["--discovery-file", "/etc/inventory.json", "--out"]).arg(&out).output();
+        let output = output.expect("config new runs");
+        assert!(output.status.success(), "config new: {}", String::from_utf8_lossy(&output.stderr));
+        let config = world.config();
+        for host in &world.hosts {
+            host.configure(&format!("{config}replace_after: 2s\nmember: {{name: {}}}\n", host.name));
+        }
         world
     }
 
@@ -143,7 +181,7 @@ impl World {
         self.settle_all();
     }
 
-    /// Hands every host off to its etcd, then waits until each has settled: none serves before a quorum is up.
+    /// Hands every booted host off to its etcd, then waits until each has settled: none serves before a quorum is up.
     /// Each etcd starts as soon as its own `run` has ended, as systemd does it: the slower hosts of a founding learn
     /// from that etcd that it was committed.
     pub fn settle_all(&mut self) {
@@ -156,7 +194,7 @@ impl World {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        for host in &mut self.hosts {
+        for host in self.hosts.iter_mut().filter(|h| h.finish.is_some()) {
             host.finish_ends();
         }
     }

@@ -71,13 +71,14 @@ pub(crate) fn check(document: Document) -> Result<(Spec, Host), Vec<Problem>> {
     }
     let seconds =
         |d: Option<crate::spec::Duration>, default: u64| d.map_or(Duration::from_secs(default), |d| d.0).as_secs();
+    let set = if document.discovery.is_some() { Set::Dynamic } else { Set::Static(document.peers) };
     let spec = Spec {
         cluster: document.cluster.name,
         size: document.cluster.size,
         epoch: document.cluster.epoch,
         found_until: document.cluster.found_until,
         mode: document.mode,
-        set: Set::Static(document.peers),
+        set,
         replace_after: seconds(document.replace_after, 60),
         restore: document.restore.as_ref().map(|r| r.sha256.clone()),
         store: None,
@@ -85,6 +86,7 @@ pub(crate) fn check(document: Document) -> Result<(Spec, Host), Vec<Problem>> {
     };
     let host = Host {
         name: document.member.name,
+        inventory: document.discovery.map(|d| d.file),
         address: document.member.address,
         device: document.data.device,
         tls: document.tls,
@@ -115,6 +117,16 @@ fn check_size(document: &Document, problems: &mut Problems) {
 
 fn check_peers(document: &Document, problems: &mut Problems) {
     let peers = &document.peers;
+    if let Some(discovery) = &document.discovery {
+        if !peers.is_empty() {
+            problems.add("discovery", "`peers` lists the members already: remove one of both");
+        }
+        if !discovery.file.starts_with('/') {
+            let why = format!("{:?} is not an absolute path: begin it with /", discovery.file);
+            problems.add("discovery.file", why);
+        }
+        return;
+    }
     if matches!(document.cluster.size, 1 | 3 | 5 | 7) && peers.len() != usize::from(document.cluster.size) {
         problems.add(
             "peers",
@@ -161,7 +173,6 @@ fn entries(n: usize) -> String {
 
 fn check_absent(document: &Document, problems: &mut Problems) {
     let later = [
-        ("discovery", document.discovery.is_some()),
         ("store", document.store.is_some()),
         ("backup", document.backup.is_some()),
         ("health", document.health.is_some()),

@@ -22,6 +22,9 @@ pub struct Document {
     /// The static list.
     #[serde(default)]
     pub peers: Vec<PeerEntry>,
+    /// Where the group is listed, instead of a static list.
+    #[serde(default)]
+    pub discovery: Option<Discovery>,
     /// Which of the list this host is, and at which address.
     #[serde(default)]
     pub member: MemberEntry,
@@ -48,9 +51,6 @@ pub struct Document {
     /// etcd's own options by etcd's own names.
     #[serde(default)]
     pub etcd: BTreeMap<String, Scalar>,
-    /// Not in this version.
-    #[serde(default)]
-    pub discovery: Option<IgnoredAny>,
     /// Not in this version.
     #[serde(default)]
     pub store: Option<IgnoredAny>,
@@ -93,6 +93,14 @@ pub struct PeerEntry {
     pub name: MemberName,
     /// Its peer URL.
     pub peer_url: PeerUrl,
+}
+
+/// `discovery:` — who lists the instances of a group whose members come and go.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Discovery {
+    /// Absolute path of an inventory that something else keeps up to date on this host.
+    pub file: String,
 }
 
 /// `member:`.

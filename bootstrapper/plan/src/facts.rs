@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::founding::{Founder, Founding, FoundingId, Terms};
 use crate::member::{ClientUrl, ClusterId, ClusterName, Member, MemberId, MemberName, Nonce, PeerUrl, Version};
-use crate::spec::Sha256;
+use crate::spec::{Sha256, Timestamp};
 
 /// Seconds since 1970, UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -301,6 +301,9 @@ pub struct Instance {
     pub peer_url: Option<PeerUrl>,
     /// Whether the provider says terminated.
     pub terminated: bool,
+    /// When it was launched, where the provider says so; for people, no rule asks.
+    #[serde(default)]
+    pub launched: Option<Timestamp>,
 }
 
 /// What the store says.

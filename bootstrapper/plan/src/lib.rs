@@ -24,3 +24,4 @@ pub mod spec;
 
 pub use decide::decide;
 pub use founding_rows::terms;
+pub use membership::surplus;

@@ -171,6 +171,15 @@ fn removable<'q>(spec: &Spec, facts: &Facts, quorum: &'q Quorum) -> Option<&'q L
     }
 }
 
+/// What a member does when a surge has left one voter too many: row 17, without a place to take.
+///
+/// `None` while there are no more than `cluster.size` voters, or none of them is known to be gone for good.
+pub fn surplus(spec: &Spec, facts: &Facts) -> Option<Decided> {
+    let quorum = facts.quorum.as_ref().filter(|q| voters(q).count() > usize::from(spec.size))?;
+    let dead = removable(spec, facts, quorum)?;
+    Some(replace(17, quorum, dead, "it was replaced, and the provider says that its instance is terminated"))
+}
+
 fn voters(quorum: &Quorum) -> impl Iterator<Item = &Listed> {
     quorum.members.iter().filter(|l| !l.member.learner)
 }

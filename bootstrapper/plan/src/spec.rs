@@ -88,6 +88,8 @@ pub struct Host {
     pub name: Auto<MemberName>,
     /// `member.address`.
     pub address: Address,
+    /// `discovery.file`.
+    pub inventory: Option<String>,
     /// `data.device`.
     pub device: Device,
     /// `tls`.

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use anyhow::{Context, Result};
-use plan::facts::{DataDir, Facts, Heard, Me, Peer};
+use plan::facts::{DataDir, Facts, Heard, Instance, Inventory, Me, Peer};
 use plan::member::Nonce;
 use plan::recovery;
 use plan::spec::{Set, Spec};
@@ -15,12 +15,12 @@ use crate::finish::answering;
 use crate::metadata::{self, Loaded, Sources};
 use crate::observe::{self, Observer};
 use crate::paths::Paths;
-use crate::prepare::identify;
 use crate::report::{self, Status};
 use crate::run::etcd_version;
 use crate::sys::output::say;
 use crate::sys::{clock, env, fs, systemd};
 use crate::tls;
+use crate::who::identify;
 
 /// The only option of these commands.
 fn wants_json(args: Vec<OsString>) -> Result<bool> {
@@ -43,19 +43,16 @@ pub async fn plan(paths: &Paths, args: Vec<OsString>) -> Result<()> {
     let etcd = etcd_version(paths).await?;
     let (data, life) = observe::classify(paths, etcd)?;
     let nonce = life.nonce.clone().unwrap_or("0".repeat(32).parse::<Nonce>()?);
-    let me = identify(&loaded, nonce)?
+    let me = identify(paths, &loaded, nonce)?
         .context("no address of this host is in `peers`, so nobody knows which of them it is")?;
-    let facts = match Observer::new(paths, etcd) {
+    let facts = match Observer::new(paths, etcd, loaded.host.inventory.as_deref()) {
         Ok(mut observer) => observer.facts(&loaded.spec, &me, data, &life).await,
-        Err(error) => unasked(
-            paths,
-            &loaded.spec,
-            &me,
-            data,
-            &life,
-            etcd,
-            &format!("this host has no certificates yet: {error:#}"),
-        ),
+        Err(error) => {
+            let inventory = loaded.host.inventory.as_ref();
+            let inventory = inventory.map_or(Inventory::Static, |file| observe::inventory::read(&paths.host(file)));
+            let why = format!("this host has no certificates yet: {error:#}");
+            Facts { inventory, ..unasked(paths, &loaded.spec, &me, data, &life, etcd, &why) }
+        }
     };
     let decided = plan::decide(&loaded.spec, &facts);
     let word = operators_word(&loaded.spec, &facts);
@@ -69,6 +66,9 @@ pub async fn plan(paths: &Paths, args: Vec<OsString>) -> Result<()> {
         format!("etcd           {etcd}"),
         format!("data dir       {}", class(&facts.data)),
     ];
+    if let Inventory::Listed(instances) = &facts.inventory {
+        text.extend(instances.iter().map(listed));
+    }
     for peer in &facts.peers {
         let at = |name| format!("{name} at {}", peer.peer_url);
         let who = peer.name.as_ref().map_or_else(|| peer.peer_url.to_string(), at);
@@ -139,11 +139,18 @@ fn unasked(
         journal: life.past.clone(),
         peers: peers.into_iter().filter(|p| p.peer_url != me.peer_url).map(unknown).collect(),
         quorum: None,
-        inventory: plan::facts::Inventory::Static,
+        inventory: Inventory::Static,
         claim: plan::facts::Claims::NoStore,
         own_list: None,
         certificates: None,
     }
+}
+
+fn listed(instance: &Instance) -> String {
+    let at = instance.peer_url.as_ref().map_or_else(|| "without an address".into(), |url| format!("at {url}"));
+    let state = if instance.terminated { "terminated" } else { "not terminated" };
+    let launched = instance.launched.map_or_else(String::new, |t| format!(", launched {t}"));
+    format!("instance       {} {at}: {state}{launched}", instance.id)
 }
 
 fn class(data: &DataDir) -> String {

@@ -3,6 +3,7 @@
 pub mod bolt;
 mod crc32c;
 pub mod data_dir;
+pub mod inventory;
 mod observer;
 pub mod peers;
 mod protobuf;

@@ -1,6 +1,7 @@
 //! The facts of now.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -66,23 +67,26 @@ pub struct Observer {
     pub(super) paths: Paths,
     asker: Asker,
     etcd: Version,
+    inventory: Option<PathBuf>,
     pub(super) heard: BTreeMap<MemberId, Instant>,
     pub(super) began: Instant,
 }
 
 impl Observer {
-    /// An observer with this host's certificates.
+    /// An observer with this host's certificates, for a group that this file of the host lists, if it is one.
     ///
     /// # Errors
     /// When the certificates cannot be used at all.
-    pub fn new(paths: &Paths, etcd: Version) -> Result<Observer> {
+    pub fn new(paths: &Paths, etcd: Version, inventory: Option<&str>) -> Result<Observer> {
         let asker = Asker::new(tls::client_config(paths)?)?;
-        Ok(Observer { paths: paths.clone(), asker, etcd, heard: BTreeMap::new(), began: Instant::now() })
+        let inventory = inventory.map(|file| paths.host(file));
+        Ok(Observer { paths: paths.clone(), asker, etcd, inventory, heard: BTreeMap::new(), began: Instant::now() })
     }
 
     /// The facts of now. `data` and `life` were read before anybody was asked, so that the answers are not older.
     pub async fn facts(&mut self, spec: &Spec, me: &Me, data: DataDir, life: &Life) -> Facts {
-        let whom = self.whom(spec, me);
+        let inventory = self.inventory();
+        let whom = whom(spec, &inventory, me);
         let peers = self.asker.ask(whom).await;
         let own_list = own_list(&self.paths, &data);
         let further = unknown_members(&peers, own_list.as_deref(), me);
@@ -98,23 +102,30 @@ impl Observer {
             journal: life.past.clone(),
             peers,
             quorum,
-            inventory: Inventory::Static,
+            inventory,
             claim: Claims::NoStore,
             own_list,
             certificates: tls::certificates_problem(&self.paths, now),
         }
     }
 
-    fn whom(&self, spec: &Spec, me: &Me) -> Vec<(Option<MemberName>, PeerUrl)> {
-        match &spec.set {
-            Set::Static(peers) => peers
-                .iter()
-                .filter(|p| p.peer_url != me.peer_url)
-                .map(|p| (Some(p.name.clone()), p.peer_url.clone()))
-                .collect(),
-            Set::Dynamic => Vec::new(),
-        }
+    /// The group as it is listed now.
+    pub fn inventory(&self) -> Inventory {
+        self.inventory.as_ref().map_or(Inventory::Static, |file| super::inventory::read(file))
     }
+}
+
+fn whom(spec: &Spec, inventory: &Inventory, me: &Me) -> Vec<(Option<MemberName>, PeerUrl)> {
+    let all: Vec<(MemberName, PeerUrl)> = match (&spec.set, inventory) {
+        (Set::Static(peers), _) => peers.iter().map(|p| (p.name.clone(), p.peer_url.clone())).collect(),
+        (Set::Dynamic, Inventory::Listed(instances)) => instances
+            .iter()
+            .filter(|i| !i.terminated)
+            .filter_map(|i| Some((i.id.clone(), i.peer_url.clone()?)))
+            .collect(),
+        (Set::Dynamic, Inventory::Static | Inventory::Unknown { .. }) => Vec::new(),
+    };
+    all.into_iter().filter(|(_, url)| *url != me.peer_url).map(|(name, url)| (Some(name), url)).collect()
 }
 
 /// The list in this host's own database, where a member lives; what cannot be read is not known.

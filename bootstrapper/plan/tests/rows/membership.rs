@@ -272,6 +272,24 @@ fn row_17_replaces_a_dead_voter_whose_instance_is_terminated() {
 }
 
 #[test]
+fn a_member_removes_the_terminated_one_that_a_surge_has_replaced_and_nobody_else() {
+    let group = vec![running(1), running(2), running(3), terminated(4)];
+    let surplus = |world: World| plan::surplus(&world.spec, &world.facts).as_ref().map(brief);
+    let with = |listed: Vec<Listed>| World::serving(listed).group(group.clone());
+    for (world, expected) in [
+        (with(vec![voter(1), voter(2), voter(3), dead(4, 60)]), Some("17 replace: remove a4")),
+        (with(vec![voter(1), voter(2), voter(3), dead(4, 59)]), None),
+        (with(vec![voter(1), voter(2), voter(3), voter(4)]), None),
+        (with(vec![voter(1), voter(2), dead(4, 999)]), None),
+        (with(vec![voter(1), voter(2), dead(4, 999), added_learner(5, 0)]), None),
+        (with(vec![voter(1), dead(2, 999), dead(3, 999), dead(4, 999)]), Some("17 wait: etcd-2 (a2); etcd-3 (a3)")),
+        (World::serving(vec![voter(1), voter(2), voter(3), dead(4, 999)]), None),
+    ] {
+        assert_eq!(surplus(world).as_deref(), expected);
+    }
+}
+
+#[test]
 fn row_18_waits_as_a_spare_and_removes_nobody_of_a_static_list() {
     assert_eq!(brief(&World::serving(full()).decide()), "18 wait");
     let foreign = vec![voter(2), voter(3), dead(4, 9_999)];

@@ -282,7 +282,7 @@ pub fn unled(founding: &Founding) -> Heard {
 
 /// An instance of a group that runs.
 pub fn running(host: u8) -> Instance {
-    Instance { id: name(host), peer_url: Some(url(host)), terminated: false }
+    Instance { id: name(host), peer_url: Some(url(host)), terminated: false, launched: None }
 }
 
 /// An instance that the provider says is terminated.

@@ -21,6 +21,7 @@ Makes a cluster's CA, client certificates and one user-data for all members, in 
   --name NAME             the cluster's name: a-z, 0-9 and -
   --size N                voters: 1, 3, 5 or 7; as many as there are --peer without it
   --peer NAME=ADDRESS     a member: an address, a DNS name or an https URL; port 2380 without one
+  --discovery-file PATH   instead of --peer: the inventory, on each member, of a group whose members come and go
   --out DIR               where to; ./NAME without it; nothing is ever overwritten
   --secrets inline|none   inline (default): the CA key is in the user-data; none: it is delivered apart
   --days N                how long the CA and the client certificates are valid; 3650 without it
@@ -44,6 +45,7 @@ pub(super) struct Arguments {
     pub name: ClusterName,
     pub size: u8,
     pub peers: Vec<PeerEntry>,
+    pub discovery: Option<String>,
     pub out: PathBuf,
     pub inline: bool,
     pub days: u64,
@@ -57,6 +59,7 @@ struct Given {
     name: Option<ClusterName>,
     size: Option<u8>,
     peers: Vec<PeerEntry>,
+    discovery: Option<String>,
     out: Option<PathBuf>,
     inline: Option<bool>,
     days: Option<u64>,
@@ -88,8 +91,8 @@ pub(super) fn parse(mut args: lexopt::Parser) -> Result<Parsed> {
     given.complete(json).map(Parsed::Make)
 }
 
-const OPTIONS: [&str; 9] =
-    ["name", "size", "peer", "out", "secrets", "days", "found-days", "restore-url", "restore-sha256"];
+const OPTIONS: [&str; 10] =
+    ["name", "size", "peer", "discovery-file", "out", "secrets", "days", "found-days", "restore-url", "restore-sha256"];
 
 impl Given {
     fn take(&mut self, option: &str, value: OsString) -> Result<()> {
@@ -104,6 +107,7 @@ impl Given {
                 self.peers.push(peer(&value)?);
                 Ok(())
             }
+            "discovery-file" => once(&mut self.discovery, option, value),
             "secrets" => match value.as_str() {
                 "inline" => once(&mut self.inline, option, true),
                 "none" => once(&mut self.inline, option, false),
@@ -119,11 +123,17 @@ impl Given {
 
     fn complete(self, json: bool) -> Result<Arguments> {
         let name = self.name.ok_or_else(|| usage("--name is missing: give the cluster's name, as in --name prod"))?;
-        if self.peers.is_empty() {
+        if let (Some(_), false) = (&self.discovery, self.peers.is_empty()) {
+            return Err(usage("--peer lists the members and --discovery-file says who does: give one of both"));
+        }
+        if self.peers.is_empty() && self.discovery.is_none() {
             return Err(usage("--peer is missing: give every member, as in --peer etcd-1=10.0.0.11"));
         }
         let size = match self.size {
             Some(size) => size,
+            None if self.peers.is_empty() => {
+                return Err(usage("--size is missing: a group does not say how many voters it is to have"));
+            }
             None => u8::try_from(self.peers.len()).map_err(|_| usage("there are more than 7 --peer"))?,
         };
         let restore = match (self.restore_url, self.restore_sha256) {
@@ -142,6 +152,7 @@ impl Given {
             name,
             size,
             peers: self.peers,
+            discovery: self.discovery,
             inline: self.inline.unwrap_or(true),
             days: self.days.unwrap_or(3650),
             found_days: self.found_days.unwrap_or(7),

@@ -54,7 +54,7 @@ struct Made {
 }
 
 impl Arguments {
-    /// The client URLs of all members.
+    /// The client URLs of all members, as far as they are known: those of a group come and go.
     fn endpoints(&self) -> Vec<ClientUrl> {
         self.peers
             .iter()

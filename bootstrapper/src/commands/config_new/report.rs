@@ -42,8 +42,7 @@ impl Report {
 
 pub(super) fn text(arguments: &Arguments, made: &Made) -> String {
     let dir = arguments.out.display();
-    let members =
-        if arguments.peers.len() == 1 { "1 member".into() } else { format!("{} members", arguments.peers.len()) };
+    let members = if arguments.size == 1 { "1 member".into() } else { format!("{} members", arguments.size) };
     let mut text = format!("Made the etcd cluster {} ({members}) in {dir}/\n\n", arguments.name);
     for file in &made.files {
         let mark = if file.secret { "SECRET" } else { "" };
@@ -56,7 +55,10 @@ pub(super) fn text(arguments: &Arguments, made: &Made) -> String {
         Timestamp(made.ca_ends)
     ));
     text.push_str(&deliver(arguments, made));
-    let endpoints: Vec<String> = arguments.endpoints().iter().map(ToString::to_string).collect();
+    let mut endpoints: Vec<String> = arguments.endpoints().iter().map(ToString::to_string).collect();
+    if endpoints.is_empty() {
+        endpoints.push("https://ADDRESS-OF-A-MEMBER:2379".into());
+    }
     text.push_str(&format!(
         "\n2. Look at it:\n\n   etcdctl --endpoints {} \\\n     --cacert {dir}/ca.crt --cert {dir}/admin.crt --key {dir}/admin.key \\\n     member list -w table\n",
         endpoints.join(",")

@@ -95,17 +95,21 @@ fn files(arguments: &Arguments, now: Seconds) -> Result<Made> {
 
 /// The spec as YAML. Every value in it is of a type that YAML takes as it is, or quoted as JSON.
 fn spec(arguments: &Arguments, ca: &str, ca_key: &Secret, found_until: Seconds) -> String {
-    let Arguments { name, size, peers, .. } = arguments;
+    let Arguments { name, size, peers, discovery, .. } = arguments;
     let mut text = format!(
         "# The etcd cluster {name}: the same on all its members.\n\
          version: 1\n\
          cluster:\n  name: \"{name}\"\n  size: {size}\n\
          \x20 # An empty fleet may found the cluster until then; later, it waits for a person.\n\
          \x20 found_until: {}\n\
-         mode: auto\n\
-         peers:\n",
+         mode: auto\n",
         Timestamp(found_until)
     );
+    if let Some(file) = discovery {
+        text.push_str(&format!("discovery: {{file: {}}}\n", serde_json::Value::from(file.as_str())));
+    } else {
+        text.push_str("peers:\n");
+    }
     for peer in peers {
         text.push_str(&format!("  - {{name: \"{}\", peer_url: \"{}\"}}\n", peer.name, peer.peer_url));
     }

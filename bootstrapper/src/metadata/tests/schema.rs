@@ -11,7 +11,8 @@ use super::{GOOD, fixtures};
 use crate::commands::config::SCHEMA;
 
 /// Faults that only the program finds: between values, in YAML itself, or of what a schema cannot count.
-const BEYOND_A_SCHEMA: [&str; 21] = [
+const BEYOND_A_SCHEMA: [&str; 22] = [
+    "discovery-and-peers.yaml",
     "etcd-option-ours.yaml",
     "etcd-option-newline.yaml",
     "name-no.yaml",

@@ -1,0 +1,142 @@
+//! Who this host is: its entry of the static list, or its instance of the group.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use plan::document::{Auto, PeerEntry};
+use plan::facts::{Inventory, Me};
+use plan::member::{ClientUrl, MemberName, Nonce, PeerUrl};
+use plan::spec::Set;
+
+use crate::exit::Exit;
+use crate::metadata::Loaded;
+use crate::observe::inventory;
+use crate::paths::Paths;
+use crate::report::Report;
+use crate::sys::net;
+use crate::sys::netlink::Watch;
+
+/// The client port, as every etcd has it.
+const CLIENT_PORT: u16 = 2379;
+
+/// Who this host is, when it has an address that the spec knows; for commands that do not wait.
+///
+/// # Errors
+/// When the spec contradicts itself about this host.
+pub fn identify(paths: &Paths, loaded: &Loaded, nonce: Nonce) -> Result<Option<Me>> {
+    let Some((_, peer_url)) = found_address(loaded, &listed(paths, loaded)?)? else { return Ok(None) };
+    let name = name_of(loaded, &peer_url)?;
+    me(loaded, name, peer_url, &Some(nonce)).map(Some)
+}
+
+/// Who this host is; waits for an address that the spec knows.
+///
+/// # Errors
+/// 65 when the spec contradicts itself about this host, 78 when it is nobody of it.
+pub async fn who(paths: &Paths, loaded: &Loaded, nonce: &Option<Nonce>, report: &mut Report) -> Result<(Me, IpAddr)> {
+    let network = Watch::network()?;
+    loop {
+        let listed = listed(paths, loaded)?;
+        if let Some((address, peer_url)) = found_address(loaded, &listed)? {
+            let name = name_of(loaded, &peer_url)?;
+            return Ok((me(loaded, name, peer_url, nonce)?, address));
+        }
+        let here: Vec<String> =
+            net::addresses()?.into_iter().filter(|a| !a.ip.is_loopback()).map(|a| a.ip.to_string()).collect();
+        let have = if here.is_empty() { "no address yet".to_owned() } else { format!("only {}", here.join(", ")) };
+        report.say(&format!("waiting for an address: this host has {have}, {}", wanted(paths, loaded, &listed)?));
+        network.changed(Duration::from_secs(5)).await?;
+    }
+}
+
+fn wanted(paths: &Paths, loaded: &Loaded, listed: &[PeerEntry]) -> Result<String> {
+    let urls: Vec<String> = listed.iter().map(|p| format!("{} ({})", p.peer_url.host(), p.name)).collect();
+    Ok(match (&loaded.spec.set, &loaded.host.inventory) {
+        (Set::Dynamic, Some(file)) if listed.is_empty() => match inventory::read(&paths.host(file)) {
+            Inventory::Unknown { reason } => reason,
+            Inventory::Listed(_) | Inventory::Static => {
+                format!("the inventory {file} does not list {} with a peer_url", instance(loaded)?)
+            }
+        },
+        (Set::Dynamic, _) => format!("the inventory has {}", urls.join(", ")),
+        (Set::Static(_), _) => format!("`peers` has {}", urls.join(", ")),
+    })
+}
+
+/// Which instance of its group this host is.
+fn instance(loaded: &Loaded) -> Result<MemberName> {
+    match (&loaded.host.name, &loaded.instance_id) {
+        (Auto::Is(name), _) => Ok(name.clone()),
+        (Auto::Auto, Some(id)) => {
+            id.parse().map_err(|why| Exit::BadInput.because(format!("the instance ID cannot be a member's name: {why}")))
+        }
+        (Auto::Auto, None) => Err(Exit::BadInput.because(
+            "nobody says which instance of the group this host is: give it an instance-id in its meta-data, or write member.name",
+        )),
+    }
+}
+
+/// The entries that this host may be: all of the static list, or its own of the group.
+///
+/// # Errors
+/// 65 when a host of a group does not know its instance.
+pub fn listed(paths: &Paths, loaded: &Loaded) -> Result<Vec<PeerEntry>> {
+    match (&loaded.spec.set, &loaded.host.inventory) {
+        (Set::Static(peers), _) => Ok(peers.clone()),
+        (Set::Dynamic, None) => Ok(Vec::new()),
+        (Set::Dynamic, Some(file)) => {
+            let name = instance(loaded)?;
+            let instances = match inventory::read(&paths.host(file)) {
+                Inventory::Listed(instances) => instances,
+                Inventory::Static | Inventory::Unknown { .. } => Vec::new(),
+            };
+            let ours = instances.into_iter().find(|i| i.id == name && !i.terminated);
+            Ok(ours.and_then(|i| i.peer_url).map(|peer_url| PeerEntry { name, peer_url }).into_iter().collect())
+        }
+    }
+}
+
+/// The address and the peer URL of this host's entry among those listed, once the address is bound here.
+///
+/// # Errors
+/// 65 when several fit, 78 when `member.name` fits none.
+pub fn found_address(loaded: &Loaded, peers: &[PeerEntry]) -> Result<Option<(IpAddr, PeerUrl)>> {
+    if peers.is_empty() {
+        return Ok(None);
+    }
+    let named = match &loaded.host.name {
+        Auto::Is(name) => peers.iter().find(|p| p.name == *name),
+        Auto::Auto => None,
+    };
+    if let (Auto::Is(name), None) = (&loaded.host.name, named) {
+        return Err(Exit::Refused.because(format!("member.name is `{name}`, and `peers` has no such name")));
+    }
+    let candidates: Vec<_> = named.map_or_else(|| peers.to_vec(), |p| vec![p.clone()]);
+    net::choose_address(&loaded.host.address, &candidates)
+}
+
+/// The name that the list gives to this peer URL.
+fn name_of(loaded: &Loaded, peer_url: &PeerUrl) -> Result<MemberName> {
+    let Set::Static(peers) = &loaded.spec.set else { return instance(loaded) };
+    let entry = peers.iter().find(|p| p.peer_url == *peer_url);
+    entry.map(|p| p.name.clone()).with_context(|| format!("`peers` has no entry with {peer_url}"))
+}
+
+/// This host under this name.
+///
+/// # Errors
+/// When there is no disk nonce yet.
+pub fn me(loaded: &Loaded, name: MemberName, peer_url: PeerUrl, nonce: &Option<Nonce>) -> Result<Me> {
+    let bracketed =
+        if peer_url.host().contains(':') { format!("[{}]", peer_url.host()) } else { peer_url.host().to_owned() };
+    let client_url: ClientUrl = format!("https://{bracketed}:{CLIENT_PORT}").parse()?;
+    Ok(Me {
+        name,
+        client_url,
+        nonce: nonce.clone().context("the journal was opened and has no nonce")?,
+        instance_id: loaded.instance_id.clone(),
+        address_bound: true,
+        peer_url,
+    })
+}
