@@ -185,6 +185,14 @@ impl World {
     /// Each etcd starts as soon as its own `run` has ended, as systemd does it: the slower hosts of a founding learn
     /// from that etcd that it was committed.
     pub fn settle_all(&mut self) {
+        self.hand_off_all();
+        for host in self.hosts.iter_mut().filter(|h| h.finish.is_some()) {
+            host.finish_ends();
+        }
+    }
+
+    /// Starts each etcd when its own `run` has ended.
+    pub fn hand_off_all(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         while self.hosts.iter().any(|host| host.run.is_some()) {
             for host in &mut self.hosts {
@@ -193,9 +201,6 @@ impl World {
                 }
             }
             std::thread::sleep(Duration::from_millis(5));
-        }
-        for host in self.hosts.iter_mut().filter(|h| h.finish.is_some()) {
-            host.finish_ends();
         }
     }
 
