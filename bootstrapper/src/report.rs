@@ -46,6 +46,9 @@ pub struct Status {
     /// What is happening now, in a sentence.
     #[serde(default)]
     pub now: String,
+    /// When the last decision's row was first come to without another between, RFC 3339.
+    #[serde(default)]
+    pub since: Option<String>,
     /// What would end the wait of now, if the last decision was one.
     #[serde(default)]
     pub ends_when: Option<String>,
@@ -131,6 +134,9 @@ impl Report {
             decision: decided.decision.word(),
             text: decided.headline(),
         };
+        if self.status.since.is_none() || self.status.decisions.last().is_none_or(|last| last.row != decided.row) {
+            self.status.since = Some(line.at.clone());
+        }
         if self.status.decisions.last().is_none_or(|last| last.text != line.text) {
             self.status.decisions.push(line);
             if self.status.decisions.len() > KEPT {
@@ -145,7 +151,12 @@ impl Report {
             }
             Decision::Start(_) | Decision::Proceed(_) => None,
         };
-        self.say(&decided.explain());
+        match (&decided.decision, &self.status.since) {
+            (Decision::Wait(_), Some(since)) => self.say(&format!("{}\n  since: {since}", decided.explain())),
+            (Decision::Wait(_) | Decision::Start(_) | Decision::Refuse(_) | Decision::Proceed(_), _) => {
+                self.say(&decided.explain());
+            }
+        }
     }
 }
 

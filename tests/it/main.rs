@@ -8,7 +8,10 @@ mod cluster;
 mod crash;
 mod data_dir;
 mod disks;
+mod explain;
 mod fences;
+#[path = "../fits.rs"]
+mod fits;
 mod group;
 mod operator;
 mod output;

@@ -1,7 +1,7 @@
 //! Any decision as text for a person at a serial console.
 
 use crate::decision::{Aim, Decided, Decision, Start, Step, short};
-use crate::facts::ClaimState;
+use crate::facts::{ClaimState, Quorum};
 
 /// What each row of the decision table is about, for explanations; rows count from 1.
 pub const ROWS: [&str; 29] = [
@@ -69,6 +69,31 @@ impl Decided {
     fn title(&self) -> String {
         format!("{} (row {}: {})", self.decision.word(), self.row, self.about())
     }
+}
+
+/// How a cluster stands and what a change of its members needs, in words.
+///
+/// etcd adds nobody, a learner neither, before every voter is connected (`AddMember` in server/etcdserver/server.go).
+pub fn quorum(quorum: &Quorum) -> String {
+    let count = |n: usize, what: &str| if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") };
+    let (learners, voters): (Vec<_>, Vec<_>) = quorum.members.iter().partition(|l| l.member.learner);
+    let dead: Vec<String> = voters.iter().filter(|l| !l.answers).map(|l| l.member.label()).collect();
+    let (all, up) = (voters.len(), voters.len() - dead.len());
+    let mut text = format!("{}, {up} answer, a quorum is {}", count(all, "voter"), all / 2 + 1);
+    if !learners.is_empty() {
+        text.push_str(&format!("; {}", count(learners.len(), "learner")));
+    }
+    if dead.is_empty() {
+        return text;
+    }
+    text.push_str(&format!("; adding needs all {all}: "));
+    let left = all - 1;
+    if up > left / 2 {
+        text.push_str(&format!("start {0}, or remove it first if its disk is gone", dead[0]));
+    } else {
+        text.push_str(&format!("start {}; removing one could cost the quorum", dead.join(" and ")));
+    }
+    text
 }
 
 impl Decision {

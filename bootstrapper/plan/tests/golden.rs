@@ -197,3 +197,22 @@ fn golden_explanations_are_what_operators_were_promised() {
         assert_eq!(*text, kept, "row {row}; look at it and run with UPDATE_GOLDEN=1 if it is better");
     }
 }
+
+#[test]
+fn a_quorum_is_told_in_words_with_what_a_change_of_members_needs() {
+    use crate::support::{added_learner, dead, quorum, voter};
+    for (members, expected) in [
+        (vec![voter(1), voter(2), voter(3)], "3 voters, 3 answer, a quorum is 2"),
+        (
+            vec![voter(1), voter(2), dead(3, 60)],
+            "3 voters, 2 answer, a quorum is 2; adding needs all 3: start etcd-3 (a3), or remove it first if its disk is gone",
+        ),
+        (
+            vec![voter(1), dead(2, 60), dead(3, 60)],
+            "3 voters, 1 answer, a quorum is 2; adding needs all 3: start etcd-2 (a2) and etcd-3 (a3); removing one could cost the quorum",
+        ),
+        (vec![voter(1), added_learner(2, 0)], "1 voter, 1 answer, a quorum is 1; 1 learner"),
+    ] {
+        assert_eq!(plan::explain::quorum(&quorum(members)), expected);
+    }
+}

@@ -2,6 +2,8 @@
 
 mod checks;
 mod classes;
+#[path = "../../../tests/fits.rs"]
+mod fits;
 mod golden;
 mod journal;
 mod laws;

@@ -12,10 +12,20 @@ use plan::founding::Founding;
 use plan::member::MemberId;
 use plan::spec::{Mode, Set};
 
+use crate::fits::fits;
 use crate::support::{
     FOUND_UNTIL, SERVING, World, added_learner, claim, committed, dead, founder, founding, holds, name, nonce, quorum,
     running, served, terminated, unknown, unled, version, voter,
 };
+
+/// Whether `docs/plan.schema.json` describes a decision.
+fn documented(decided: &serde_json::Value) -> bool {
+    thread_local! {
+        static SCHEMA: serde_json::Value =
+            serde_json::from_str(include_str!("../../../docs/plan.schema.json")).expect("a schema");
+    }
+    SCHEMA.with(|schema| fits(&schema["$defs"]["decided"], decided, schema))
+}
 
 /// What a search over all combinations has found.
 #[derive(Default)]
@@ -31,6 +41,11 @@ impl Found {
         let row = format!("(row {}: ", decided.row);
         assert!((1..=29).contains(&decided.row), "{decided:?} for {world:?}");
         assert!(explanation.contains(&row) && explanation.len() > row.len() + 20, "{explanation} for {world:?}");
+        // All of them would take minutes.
+        if self.worlds.is_multiple_of(97) {
+            let json = serde_json::to_value(&decided).expect("a decision is JSON");
+            assert!(documented(&json), "docs/plan.schema.json does not describe {json}");
+        }
         self.worlds += 1;
         *self.rows.entry(decided.row).or_default() += 1;
     }

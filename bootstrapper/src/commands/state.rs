@@ -57,7 +57,12 @@ pub async fn plan(paths: &Paths, args: Vec<OsString>) -> Result<()> {
     let decided = plan::decide(&loaded.spec, &facts);
     let word = operators_word(&loaded.spec, &facts);
     if as_json {
-        let text = json!({"spec": loaded.spec, "carrier": loaded.carrier, "facts": facts, "decided": decided, "text": decided.explain(), "recover": word});
+        let last = report::read(paths)?.filter(|s| s.decisions.last().is_some_and(|d| d.row == decided.row));
+        let text = json!({
+            "version": 1, "carrier": loaded.carrier, "spec": loaded.spec, "facts": facts, "decided": decided,
+            "text": decided.explain(), "since": last.and_then(|s| s.since), "recover": word,
+            "quorum": facts.quorum.as_ref().map(plan::explain::quorum),
+        });
         return say(&serde_json::to_string_pretty(&text)?);
     }
     let mut text = vec![
@@ -79,6 +84,7 @@ pub async fn plan(paths: &Paths, args: Vec<OsString>) -> Result<()> {
         let life = if listed.answers { "answers".to_owned() } else { format!("silent for {} s", listed.silent) };
         text.push(format!("member         {}: {vote}, {life}", listed.member.label()));
     }
+    text.extend(facts.quorum.iter().map(|q| format!("quorum         {}", plan::explain::quorum(q))));
     text.push(decided.explain());
     if !word.is_empty() {
         text.push(format!("lost majority  {}", word.join("; ")));
@@ -211,6 +217,7 @@ pub async fn status(paths: &Paths, args: Vec<OsString>) -> Result<()> {
         format!("safe to continue   {}", yes(status.safe_to_continue)),
         format!("now                {}", status.now),
     ];
+    text.extend(status.since.iter().map(|since| format!("since              {since}")));
     text.extend(status.ends_when.iter().map(|ends_when| format!("ends when          {ends_when}")));
     text.extend(status.decisions.iter().map(|line| format!("{}  {}", line.at, line.text)));
     say(&text.join("\n"))
