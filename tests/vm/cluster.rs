@@ -16,6 +16,9 @@ use crate::world::{SEATS, Seat};
 /// `config new` makes six keys, possibly built without optimisation.
 const CONFIG_NEW: Duration = Duration::from_secs(30);
 
+/// A line of the spec within the user-data, and the beginning of the next one.
+const MODE: &str = "      mode: auto\n      ";
+
 /// What all members of a cluster share.
 pub struct Cluster {
     /// `cluster.name`.
@@ -51,9 +54,27 @@ impl Cluster {
         if volume.exists() {
             return Ok(volume);
         }
+        self.volume(tools, seat, &format!("seed-{name}"), &self.user_data)
+    }
+
+    /// The same with one key more in the spec: this line.
+    pub fn seed_with(&self, tools: &Tools, seat: Seat, line: &str) -> Result<PathBuf> {
+        let text = String::from_utf8_lossy(&self.user_data);
+        let (before, after) =
+            text.split_once(MODE).context("the user-data of `config new` has a line with the mode")?;
+        self.volume(
+            tools,
+            seat,
+            &format!("changed-{}", seat.name()),
+            format!("{before}{MODE}{line}\n      {after}").as_bytes(),
+        )
+    }
+
+    fn volume(&self, tools: &Tools, seat: Seat, volume: &str, user_data: &[u8]) -> Result<PathBuf> {
+        let name = seat.name();
         let meta_data = format!("instance-id: {}-{name}\nlocal-hostname: {name}\n", self.name);
-        let files: [(&str, &[u8]); 2] = [("user-data", &self.user_data), ("meta-data", meta_data.as_bytes())];
-        disk::seed(tools, &self.directory, &format!("seed-{name}"), &files)
+        let files: [(&str, &[u8]); 2] = [("user-data", user_data), ("meta-data", meta_data.as_bytes())];
+        disk::seed(tools, &self.directory, volume, &files)
     }
 
     /// A file of `config new`.

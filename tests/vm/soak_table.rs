@@ -37,7 +37,8 @@ Three writers, one through each member, write new keys all the time; each acknow
 next, and afterwards each must be read through every member with its value. *Kill* ends QEMU at once; *wipe* also takes
 the disks. *Silent* is the longest time without an acknowledged write, *healthy* until all three have settled.
 
-- `wipeMajority`: the survivor is the leader of the moment; a follower may lack the last writes.
+- `wipeMajority`: all wait; then the line that the consoles say is written into the user-data and all are rebooted. The
+  survivor is the leader of the moment; a follower may lack the last writes.
 - `wipeAll`, `stopWipeAll`: the clock is past `cluster.found_until`, so the blank machines refuse to found.
 - `wipeAll before found_until`: three blank machines with a user-data that allows a founding found a new cluster. Nothing
   is left that could tell them of the old one; that is the rule, and what it costs is shown here. A store prevents it.
@@ -60,7 +61,8 @@ pub fn document(entries: &[Entry]) -> String {
         text += CUTS;
         let headers = ["while", "power fails at", "cuts", "looked at", "booted", "survived", "failed"];
         let rows = cuts.iter().map(|((doing, at), entries)| cut_row(doing, at, entries)).collect::<Vec<_>>();
-        text += &table(&[&headers[..], &["median s", "max s"]].concat(), &rows);
+        let times = ["looked at: median s", "max s", "booted: median s", "max s"];
+        text += &table(&[&headers[..], &times].concat(), &rows);
     }
     if !unsynced.is_empty() {
         text += UNSYNCED;
@@ -95,11 +97,12 @@ fn summary(entries: &[Entry]) -> String {
 }
 
 fn cut_row(doing: &str, at: &str, entries: &[&Entry]) -> Vec<String> {
-    let booted = entries.iter().filter(|e| matches!(e.trial, Trial::Cut { booted: true, .. })).count();
+    let is_booted = |e: &&&Entry| matches!(e.trial, Trial::Cut { booted: true, .. });
+    let (booted, looked): (Vec<&Entry>, Vec<&Entry>) = entries.iter().partition(is_booted);
     let failed = entries.iter().filter(|e| e.failure.is_some()).count();
-    let counts = [entries.len(), entries.len() - booted, booted, entries.len() - failed, failed];
-    let times = spread(entries.iter().map(|e| e.seconds).collect());
-    [vec![doing.to_owned(), at.to_owned()], counts.map(|c| c.to_string()).to_vec(), times].concat()
+    let counts = [entries.len(), looked.len(), booted.len(), entries.len() - failed, failed];
+    let times = [looked, booted].map(|entries| spread(entries.iter().map(|e| e.seconds).collect()));
+    [vec![doing.to_owned(), at.to_owned()], counts.map(|c| c.to_string()).to_vec(), times.concat()].concat()
 }
 
 fn unsynced_row(service: &str, entries: &[&Entry]) -> Vec<String> {

@@ -7,11 +7,12 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::etcdctl::View;
+use crate::lines::Line;
 use crate::load::{Load, Verdict};
 use crate::machine::Machine;
 use crate::process::until;
 use crate::qemu::Special;
-use crate::set::{Disks, SETTLE, Set};
+use crate::set::{Disks, SETTLE, SHUT_DOWN, Set};
 use crate::suite::{AGREE, Suite};
 use crate::world::Seat;
 
@@ -69,7 +70,7 @@ pub struct Outcome {
     pub acknowledged: u64,
     /// Those of them that are not there, though a cluster serves.
     pub lost: u64,
-    /// Clusters that have acknowledged a write, or serve at the end.
+    /// Clusters that have acknowledged a write or serve at the end, but for one that the operator's word has begun.
     pub clusters: u64,
     /// Seconds without an acknowledged write, when there was one again.
     pub silent: Option<f32>,
@@ -118,7 +119,7 @@ pub fn run(suite: &mut Suite, chaos: Chaos) -> Result<Outcome> {
         Chaos::KillMajority => crash(suite, &mut set, &load, &[leader, followers[0]])?,
         Chaos::KillAll => crash(suite, &mut set, &load, &all)?,
         Chaos::WipeOne => wipe_one(suite, &mut set, &load, followers[1], &before)?,
-        Chaos::WipeMajority => return wipe_majority(suite, set, load, leader, &followers),
+        Chaos::WipeMajority => return wipe_majority(suite, set, load, leader, &followers, &before),
         Chaos::WipeAll | Chaos::StopWipeAll => return wipe_all(suite, set, load, chaos),
         Chaos::WipeAllEarly => return wipe_all_early(suite, set, load, &before),
     };
@@ -193,8 +194,17 @@ fn wipe_one(suite: &mut Suite, set: &mut Set, load: &Load, seat: Seat, before: &
     Ok("replaced")
 }
 
-/// The leader is all that is left of its cluster: everybody waits, and the console says what a person can do.
-fn wipe_majority(suite: &mut Suite, mut set: Set, mut load: Load, survivor: Seat, lost: &[Seat]) -> Result<Outcome> {
+/// The leader is all that is left of its cluster: everybody waits, and the console says what a person can do. A person
+/// does it, and the leader goes on with all that was acknowledged.
+fn wipe_majority(
+    suite: &mut Suite,
+    mut set: Set,
+    mut load: Load,
+    survivor: Seat,
+    lost: &[Seat],
+    before: &View,
+) -> Result<Outcome> {
+    let start = Instant::now();
     for seat in lost {
         set.take(*seat)?.kill()?;
     }
@@ -202,21 +212,44 @@ fn wipe_majority(suite: &mut Suite, mut set: Set, mut load: Load, survivor: Seat
         let machine = suite.blank_machine(*seat, Special::default())?;
         set.add(machine);
     }
+    let mut word = String::new();
     for seat in lost {
         set.machine(*seat)?.wait_line(" wait (row 10", Instant::now() + SETTLE)?;
+        word = remedy(set.machine(*seat)?, survivor)?;
     }
     load.stop()?;
     ensure!(suite.cluster.etcdctl.put(survivor, "/vm/alone", "no").is_err(), "one of three serves alone");
-    let (acknowledged, clusters) = (load.acknowledged()?.len() as u64, load.clusters().len() as u64);
-    Ok(Outcome {
-        case: Chaos::WipeMajority.name().into(),
-        ended: "all wait".into(),
-        acknowledged,
-        lost: 0,
-        clusters,
-        silent: None,
-        healthy: None,
-    })
+    println!("        the console says: {word}");
+    for seat in Seat::all() {
+        let machine = set.take(seat)?;
+        let parts = machine.parts.clone();
+        machine.power_off(SHUT_DOWN)?;
+        let disks = Disks { system: parts.system, data: parts.data.context("it has no data disk")? };
+        let seed = suite.cluster.seed_with(&suite.yard.tools, seat, &word)?;
+        let place = suite.yard.directory(seat)?;
+        set.add(suite.yard.boot(seat, place, disks, Some(seed))?);
+    }
+    set.wait_settled(SETTLE)?;
+    let healthy = Some(start.elapsed().as_secs_f32());
+    let after = whole(suite, &mut set)?;
+    ensure!(after.cluster_id != before.cluster_id, "the recovered cluster has the ID of the old one: {after}");
+    set.machine(survivor)?.expect_decision("recover")?;
+    let Verdict { acknowledged, lost } = all_readable(&load)?;
+    suite.leave(set);
+    let (case, ended) = (Chaos::WipeMajority.name().into(), "all wait; recovered by the operator's word".into());
+    Ok(Outcome { case, ended, acknowledged, lost, clusters: load.clusters().len() as u64, silent: None, healthy })
+}
+
+/// What the console tells a person to write.
+fn remedy(machine: &Machine, survivor: Seat) -> Result<String> {
+    let deadline = Instant::now() + SETTLE;
+    let begin = format!("recover: {{survivor: {}, ", survivor.name());
+    let pick = |line: &Line| {
+        let from = line.text.find(&begin)?;
+        line.text[from..].split_once('`').map(|(word, _)| word.to_owned())
+    };
+    let (_, word) = machine.explain(machine.console.wait(0, deadline, "remedy on the console", pick))?;
+    Ok(word)
 }
 
 /// Nobody is left, and the user-data is older than what it may found: nobody founds.

@@ -89,7 +89,7 @@ pub const CASES: [Case; 9] = [
     },
     Case {
         name: "wipe-majority",
-        what: "two of three lose their disks under a write load; all wait, and nobody begins a second cluster",
+        what: "two of three lose their disks under a write load; all wait, until a person writes what the console says",
         run: |suite| under_load(suite, Chaos::WipeMajority),
         letter: "h",
     },

@@ -129,7 +129,10 @@ pub fn cut(suite: &mut Suite, doing: Doing, moments: &[Moment]) -> Result<FirstB
         let place = suite.yard.directory(UNLUCKY)?;
         let disks = suite.yard.overlay(&left, &place)?.recorded(&place);
         let ended = one(suite, &mut set, &disks, place, moment, Special::default())?;
-        load = ended.load.or(load);
+        if ended.load.is_some() {
+            set.machine(STOPPED)?.ask("systemctl start --no-block etcd")?;
+            load = ended.load;
+        }
         let [mut system, mut data] = ended.records;
         if first.is_none() {
             check_replay(suite, &mut data, &disks.data)?;
@@ -145,9 +148,6 @@ pub fn cut(suite: &mut Suite, doing: Doing, moments: &[Moment]) -> Result<FirstB
     }
     let place = suite.yard.directory(UNLUCKY)?;
     let mut machine = suite.machine(UNLUCKY, place, left)?;
-    if load.is_some() {
-        set.machine(STOPPED)?.ask("systemctl start --no-block etcd")?;
-    }
     machine.wait_settled(Instant::now() + SETTLE)?;
     set.add(machine);
     set.wait_settled(SETTLE)?;
