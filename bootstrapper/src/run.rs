@@ -24,6 +24,10 @@ use crate::tls;
 /// The pauses between two looks, while nothing changes.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
+/// The longest pause while etcd refuses a change for now: it does for five seconds after a member came up, and whoever
+/// waits for that should not wait much longer.
+const STALE: Duration = Duration::from_millis(500);
+
 /// `etcd-bootstrapper run`: ends when etcd is handed off to; waits otherwise, saying for what.
 ///
 /// # Errors
@@ -122,6 +126,10 @@ async fn decide_until_done(paths: &Paths, prepared: &Prepared, journal: &Journal
                 match apply(plan, &tools, report).await {
                     Ok(Applied::HandedOff) => return Ok(()),
                     Ok(Applied::Again) => pause = PAUSES.0,
+                    Ok(Applied::Stale) => {
+                        tokio::time::sleep(pause).await;
+                        pause = (pause * 2).min(STALE);
+                    }
                     // A refusal or bad input ends the run; anything else may be over the next time.
                     Err(error) if matches!(Exit::of(&error), Exit::TryAgain | Exit::Unavailable) => {
                         report.say(&format!("trying again: {error:#}"));

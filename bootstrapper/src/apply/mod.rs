@@ -42,6 +42,8 @@ pub struct Tools<'a> {
 pub enum Applied {
     /// Observe again.
     Again,
+    /// The world was not as the plan says, or etcd refuses for now: observe again, after a pause.
+    Stale,
     /// etcd owns this host now.
     HandedOff,
 }
@@ -57,7 +59,7 @@ pub async fn apply(plan: &Plan, tools: &Tools<'_>, report: &mut Report) -> Resul
             Made::True => {}
             Made::Stale(why) => {
                 report.say(&format!("deciding anew: {why}"));
-                return Ok(Applied::Again);
+                return Ok(Applied::Stale);
             }
             Made::HandedOff => return Ok(Applied::HandedOff),
         }
