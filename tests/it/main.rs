@@ -8,6 +8,7 @@ mod cluster;
 mod crash;
 mod data_dir;
 mod disks;
+mod elsewhere;
 mod explain;
 mod fences;
 #[path = "../fits.rs"]

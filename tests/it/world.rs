@@ -191,11 +191,25 @@ impl World {
         }
     }
 
+    /// As [`World::settle_all`], for these hosts.
+    pub fn settle(&mut self, who: &[usize]) {
+        self.hand_off(who);
+        for on in who {
+            self.hosts[*on].finish_ends();
+        }
+    }
+
     /// Starts each etcd when its own `run` has ended.
     pub fn hand_off_all(&mut self) {
+        let all: Vec<usize> = (0..self.hosts.len()).collect();
+        self.hand_off(&all);
+    }
+
+    fn hand_off(&mut self, who: &[usize]) {
         let deadline = Instant::now() + PATIENCE;
-        while self.hosts.iter().any(|host| host.run.is_some()) {
-            for host in &mut self.hosts {
+        while who.iter().any(|on| self.hosts[*on].run.is_some()) {
+            for on in who {
+                let host = &mut self.hosts[*on];
                 if host.run.is_some() && (!host.run_goes_on() || Instant::now() > deadline) {
                     host.hand_off_or_boot_again();
                 }
@@ -229,17 +243,27 @@ impl World {
         serde_json::from_str(&said).expect("etcdctl -w json says JSON")
     }
 
-    /// Writes a key through one host.
+    /// Writes a key through one host; when its leader has just died, again until the write is acknowledged.
     pub fn put(&self, on: usize, key: &str, value: &str) {
-        let output = self.etcdctl(on, &["put", key, value]);
-        assert!(output.status.success(), "put {key}: {}", String::from_utf8_lossy(&output.stderr));
+        self.at_last(on, &["put", key, value]);
     }
 
     /// Reads a key through one host, linearizably; empty when there is none.
     pub fn get(&self, on: usize, key: &str) -> String {
-        let output = self.etcdctl(on, &["get", key, "--print-value-only"]);
-        assert!(output.status.success(), "get {key}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        self.at_last(on, &["get", key, "--print-value-only"])
+    }
+
+    /// What etcdctl says when it succeeds at last.
+    fn at_last(&self, on: usize, args: &[&str]) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let output = self.etcdctl(on, args);
+            if output.status.success() {
+                return String::from_utf8_lossy(&output.stdout).trim().to_owned();
+            }
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(Instant::now() < deadline, "etcdctl {}: {said}", args.join(" "));
+        }
     }
 
     /// Removes a member through the first host; etcd refuses for the first seconds after any of them came up.
@@ -259,6 +283,13 @@ impl World {
             members.iter().filter(|m| !learner(m)).map(|m| m["name"].as_str().unwrap_or_default().to_owned()).collect();
         voters.sort();
         (voters, members.iter().filter(learner).count())
+    }
+
+    /// The ID of the learner that a host lists.
+    pub fn learner(&self, on: usize) -> Option<String> {
+        let list = self.ask(on, &["member", "list"]);
+        let learner = list["members"].as_array()?.iter().find(|m| m["isLearner"].as_bool().unwrap_or(false))?;
+        Some(format!("{:x}", learner["ID"].as_u64()?))
     }
 }
 
@@ -482,9 +513,48 @@ impl Host {
         }
     }
 
+    /// Its data disk is taken out and kept, with what is on it.
+    pub fn takes_its_disk_out(&mut self) {
+        self.kill();
+        fs::rename(self.root.join("var"), self.root.with_extension("disk")).expect("it has a disk");
+    }
+
+    /// The data disk that was kept is put back in the place of the one of now.
+    pub fn puts_its_disk_back(&mut self) {
+        self.wipe();
+        fs::rename(self.root.with_extension("disk"), self.root.join("var")).expect("a disk was kept");
+    }
+
     /// The cable is pulled, or put back.
     pub fn link(&self, up: bool) {
         ip(&["-n", &self.ns, "link", "set", "eth0", if up { "up" } else { "down" }]);
+    }
+
+    /// This host does not reach an address, or does again.
+    pub fn unreachable(&self, address: &str, off: bool) {
+        let doing = if off { "add" } else { "del" };
+        ip(&["-n", &self.ns, "route", doing, "blackhole", &format!("{address}/32")]);
+    }
+
+    /// Runs this on the host's network.
+    pub fn inside<T: Send + 'static>(&self, ask: impl AsyncFnOnce() -> T + Send + 'static) -> T {
+        let ns = fs::File::open(Path::new("/run/netns").join(&self.ns)).expect("a namespace");
+        // A thread that has entered a namespace is not used for anything else.
+        let thread = std::thread::spawn(move || {
+            nix::sched::setns(ns, nix::sched::CloneFlags::CLONE_NEWNET).expect("root enters a namespace");
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(ask())
+        });
+        thread.join().expect("it ends")
+    }
+
+    /// Reboots after etcd has ended by itself, as it does when it was removed: `run` asks the cluster first.
+    pub fn reboots_suspecting_that_it_was_removed(&mut self) {
+        self.kill();
+        let mut told = self.program(&["etcd-stopped"]);
+        told.env("SERVICE_RESULT", "success").env("EXIT_CODE", "exited").env("EXIT_STATUS", "0");
+        assert!(told.status().expect("etcd-stopped runs").success());
+        self.start_run();
     }
 
     /// `status.json`.
