@@ -40,7 +40,8 @@ the disks. *Silent* is the longest time without an acknowledged write, *healthy*
 
 - `wipeMajority`: all wait; then the line that the consoles say is written into the user-data and all are rebooted. The
   survivor is the leader of the moment; a follower may lack the last writes.
-- `wipeAll`, `stopWipeAll`: the clock is past `cluster.found_until`, so the blank machines refuse to found.
+- `wipeAll`, `stopWipeAll`: the clock is past `cluster.found_until`, so the blank machines refuse to found, and say so. The
+  writes are gone with the disks; nothing serves that could lack them, so they are not counted as lost.
 - `wipeAll before found_until`: three blank machines with a user-data that allows a founding found a new cluster. Nothing
   is left that could tell them of the old one; that is the rule, and what it costs is shown here. A store prevents it.
 ";
