@@ -2,7 +2,6 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -31,33 +30,15 @@ Exit codes: 0 done, 64 usage, 65 bad input, 69 source unavailable, 75 try again,
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     tls::install_provider();
-    log_to_stderr();
+    sys::log::start();
     match command().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // One line, the whole chain, at the one place that prints errors.
-            sys::output::complain(&format!("etcd-bootstrapper: {error:#}"));
+            sys::log::last_words(&format!("{error:#}"));
             sys::systemd::status(&format!("failed: {error:#}"));
             ExitCode::from(Exit::of(&error) as u8)
         }
-    }
-}
-
-fn log_to_stderr() {
-    let level =
-        if sys::env::var("ETCD_BOOTSTRAPPER_DEBUG").is_some() { tracing::Level::DEBUG } else { tracing::Level::INFO };
-    let format = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_max_level(level)
-        .with_target(false)
-        // It tells of a log that cannot be written by a panic, when that cannot be written either.
-        .log_internal_errors(false)
-        .with_ansi(false);
-    // The journal has the time already.
-    if sys::env::var("JOURNAL_STREAM").is_some() || std::io::stderr().is_terminal() {
-        format.without_time().compact().init();
-    } else {
-        format.compact().init();
     }
 }
 

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use plan::decision::{Decided, Decision};
 use serde::{Deserialize, Serialize};
+use tracing::Level;
 
 use crate::paths::Paths;
-use crate::sys::{clock, fs, systemd};
+use crate::sys::{clock, fs, log, systemd};
 
 /// The same wait is repeated on the console this often.
 const REPEAT: Duration = Duration::from_secs(10);
@@ -107,6 +108,10 @@ impl Report {
 
     /// Says what happens, at once when it is new and every ten seconds while it stays; `STATUS=` always.
     pub fn say(&mut self, text: &str) {
+        self.say_with(Level::INFO, text, Vec::new());
+    }
+
+    fn say_with(&mut self, level: Level, text: &str, mut fields: Vec<(&'static str, String)>) {
         systemd::status(text.lines().next().unwrap_or_default());
         let repeated = self.said.as_ref().is_some_and(|(said, at)| said == text && at.elapsed() < REPEAT);
         if repeated {
@@ -117,7 +122,14 @@ impl Report {
         if let Err(error) = self.save() {
             tracing::warn!(error = format!("{error:#}"), "status.json is not current");
         }
-        tracing::info!("{text}");
+        let who = [
+            ("ETCD_CLUSTER", &self.status.cluster),
+            ("ETCD_CLUSTER_ID", &self.status.cluster_id),
+            ("ETCD_MEMBER", &self.status.member),
+            ("ETCD_MEMBER_ID", &self.status.member_id),
+        ];
+        fields.extend(who.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))));
+        log::log(level, text, &fields);
     }
 
     /// Notes the first time that something is so, in milliseconds of the kernel's clock.
@@ -143,21 +155,33 @@ impl Report {
                 self.status.decisions.remove(0);
             }
         }
-        self.status.ends_when = match &decided.decision {
-            Decision::Wait(wait) => Some(wait.until.clone()),
+        let mut fields = vec![("ETCD_ROW", decided.row.to_string()), ("ETCD_DECISION", decided.decision.word())];
+        let (level, ends_when) = match &decided.decision {
             Decision::Refuse(refusal) => {
-                tracing::error!("{}", decided.explain());
-                Some(refusal.hint.clone())
+                fields.push(("ETCD_REFUSAL", refusal.code.text()));
+                (Level::ERROR, Some(refusal.hint.clone()))
             }
-            Decision::Start(_) | Decision::Proceed(_) => None,
+            Decision::Wait(wait) => {
+                fields.extend(wait.who.iter().map(|who| ("ETCD_PEER", peer(who).to_owned())));
+                (Level::INFO, Some(wait.until.clone()))
+            }
+            Decision::Start(_) | Decision::Proceed(_) => (Level::INFO, None),
         };
-        match (&decided.decision, &self.status.since) {
-            (Decision::Wait(_), Some(since)) => self.say(&format!("{}\n  since: {since}", decided.explain())),
+        self.status.ends_when = ends_when;
+        let text = match (&decided.decision, &self.status.since) {
+            (Decision::Wait(_), Some(since)) => format!("{}\n  since: {since}", decided.explain()),
             (Decision::Wait(_) | Decision::Start(_) | Decision::Refuse(_) | Decision::Proceed(_), _) => {
-                self.say(&decided.explain());
+                decided.explain()
             }
-        }
+        };
+        self.say_with(level, &text, fields);
     }
+}
+
+/// The name of somebody who is waited for: `etcd-3 at https://10.0.0.13:2380: no answer` is of `etcd-3`.
+fn peer(who: &str) -> &str {
+    let whom = who.split_once(": ").map_or(who, |(whom, _)| whom);
+    whom.split_once(" at ").map_or(whom, |(name, _)| name)
 }
 
 /// This boot's status.json, if there is one.
@@ -167,4 +191,21 @@ impl Report {
 pub fn read(paths: &Paths) -> Result<Option<Status>> {
     let text = fs::read_text(&paths.status(), 1 << 20)?;
     Ok(text.map(|t| serde_json::from_str(&t)).transpose()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::peer;
+
+    #[test]
+    fn who_is_waited_for_has_a_name_that_can_be_searched_for() {
+        for (who, name) in [
+            ("etcd-3 at https://10.0.0.13:2380: no answer: the host is down", "etcd-3"),
+            ("https://10.0.0.13:2380: connection refused", "https://10.0.0.13:2380"),
+            ("etcd-3 (a3)", "etcd-3 (a3)"),
+            ("NOSPACE", "NOSPACE"),
+        ] {
+            assert_eq!(peer(who), name);
+        }
+    }
 }

@@ -108,6 +108,13 @@ pub enum Code {
     ClockUnknown,
 }
 
+impl Code {
+    /// As machines read it: `name-taken`.
+    pub fn text(self) -> String {
+        serde_json::to_value(self).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+    }
+}
+
 /// Steps in order; apply makes them true and makes no choices.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Plan {

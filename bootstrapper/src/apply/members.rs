@@ -22,7 +22,7 @@ pub(super) async fn remove(
     let mut etcd = voter(tools).await?;
     let changed = change(&mut etcd, cluster_id, list, async |etcd| etcd.remove(member).await).await?;
     if let Changed::Yes(()) = changed {
-        tracing::info!(member_id = %member, %cluster_id, "removed {why}");
+        tracing::info!(etcd_peer_id = %member, etcd_cluster_id = %cluster_id, "removed {why}");
         journal.append(&Record::RemovedPrevious { member })?;
     }
     Ok(changed.made())
@@ -43,7 +43,11 @@ pub(super) async fn add(
     })
     .await?;
     if let Changed::Yes(member_id) = changed {
-        tracing::info!(%member_id, %cluster_id, %peer_url, "added as a learner");
+        tracing::info!(
+            etcd_member_id = %member_id,
+            etcd_cluster_id = %cluster_id,
+            "added to cluster {cluster_id} as the learner {member_id} at {peer_url}"
+        );
         journal.append(&Record::Added { cluster_id, member_id })?;
     }
     Ok(changed.made())

@@ -7,6 +7,7 @@ pub mod env;
 pub mod fault;
 pub mod format;
 pub mod fs;
+pub mod log;
 pub mod mount;
 pub mod net;
 pub mod netlink;
