@@ -71,14 +71,14 @@ fn instances(path: &Path) -> Result<Vec<Instance>, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     fn of(text: &str) -> Inventory {
-        let file = std::env::temp_dir().join(format!("inventory-{}", crate::sys::random::hex16().expect("random")));
-        fs::write_atomic(&file, text.as_bytes(), 0o600, None).expect("a file");
-        let read = read(&file);
-        fs::remove(&file).expect("it was there");
-        read
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        file.write_all(text.as_bytes()).expect("it is written");
+        read(file.path())
     }
 
     #[test]
