@@ -4,6 +4,7 @@
 //! harmed this way any more.
 
 mod by_hand;
+mod cut_short;
 mod founding;
 mod lists;
 mod members;

@@ -94,7 +94,8 @@ impl Etcd {
         self.ctl_with(arguments, b"")
     }
 
-    fn try_ctl(&self, arguments: &[&str]) -> bool {
+    /// Whether etcdctl succeeds against it.
+    pub fn try_ctl(&self, arguments: &[&str]) -> bool {
         let mut command = Command::new(binary("etcdctl"));
         command.args(["--endpoints", &self.client]).args(arguments);
         command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()

@@ -4,3 +4,4 @@ pub mod etcd;
 pub mod fixture;
 pub mod scratch;
 pub mod store;
+pub mod trace;
