@@ -2,7 +2,7 @@
 
 #![allow(clippy::disallowed_methods, missing_docs, dead_code)]
 
-#[path = "../it/world.rs"]
+#[path = "../it/world/mod.rs"]
 mod world;
 
 use std::process::{Child, Command};
