@@ -31,7 +31,7 @@ const LOOK: Duration = Duration::from_millis(250);
 /// Without a leader for so long, a majority may be lost; when a whole site boots, its hosts come up within this.
 const STUCK: Duration = Duration::from_secs(15);
 
-/// Between two looks at a group that ends an instance when it likes.
+/// Between two looks at what takes its time: a group that ends an instance when it likes, an etcd that did not answer.
 const LATER: Duration = Duration::from_secs(2);
 
 /// From here on a promotion survives in the v3 store (etcd issues 19557 and 20793).
@@ -54,12 +54,19 @@ struct Finish<'a> {
 /// `etcd-bootstrapper finish`: ends when this member has settled.
 ///
 /// # Errors
-/// 78 when a restored member holds other keys than the others; anything else is tried again by systemd.
+/// 78 when a restored member holds other keys than the others, or etcd refuses for good.
 pub async fn finish(paths: &Paths) -> Result<()> {
     let mut report = Report::open(paths);
     let mut finish = Finish::begin(paths).await?;
     loop {
-        match finish.step(&mut report).await? {
+        let next = match finish.step(&mut report).await {
+            // An etcd that is slow to answer is not a reason to tell the console that something failed.
+            Err(error) if matches!(Exit::of(&error), Exit::TryAgain | Exit::Unavailable) => {
+                Next::Later(format!("trying again: {error:#}"))
+            }
+            next => next?,
+        };
+        match next {
             Next::Look(why) => {
                 report.say(&why);
                 tokio::time::sleep(LOOK).await;
