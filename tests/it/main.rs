@@ -14,6 +14,7 @@ mod fences;
 #[path = "../fits.rs"]
 mod fits;
 mod group;
+mod joining;
 mod operator;
 mod output;
 mod restore;

@@ -51,6 +51,9 @@ pub fn decide(spec: &Spec, facts: &Facts) -> Decided {
 
 /// Rows 3, 4 and, when a quorum of our own cluster does not list us, 5.
 fn member(spec: &Spec, facts: &Facts, identity: &Identity) -> Decided {
+    if let Some(decided) = of_another_host(spec, facts, identity) {
+        return decided;
+    }
     if let Some(decided) = recovery::decide(spec, facts, identity) {
         return decided;
     }
@@ -61,6 +64,26 @@ fn member(spec: &Spec, facts: &Facts, identity: &Identity) -> Decided {
         return removed(spec, facts, identity, &unlisted(identity));
     }
     Decided { row: 4, decision: Decision::Start(Start::Member(identity.clone())) }
+}
+
+/// Row 2, when the list says that this host is somebody else than the member on its disk: a clone, or the wrong volume.
+///
+/// Started here, it could be a second life of a member that runs elsewhere. An address that the list does not have, or
+/// another name for the same peer URL, is a change of the same host.
+fn of_another_host(spec: &Spec, facts: &Facts, identity: &Identity) -> Option<Decided> {
+    let Set::Static(peers) = &spec.set else { return None };
+    let here = peers.iter().find(|p| p.peer_url == facts.me.peer_url)?;
+    let theirs = peers.iter().find(|p| p.name == identity.name)?;
+    if here.name == identity.name || identity.peer_url == facts.me.peer_url {
+        return None;
+    }
+    let sentence = format!(
+        "the data disk is that of {} at {}, and this host is {} at {}",
+        theirs.name, theirs.peer_url, here.name, here.peer_url
+    );
+    let hint =
+        "attach this host's own disk; if this one is a copy that nobody needs, run `etcd-bootstrapper reset` here";
+    Some(refuse(2, Code::ForeignData, sentence, hint))
 }
 
 /// Row 5.
@@ -111,6 +134,9 @@ fn damaged(spec: &Spec, facts: &Facts, what: &str) -> Decided {
 /// commit, and is staged again where that is gone.
 fn founding_without_leader(spec: &Spec, facts: &Facts, founding: &Founding, wal: bool) -> Decided {
     let us = Identity::founder(founding, &facts.me.nonce);
+    if let Some(decided) = us.as_ref().and_then(|us| of_another_host(spec, facts, us)) {
+        return decided;
+    }
     if let (Some(quorum), Some(us)) = (&facts.quorum, &us)
         && quorum.cluster_id == us.cluster_id
         && !quorum.members.iter().any(|l| l.member.id == us.member_id)

@@ -46,6 +46,31 @@ fn row_1_waits_for_a_disk_that_is_locked_or_may_still_appear() {
 }
 
 #[test]
+fn row_2_refuses_the_disk_of_another_member_of_the_list() {
+    let t = founding([1, 2, 3]);
+    for data in [DataDir::Member(member()), in_founding(&t, true), in_founding(&t, false)] {
+        let at = |host: u8| {
+            World::blank().data(data.clone()).facts(|f| (f.me.name, f.me.peer_url) = (name(host), url(host))).decide()
+        };
+        let there = at(3);
+        let Decision::Refuse(Refusal { code: Code::ForeignData, sentence, .. }) = &there.decision else {
+            panic!("{there:?}")
+        };
+        assert_eq!(there.row, 2);
+        for side in ["etcd-1".to_owned(), "etcd-3".into(), url(1).to_string(), url(3).to_string()] {
+            assert!(sentence.contains(&side), "{sentence} does not name {side}");
+        }
+        assert_ne!(at(1).row, 2, "its own");
+        assert_ne!(at(7).row, 2, "an address that the list does not have is a new one");
+        let renamed = World::blank().data(data.clone()).spec(|s| {
+            let Set::Static(peers) = &mut s.set else { panic!("a static list") };
+            peers[0].name = name(8);
+        });
+        assert_ne!(renamed.decide().row, 2, "the list has another name for its peer URL");
+    }
+}
+
+#[test]
 fn row_2_refuses_a_disk_that_must_not_be_used_and_names_both_sides() {
     let foreign = || DataDir::Foreign { found: "member 7".into(), expected: "member 8".into() };
     for (data, code, sides) in [
