@@ -74,6 +74,7 @@ fn quiet(paths: &Paths, prepared: &Prepared, data: DataDir, life: &Life) -> Fact
         quorum: None,
         inventory: plan::facts::Inventory::Static,
         claim: plan::facts::Claims::NoStore,
+        denied: None,
         own_list: None,
         certificates: None,
     }

@@ -29,6 +29,9 @@ pub struct Facts {
     pub peers: Vec<Peer>,
     /// The linearizable list of a cluster that has quorum.
     pub quorum: Option<Quorum>,
+    /// Why etcd did not tell its list, when authentication is on and this host's user may not read it.
+    #[serde(default)]
+    pub denied: Option<String>,
     /// Who is in the dynamic group, by the provider's word; absent for a static list.
     pub inventory: Inventory,
     /// What the store says.

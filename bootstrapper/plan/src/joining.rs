@@ -31,7 +31,10 @@ pub(crate) fn decide(spec: &Spec, facts: &Facts) -> Option<Decided> {
         return certificates(facts);
     }
     Some(match &facts.quorum {
-        None => no_quorum(spec, facts, &answers),
+        None => match &facts.denied {
+            Some(why) => not_allowed(&format!("etcd does not tell this host its members: {why}")),
+            None => no_quorum(spec, facts, &answers),
+        },
         Some(quorum) => with_quorum(spec, facts, quorum),
     })
 }
@@ -173,6 +176,13 @@ fn certificates(facts: &Facts) -> Option<Decided> {
     Some(refuse(12, Code::Certificates, format!("this host's certificates cannot be used: {why}"), hint))
 }
 
+/// Row 12, where etcd's users are on.
+fn not_allowed(sentence: &str) -> Decided {
+    let hint =
+        "authentication is on: give root to the user that this host's client certificate names, `etcd-bootstrapper`";
+    refuse(12, Code::NotAllowed, sentence, hint)
+}
+
 /// Row 12, the part that a cluster decides.
 fn gate(facts: &Facts, quorum: &Quorum) -> Option<Decided> {
     let ours = facts.etcd;
@@ -192,9 +202,7 @@ fn gate(facts: &Facts, quorum: &Quorum) -> Option<Decided> {
         return Some(refuse(12, Code::VersionGate, sentence, hint));
     }
     if let Some(denied) = &quorum.denied {
-        let sentence = format!("etcd does not let this host change members: {denied}");
-        let hint = "authentication is on: give root to the user that this host's client certificate names, `etcd-bootstrapper`";
-        return Some(refuse(12, Code::NotAllowed, sentence, hint));
+        return Some(not_allowed(&format!("etcd does not let this host change members: {denied}")));
     }
     if !quorum.alarms.is_empty() {
         return Some(wait(

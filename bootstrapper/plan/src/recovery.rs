@@ -52,6 +52,9 @@ fn against(facts: &Facts, identity: &Identity, word: &Recover) -> Vec<String> {
     if let Some(quorum) = &facts.quorum {
         return vec![format!("cluster {} serves, and a cluster that serves is joined and not left", quorum.cluster_id)];
     }
+    if let Some(why) = &facts.denied {
+        return vec![format!("a cluster answers that does not tell this host its members: {why}")];
+    }
     let Some(own_list) = &facts.own_list else {
         return vec!["the member list in this host's own database cannot be read".into()];
     };

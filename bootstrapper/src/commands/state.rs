@@ -147,6 +147,7 @@ fn unasked(
         quorum: None,
         inventory: Inventory::Static,
         claim: plan::facts::Claims::NoStore,
+        denied: None,
         own_list: None,
         certificates: None,
     }

@@ -92,7 +92,7 @@ impl Observer {
         let further = unknown_members(&peers, own_list.as_deref(), me);
         let further = if further.is_empty() { Vec::new() } else { self.asker.ask(further).await };
         let peers: Vec<Peer> = peers.into_iter().chain(further).collect();
-        let quorum = self.quorum(&peers).await;
+        let (quorum, denied) = self.quorum(&peers).await;
         let now = clock::vouched(&self.paths);
         Facts {
             me: me.clone(),
@@ -102,6 +102,7 @@ impl Observer {
             journal: life.past.clone(),
             peers,
             quorum,
+            denied,
             inventory,
             claim: Claims::NoStore,
             own_list,

@@ -11,8 +11,9 @@ use crate::etcd::{Etcd, EtcdError, MemberList};
 use crate::tls;
 
 impl Observer {
-    /// The list, if some voter that a peer names serves it now.
-    pub(super) async fn quorum(&mut self, peers: &[Peer]) -> Option<Quorum> {
+    /// The list, if some voter that a peer names serves it now; else why, if this host's user may not read it.
+    pub(super) async fn quorum(&mut self, peers: &[Peer]) -> (Option<Quorum>, Option<String>) {
+        let mut denied = None;
         let mut urls: Vec<&String> = Vec::new();
         for peer in peers {
             let Heard::Cluster(answer) = &peer.heard else { continue };
@@ -22,11 +23,12 @@ impl Observer {
         urls.retain(|url| asked.insert(url.as_str()));
         for url in urls {
             match self.list(url).await {
-                Ok((mut etcd, list)) => return Some(self.details(&mut etcd, list, peers).await),
+                Ok((mut etcd, list)) => return (Some(self.details(&mut etcd, list, peers).await), None),
+                Err(EtcdError::Denied(why)) => denied = Some(why),
                 Err(error) => tracing::debug!(%error, client_url = url.as_str(), "no linearizable list"),
             }
         }
-        None
+        (None, denied)
     }
 
     async fn list(&self, url: &str) -> Result<(Etcd, MemberList), EtcdError> {

@@ -221,6 +221,30 @@ impl Host {
         fs::rename(self.root.with_extension("disk"), self.root.join("var")).expect("a disk was kept");
     }
 
+    /// Its peer URL by address.
+    pub fn peer_url(&self) -> String {
+        let bracketed = if self.address.contains(':') { format!("[{}]", self.address) } else { self.address.clone() };
+        format!("https://{bracketed}:2380")
+    }
+
+    /// An address comes or goes.
+    pub fn has(&self, address: &str, comes: bool) {
+        let length = if address.contains(':') { 64 } else { 24 };
+        let network = format!("{address}/{length}");
+        let mut args = vec!["-n", &self.ns, "addr", if comes { "add" } else { "del" }, &network, "dev", "eth0"];
+        if comes && length == 64 {
+            args.push("nodad");
+        }
+        ip(&args);
+    }
+
+    /// What names mean on this host, as in hosts(5).
+    pub fn resolves(&self, hosts: &str) {
+        let dir = Path::new("/etc/netns").join(&self.ns);
+        fs::create_dir_all(&dir).expect("a directory that ip-netns(8) mounts over /etc");
+        fs::write(dir.join("hosts"), format!("127.0.0.1 localhost\n{hosts}")).expect("hosts");
+    }
+
     /// The cable is pulled, or put back.
     pub fn link(&self, up: bool) {
         ip(&["-n", &self.ns, "link", "set", "eth0", if up { "up" } else { "down" }]);

@@ -62,6 +62,11 @@ pub fn etcd_dir(suite: &str) -> PathBuf {
     String::from_utf8(output.stdout).expect("a path").trim().into()
 }
 
+/// The address that a host has by its number.
+pub fn v4(number: usize) -> String {
+    format!("10.78.0.{}", 10 + number)
+}
+
 fn ip(args: &[&str]) {
     let output = Command::new("ip").args(args).output().expect("ip(8) of iproute2 runs");
     assert!(output.status.success(), "ip {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr));
@@ -75,9 +80,14 @@ impl World {
 
     /// As [`World::new`], with further arguments for `config new`.
     pub fn with(size: usize, config_new: &[&str]) -> World {
+        World::at(size, v4, config_new)
+    }
+
+    /// As [`World::with`], at these addresses.
+    pub fn at(size: usize, address: impl Fn(usize) -> String, config_new: &[&str]) -> World {
         let mut world = World::bare();
         for i in 1..=size {
-            world.add_host(&format!("etcd-{i}"), i);
+            world.add_host(&format!("etcd-{i}"), i, address(i));
         }
         world.configure("prod", config_new);
         world
@@ -113,7 +123,7 @@ impl World {
     pub fn group(size: usize, hosts: usize) -> World {
         let mut world = World::bare();
         for number in 1..=hosts {
-            world.add_host(&format!("i-{number}"), number);
+            world.add_host(&format!("i-{number}"), number, v4(number));
         }
         let out = world.dir.join("prod");
         let mut command = Command::new(PROGRAM);
@@ -128,7 +138,7 @@ impl World {
         world
     }
 
-    fn add_host(&mut self, name: &str, number: usize) {
+    fn add_host(&mut self, name: &str, number: usize, address: String) {
         let ns = format!("{}-{number}", self.tag);
         let bridge = format!("{}-br", self.tag);
         let port = format!("v{number}");
@@ -137,8 +147,6 @@ impl World {
         ip(&["-n", &bridge, "link", "set", &port, "master", "br0", "up"]);
         ip(&["-n", &ns, "link", "set", "lo", "up"]);
         ip(&["-n", &ns, "link", "set", "eth0", "up"]);
-        let address = format!("10.78.0.{}", 10 + number);
-        ip(&["-n", &ns, "addr", "add", &format!("{address}/24"), "dev", "eth0"]);
         let root = self.dir.join(name);
         fs::create_dir_all(root.join("etc/etcd-bootstrapper")).expect("a root");
         self.hosts.push(Host {
@@ -152,6 +160,7 @@ impl World {
             finish: None,
             fault: None,
         });
+        self.hosts.last().expect("it was pushed").has(&self.hosts[self.hosts.len() - 1].address, true);
     }
 
     /// Makes a CA and a configuration with `config new` and gives the configuration to every host.
@@ -160,7 +169,7 @@ impl World {
         let mut command = Command::new(PROGRAM);
         command.args(["config", "new", "--name", cluster, "--size", &self.hosts.len().to_string(), "--out"]).arg(&out);
         for host in &self.hosts {
-            command.arg("--peer").arg(format!("{}=https://{}:2380", host.name, host.address));
+            command.arg("--peer").arg(format!("{}={}", host.name, host.peer_url()));
         }
         let output = command.args(further).output().expect("config new runs");
         assert!(output.status.success(), "config new: {}", String::from_utf8_lossy(&output.stderr));
@@ -225,7 +234,7 @@ impl World {
         let pki = self.dir.join("prod");
         let host = &self.hosts[on];
         let mut command = host.command(host.etcd_dir.join("etcdctl"));
-        command.arg("--endpoints").arg(format!("https://{}:2379", host.address));
+        command.arg("--endpoints").arg(host.peer_url().replace(":2380", ":2379"));
         for (flag, file) in [("--cacert", "ca.crt"), ("--cert", "admin.crt"), ("--key", "admin.key")] {
             command.arg(flag).arg(pki.join(file));
         }
@@ -308,6 +317,7 @@ impl Drop for World {
         let spaces = (1..=self.hosts.len()).map(|i| format!("{}-{i}", self.tag)).chain([format!("{}-br", self.tag)]);
         for ns in spaces {
             let _best_effort = Command::new("ip").args(["netns", "del", &ns]).output();
+            let _nothing_there = fs::remove_dir_all(Path::new("/etc/netns").join(&ns));
         }
         if !std::thread::panicking() && std::env::var_os("KEEP").is_none() {
             let _best_effort = fs::remove_dir_all(&self.dir);

@@ -297,6 +297,7 @@ fn row_3_waits_for_its_word_to_be_true_and_is_done_once() {
         (all().facts(|f| f.own_list = None), 4, "nobody knows who else votes"),
         (all().facts(|f| f.journal.epoch = Some(2)), 4, "it was done on this disk"),
         (all().meets(quorum(vec![voter(1), voter(2)])), 4, "a quorum answers"),
+        (all().facts(|f| f.denied = Some("permission denied".into())), 4, "a quorum may serve, and only not us"),
     ] {
         assert_eq!(world.decide().row, row, "{why}");
     }

@@ -146,6 +146,9 @@ fn row_11_refuses_when_a_member_of_this_name_answers_on_its_peer_url_only() {
 fn row_12_keeps_out_what_the_cluster_would_not_take() {
     let at = |minor| plan::facts::Quorum { version: Some(version(minor)), ..quorum(vec![voter(2)]) };
     let base = || quorum(vec![voter(2)]);
+    let unread =
+        World::blank().hears(2, answers_as(&base(), true)).facts(|f| f.denied = Some("permission denied".into()));
+    assert_eq!(brief(&unread.decide()), "12 refuse not-allowed");
     let denied = Some("user etcd-bootstrapper lacks root".into());
     for (quorum, expected) in [
         (at(6), "12 refuse version-gate"),

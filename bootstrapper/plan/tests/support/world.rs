@@ -181,6 +181,7 @@ fn facts() -> Facts {
         quorum: None,
         inventory: Inventory::Static,
         claim: Claims::NoStore,
+        denied: None,
         own_list: None,
         certificates: None,
     }
