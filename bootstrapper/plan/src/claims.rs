@@ -4,7 +4,7 @@ use crate::decide::{label, nonce_gone, proceed, refuse, terminated, wait};
 use crate::decision::{Aim, Code, Decided, Step, short};
 use crate::facts::{Claim, ClaimState, Claims, DataDir, Facts};
 use crate::founding::{Founder, Founding};
-use crate::joining::commit;
+use crate::joining::{commit, ours};
 use crate::spec::{OnTotalLoss, Sha256, Spec};
 
 /// The claim, unless it is of an older epoch: raising the epoch is the operator's word to found anew.
@@ -65,7 +65,7 @@ pub(crate) fn committing(spec: &Spec, facts: &Facts) -> Option<Decided> {
         Claim { state: ClaimState::Committing, founding, .. } => founding,
         Claim { state: ClaimState::Founding | ClaimState::Founded, .. } => return None,
     };
-    if facts.journal.spent || !facts.journal.readied.contains(founding) {
+    if facts.journal.spent || !facts.journal.readied.contains(founding) || !ours(facts, founding) {
         return None;
     }
     if left(facts, &founding.founders).len() < founding.quorum() {

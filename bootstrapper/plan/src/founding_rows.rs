@@ -69,6 +69,9 @@ pub(crate) fn decide(spec: &Spec, facts: &Facts) -> Decided {
             );
         }
     }
+    if let Some(decided) = twins(facts, &heard) {
+        return decided;
+    }
     if let Some(decided) = claims::claimed(spec, facts) {
         return decided;
     }
@@ -84,6 +87,24 @@ pub(crate) fn decide(spec: &Spec, facts: &Facts) -> Decided {
     });
     let founding = Founding::new(terms, theirs.chain([me]).collect());
     found(spec, facts, &founding, &heard)
+}
+
+/// Row 21 too: two hosts answer with one disk nonce, so one disk is a copy of the other.
+///
+/// A founding of both would have two hosts start as one member. Nothing is lost with a blank disk's nonce, so whoever
+/// has it takes another; that is what a lost disk comes to, which every other rule can bear.
+fn twins(facts: &Facts, heard: &[(String, &Waiting)]) -> Option<Decided> {
+    let same = |a: &Waiting, b: &Waiting| a.nonce == b.nonce;
+    if let Some((who, _)) = heard.iter().find(|(_, w)| w.nonce == facts.me.nonce) {
+        let why = format!("{who} has the same disk nonce: one disk is a copy of the other");
+        let step = Step::Archive { why, removed: None, only_unled: true, lost: false };
+        return Some(proceed(21, Aim::Archive, vec![step]));
+    }
+    let copies = |(i, (_, w)): &(usize, &(String, &Waiting))| heard.iter().skip(i + 1).any(|(_, o)| same(w, o));
+    let (_, (_, first)) = heard.iter().enumerate().find(copies)?;
+    let who = heard.iter().filter(|(_, w)| same(w, first)).map(|(who, _)| who.clone()).collect();
+    let why = "two hosts answer with one disk nonce, so one of their disks is a copy of the other";
+    Some(wait(21, why, who, "each of them has taken a new one, which they do by themselves"))
 }
 
 /// Rows 26 to 29: all others are uncommitted and agree with us.

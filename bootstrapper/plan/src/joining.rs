@@ -44,7 +44,7 @@ fn pulled(facts: &Facts) -> Option<&Founding> {
     if facts.journal.spent || matches!(facts.data, DataDir::Lost { .. }) {
         return None;
     }
-    facts.journal.readied.iter().rev().find(|founding| {
+    facts.journal.readied.iter().rev().filter(|founding| ours(facts, founding)).find(|founding| {
         let (id, cluster_id) = (founding.id(), founding.cluster_id());
         // Once it has quorum its list is the truth, and a list without us means that we were removed from it.
         let removed = facts.quorum.as_ref().is_some_and(|q| {
@@ -58,6 +58,11 @@ fn pulled(facts: &Facts) -> Option<&Founding> {
                 Heard::Waiting(_) | Heard::Holds { .. } | Heard::Unknown { .. } => false,
             })
     })
+}
+
+/// Whether this host is of the founding with this disk; a copy of another host's journal has readied what is not its own.
+pub(crate) fn ours(facts: &Facts, founding: &Founding) -> bool {
+    founding.founders.iter().any(|f| f.name == facts.me.name && f.nonce == facts.me.nonce)
 }
 
 /// The steps that end in `commit{T}`, with the staging when the founding restores.

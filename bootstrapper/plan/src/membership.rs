@@ -136,15 +136,17 @@ pub(crate) fn may_live(facts: &Facts, quorum: &Quorum, listed: &Listed) -> bool 
         })
 }
 
-/// A learner that was added, never started, and whose owner has been silent for long.
+/// A learner that will never vote and whose owner has been silent for long: it never started, or its instance is gone.
 fn leaked<'q>(spec: &Spec, facts: &Facts, quorum: &'q Quorum) -> Option<&'q Listed> {
-    let never_started = |l: &&Listed| l.member.learner && !l.member.started() && !may_live(facts, quorum, l);
-    quorum.members.iter().filter(never_started).find(|l| l.silent >= spec.replace_after)
+    let learners = quorum.members.iter().filter(|l| l.member.learner && !may_live(facts, quorum, l));
+    let ended = |l: &Listed| l.member.name.parse().is_ok_and(|name| terminated(facts, &name));
+    learners.filter(|l| l.silent >= spec.replace_after).find(|l| !l.member.started() || ended(l))
 }
 
 /// Row 16, where such a learner takes the one place that etcd has for learners, or the last place of the cluster.
 fn collect(quorum: &Quorum, leaked: &Listed) -> Decided {
-    replace(16, quorum, leaked, "it was added, never started, and blocks the next one")
+    let what = if leaked.member.started() { "its instance is terminated" } else { "it never started" };
+    replace(16, quorum, leaked, &format!("it was added as a learner, {what}, and it blocks the next one"))
 }
 
 /// How many members there may be: `size`, and one more while a group launches new before it ends old.

@@ -1,11 +1,11 @@
 //! Rows 19 to 29: this disk is blank and no cluster answers.
 
 use plan::decision::{Aim, Decision, Plan, Step, short};
-use plan::facts::{ClaimState, Claims, DataDir, Heard, Inventory, Seconds, Stage};
+use plan::facts::{ClaimState, Claims, DataDir, Heard, Inventory, Seconds, Stage, Waiting};
 use plan::founding::Founding;
 use plan::spec::Mode;
 
-use crate::support::{FOUND_UNTIL, World, brief, committed, founding, holds, running, terminated, unknown};
+use crate::support::{FOUND_UNTIL, World, brief, committed, founding, holds, nonce, running, terminated, unknown};
 
 const AT_2: &str = "etcd-2 at https://10.0.0.12:2380";
 const AT_3: &str = "etcd-3 at https://10.0.0.13:2380";
@@ -212,4 +212,28 @@ fn row_29_waits_for_those_that_are_not_as_far() {
     let ahead = all_at(&restoring, |f, t| f.journal.prepared = Some(t.id()), &Stage::Ready(id.clone()));
     let who = format!("ready for founding {}", short(&id));
     assert_eq!(brief(&ahead.decide()), format!("29 wait: {AT_2}: {who}; {AT_3}: {who}"));
+}
+
+#[test]
+fn row_21_takes_a_new_nonce_where_another_host_answers_with_this_disk_s() {
+    let world = World::blank();
+    let copied = |host: u8, n: u8| match world.waiting(host, Stage::Blank) {
+        Heard::Waiting(w) => Heard::Waiting(Waiting { nonce: nonce(n), ..w }),
+        heard @ (Heard::Founding { .. } | Heard::Cluster(_) | Heard::Holds { .. } | Heard::Unknown { .. }) => heard,
+    };
+    assert_eq!(brief(&world.clone().hears(2, copied(2, 1)).decide()), "21 archive: archive if unled");
+    let all = world.clone().hears(2, copied(2, 1)).hears(3, copied(3, 1));
+    assert_eq!(brief(&all.decide()), "21 archive: archive if unled", "an image of a disk that was in use");
+    let two_others = world.clone().hears(2, copied(2, 9)).hears(3, copied(3, 9));
+    let at = "etcd-2 at https://10.0.0.12:2380; etcd-3 at https://10.0.0.13:2380";
+    assert_eq!(brief(&two_others.decide()), format!("21 wait: {at}"));
+}
+
+#[test]
+fn row_8_pulls_nobody_into_a_founding_by_the_journal_of_another_host_s_disk() {
+    let t = founding([7, 1, 3]);
+    let copy = World::blank().readied(&[&t]).hears(3, committed(3, &t));
+    assert_eq!(brief(&copy.decide()).split(' ').next(), Some("20"), "nonce 1 is etcd-2's there, and this is etcd-1");
+    let own = founding([1, 2, 3]);
+    assert_eq!(World::blank().readied(&[&own]).hears(3, committed(3, &own)).decide().row, 8);
 }

@@ -2,7 +2,7 @@
 
 use plan::decision::{Aim, Decision, Plan, Step};
 use plan::facts::{Added, DataDir, Identity, Listed, Past, Peer};
-use plan::member::{ClusterId, MemberId};
+use plan::member::{ClusterId, Member, MemberId};
 use plan::spec::Mode;
 
 use crate::support::{
@@ -160,10 +160,13 @@ fn rows_16_and_17_spare_whom_somebody_may_answer_for() {
         |members: Vec<Listed>| World::serving(members).group(vec![running(1), running(2), running(3), terminated(4)]);
     let leaked = |members: Vec<Listed>| World::serving(members);
     let voters = || vec![voter(2), voter(3)];
+    let learner = |l: Listed| Listed { member: Member { learner: true, ..l.member }, ..l };
     let with = |listed: Listed| voters().into_iter().chain([listed]).collect::<Vec<_>>();
     for (world, alone, answered) in [
         (ended(with(dead(4, 999))), "17 replace: remove a4", "18 wait"),
         (leaked(with(added_learner(4, 999))), "16 replace: remove a4", "18 wait"),
+        // It had started and would have voted soon, but its instance was terminated.
+        (ended(with(learner(dead(4, 999)))), "16 replace: remove a4", "18 wait"),
     ] {
         let quorum = world.facts.quorum.clone().expect("a quorum");
         assert_eq!(brief(&world.decide()), alone);
