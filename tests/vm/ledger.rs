@@ -87,6 +87,8 @@ pub struct Ledger {
     entries: Vec<Entry>,
     file: File,
     document: PathBuf,
+    /// What the model's soak has noted.
+    searches: String,
     revision: String,
 }
 
@@ -103,8 +105,9 @@ impl Ledger {
         let entries = entries.with_context(|| format!("{} is not what a soak writes: move it away", path.display()))?;
         let file = OpenOptions::new().create(true).append(true).open(&path)?;
         file.set_len(whole.len() as u64)?;
+        let searches = fs::read_to_string(repository.join("out/model-soak.tsv")).unwrap_or_default();
         let revision = revision(&repository)?;
-        Ok(Ledger { entries, file, document: repository.join("docs/soak.md"), revision })
+        Ok(Ledger { entries, file, document: repository.join("docs/soak.md"), searches, revision })
     }
 
     /// How many rounds there were.
@@ -130,7 +133,7 @@ impl Ledger {
     pub fn write(&self) -> Result<()> {
         let new = self.document.with_extension("md.new");
         fs::create_dir_all(self.document.parent().context("the repository has a directory docs")?)?;
-        fs::write(&new, soak_table::document(&self.entries))?;
+        fs::write(&new, soak_table::document(&self.entries, &self.searches))?;
         fs::rename(&new, &self.document).with_context(|| format!("cannot write {}", self.document.display()))
     }
 }

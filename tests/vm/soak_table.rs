@@ -46,8 +46,15 @@ the disks. *Silent* is the longest time without an acknowledged write, *healthy*
   is left that could tell them of the old one; that is the rule, and what it costs is shown here. A store prevents it.
 ";
 
-/// The whole document.
-pub fn document(entries: &[Entry]) -> String {
+const MODEL: &str = "
+## The model
+
+Searches of `bootstrapper/plan/tests/model` that are too large for `make test`, and those of `make test` again. *All*: every
+state that these faults can lead to was seen. *Not all*: the time or the memory was over first.
+";
+
+/// The whole document: these trials, and the model's searches as its soak has noted them.
+pub fn document(entries: &[Entry], searches: &str) -> String {
     let mut text = HEAD.to_owned();
     text += &format!("\n{}\n", summary(entries));
     let (mut cuts, mut chaos) = (BTreeMap::<_, Vec<&Entry>>::new(), BTreeMap::<_, Vec<&Entry>>::new());
@@ -77,6 +84,16 @@ pub fn document(entries: &[Entry]) -> String {
         let times = ["silent: median s", "max s", "healthy: median s", "max s"];
         let rows = chaos.iter().map(|(case, entries)| chaos_row(case, entries)).collect::<Vec<_>>();
         text += &table(&[&headers[..], &times].concat(), &rows);
+    }
+    if !searches.is_empty() {
+        text += MODEL;
+        // By name, so that what was searched again counts as it ended last.
+        let rows: BTreeMap<&str, &str> = searches.lines().filter_map(|line| line.split_once('\t')).collect();
+        let rows: Vec<Vec<String>> = rows
+            .iter()
+            .map(|(name, rest)| [*name].into_iter().chain(rest.split('\t')).map(str::to_owned).collect())
+            .collect();
+        text += &table(&["search", "states", "seconds", "seen"], &rows);
     }
     text += &failures(entries);
     text

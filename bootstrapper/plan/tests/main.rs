@@ -7,6 +7,7 @@ mod fits;
 mod golden;
 mod journal;
 mod laws;
+mod machines;
 mod model;
 mod rows;
 mod support;

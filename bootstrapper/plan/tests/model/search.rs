@@ -1,140 +1,286 @@
 //! Breadth-first search over all that can happen, with the shortest way to what must not.
+//!
+//! A world is kept as the numbers of its parts, a few bytes each, after its hosts were put into one order of all those
+//! that are the same world.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::fmt;
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
-/// A world of several machines: what can happen to it next, and what is wrong with it.
-pub trait System: Clone + Eq + Hash {
-    type Event: Clone + fmt::Debug;
-    /// Everything that can happen, each with the world after it.
-    fn next(&self) -> Vec<(Self::Event, Self)>;
-    /// Why this world must not be, if so.
-    fn wrong(&self) -> Option<String>;
-}
+use super::parts::Host;
+use super::rounds::{has_rounds, outcomes};
+use super::tell::Event;
+use super::turn::Turn;
+use super::world::{Shared, World};
 
-/// FNV-1a: the worlds are hashed more often than anything else happens to them.
-#[derive(Clone, Copy)]
-pub struct Fnv(u64);
+/// Fast and good enough: the worlds are hashed more often than anything else happens to them.
+#[derive(Clone, Copy, Default)]
+pub struct Mix(u64);
 
-impl Default for Fnv {
-    fn default() -> Fnv {
-        Fnv(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Hasher for Fnv {
+impl Hasher for Mix {
     fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u8(*byte);
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_le_bytes(word));
         }
     }
-    fn write_u8(&mut self, byte: u8) {
-        self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    fn write_u8(&mut self, n: u8) {
+        self.write_u64(n.into());
+    }
+    fn write_u32(&mut self, n: u32) {
+        self.write_u64(n.into());
     }
     fn write_u64(&mut self, n: u64) {
-        self.0 ^= n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = (self.0.rotate_left(5) ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
     fn write_usize(&mut self, n: usize) {
-        self.write_u8(n as u8);
+        self.write_u64(n as u64);
     }
     fn write_isize(&mut self, n: isize) {
-        self.write_u8(n as u8);
+        self.write_u64(n as u64);
     }
     fn finish(&self) -> u64 {
-        self.0
+        self.0 ^ self.0 >> 29
     }
 }
 
-pub type FnvMap<K, V> = HashMap<K, V, BuildHasherDefault<Fnv>>;
+pub type Map<K, V> = HashMap<K, V, BuildHasherDefault<Mix>>;
+
+/// Parts of worlds by number, and what each is when the hosts change places.
+struct Parts<P> {
+    numbers: Map<Rc<P>, u32>,
+    /// The same by where each lies, which is found faster.
+    lies: Map<usize, u32>,
+    all: Vec<Rc<P>>,
+    turned: Vec<Vec<u32>>,
+}
+
+/// Not computed yet.
+const UNKNOWN: u32 = u32::MAX;
+
+impl<P: Hash + Eq> Parts<P> {
+    fn new(turns: usize) -> Parts<P> {
+        Parts { numbers: Map::default(), lies: Map::default(), all: Vec::new(), turned: vec![Vec::new(); turns] }
+    }
+
+    fn number(&mut self, part: &Rc<P>) -> u32 {
+        let lies = Rc::as_ptr(part) as usize;
+        if let Some(number) = self.lies.get(&lies).or_else(|| self.numbers.get(part)) {
+            return *number;
+        }
+        let number = self.all.len() as u32;
+        self.numbers.insert(part.clone(), number);
+        self.lies.insert(lies, number);
+        self.all.push(part.clone());
+        self.turned.iter_mut().for_each(|of| of.push(UNKNOWN));
+        number
+    }
+
+    fn turned(&mut self, number: u32, turn: usize, by: impl FnOnce(&P) -> P) -> u32 {
+        let known = self.turned[turn][number as usize];
+        if known != UNKNOWN {
+            return known;
+        }
+        let turned = Rc::new(by(&self.all[number as usize]));
+        let turned = self.number(&turned);
+        self.turned[turn][number as usize] = turned;
+        turned
+    }
+}
 
 /// All worlds that can be reached, and how.
-pub struct Reached<S: System> {
-    pub worlds: Vec<S>,
-    /// Of each world but the first: from which, by what.
-    from: Vec<(u32, Option<S::Event>)>,
-    /// Of each world: those that can come next.
-    next: Vec<Vec<u32>>,
+pub struct Reached {
+    first: World,
+    turns: Vec<Turn>,
+    hosts: Parts<Host>,
+    shared: Parts<Shared>,
+    /// Each world: the numbers of its hosts and of what they share.
+    worlds: Vec<u32>,
+    places: Map<u64, u32>,
+    /// Of each world: from which it came.
+    from: Vec<u32>,
+    /// Of each world: where those begin that can come next without a fault.
+    next: Vec<u32>,
+    edges: Vec<u32>,
     /// The first world that is wrong, and why.
-    pub wrong: Option<(u32, String)>,
+    pub wrong: Option<(u32, &'static str)>,
+    /// Whether all of it was seen.
+    pub finished: bool,
+    pub took: Duration,
 }
 
-/// Where each world is in the list of all, by its hash, so that no world is kept twice.
-#[derive(Default)]
-struct Places(FnvMap<u64, u32>);
-
-impl Places {
-    /// The place of this world, and whether it was just given to it.
-    fn of<S: System>(&mut self, world: &S, worlds: &[S]) -> (u32, bool) {
-        let mut hash = BuildHasherDefault::<Fnv>::default().hash_one(world);
-        loop {
-            match self.0.entry(hash) {
-                Entry::Vacant(place) => return (*place.insert(worlds.len() as u32), true),
-                Entry::Occupied(place) if worlds[*place.get() as usize] == *world => return (*place.get(), false),
-                // Another world of the same hash.
-                Entry::Occupied(_) => hash = hash.wrapping_add(1),
-            }
-        }
-    }
-}
-
-/// Follows everything that can happen, until it is all seen or something is wrong.
-pub fn search<S: System>(first: S) -> Reached<S> {
-    let mut places = Places::default();
-    places.of(&first, &[]);
-    let mut reached = Reached { worlds: vec![first], from: vec![(0, None)], next: Vec::new(), wrong: None };
+/// Follows everything that can happen, until it is all seen, something is wrong, or the time or the room is over.
+pub fn search(first: World, until: Option<Instant>, most: usize) -> Reached {
+    let began = Instant::now();
+    super::rounds::forget();
+    let turns = Turn::all(first.hosts.len());
+    let (hosts, shared) = (Parts::new(turns.len()), Parts::new(turns.len()));
+    let mut reached = Reached {
+        turns,
+        hosts,
+        shared,
+        worlds: Vec::new(),
+        places: Map::default(),
+        from: vec![0],
+        next: Vec::new(),
+        edges: Vec::new(),
+        wrong: None,
+        finished: false,
+        took: Duration::ZERO,
+        first,
+    };
+    let start = reached.first.clone();
+    reached.place(&start);
     let mut at = 0;
-    while at < reached.worlds.len() {
-        let mut next = Vec::new();
-        for (event, world) in reached.worlds[at].next() {
-            let (place, new) = places.of(&world, &reached.worlds);
-            next.push(place);
-            if new {
-                let wrong = world.wrong();
-                reached.worlds.push(world);
-                reached.from.push((at as u32, Some(event)));
-                if let Some(why) = wrong {
-                    reached.wrong = Some((place, why));
-                    return reached;
-                }
-            }
+    while at < reached.states() && reached.wrong.is_none() {
+        if reached.states() > most || at % 1024 == 0 && until.is_some_and(|until| Instant::now() > until) {
+            reached.took = began.elapsed();
+            return reached;
         }
-        reached.next.push(next);
+        reached.follow(at as u32);
         at += 1;
     }
+    reached.finished = reached.wrong.is_none();
+    reached.took = began.elapsed();
     reached
 }
 
-impl<S: System> Reached<S> {
-    /// What has to happen for this world to come about, in order.
-    pub fn way_to(&self, mut world: u32) -> Vec<S::Event> {
-        let mut way = Vec::new();
-        while let (before, Some(event)) = &self.from[world as usize] {
-            way.push(event.clone());
-            world = *before;
-        }
-        way.reverse();
-        way
+impl Reached {
+    pub fn states(&self) -> usize {
+        self.worlds.len() / self.width()
     }
 
-    /// The first world from which none that is good can be reached any more.
-    pub fn stuck(&self, good: impl Fn(&S) -> bool) -> Option<u32> {
-        let mut before: Vec<Vec<u32>> = vec![Vec::new(); self.worlds.len()];
-        for (world, next) in (0u32..).zip(&self.next) {
-            for to in next {
-                before[*to as usize].push(world);
+    fn width(&self) -> usize {
+        self.first.hosts.len() + 1
+    }
+
+    fn follow(&mut self, at: u32) {
+        self.next.push(self.edges.len() as u32);
+        let begin = self.edges.len();
+        for (event, world) in self.world(at).next() {
+            let (place, new) = self.place(&world);
+            if place != at && !event.what.is_fault() && !self.edges[begin..].contains(&place) {
+                self.edges.push(place);
+            }
+            if new {
+                self.from.push(at);
+                if let (None, Some(why)) = (self.wrong, world.wrong()) {
+                    self.wrong = Some((place, why));
+                }
             }
         }
-        let mut can: Vec<bool> = self.worlds.iter().map(&good).collect();
-        let mut queue: Vec<u32> = (0u32..).zip(&can).filter(|(_, good)| **good).map(|(world, _)| world).collect();
-        while let Some(world) = queue.pop() {
-            for from in &before[world as usize] {
+    }
+
+    /// The numbers of a world's parts, of all turns the least.
+    fn numbers(&mut self, world: &World) -> Vec<u32> {
+        let mut numbers: Vec<u32> = world.hosts.iter().map(|host| self.hosts.number(host)).collect();
+        numbers.push(self.shared.number(&world.shared));
+        let last = numbers.len() - 1;
+        let mut least = numbers.clone();
+        let mut turned = numbers.clone();
+        for (i, turn) in self.turns.iter().enumerate().skip(1) {
+            for h in 0..last {
+                turned[turn.0[h] as usize] = self.hosts.turned(numbers[h], i, |host| turn.of_host(host));
+            }
+            if turned[..last] > least[..last] {
+                continue;
+            }
+            turned[last] = self.shared.turned(numbers[last], i, |shared| turn.of_shared(shared));
+            if turned < least {
+                least.copy_from_slice(&turned);
+            }
+        }
+        least
+    }
+
+    /// The place of this world, and whether it was just given to it.
+    fn place(&mut self, world: &World) -> (u32, bool) {
+        let numbers = self.numbers(world);
+        let mut hash = BuildHasherDefault::<Mix>::default().hash_one(&numbers);
+        let width = self.width();
+        loop {
+            match self.places.entry(hash) {
+                Entry::Vacant(place) => {
+                    let new = (self.worlds.len() / width) as u32;
+                    self.worlds.extend(&numbers);
+                    return (*place.insert(new), true);
+                }
+                Entry::Occupied(place) => {
+                    let at = *place.get() as usize * width;
+                    if self.worlds[at..at + width] == numbers {
+                        return (*place.get(), false);
+                    }
+                    // Another world of the same hash.
+                    hash = hash.wrapping_add(1);
+                }
+            }
+        }
+    }
+
+    pub fn world(&self, at: u32) -> World {
+        let numbers = &self.worlds[at as usize * self.width()..(at as usize + 1) * self.width()];
+        let (shared, hosts) = numbers.split_last().expect("a world has parts");
+        World {
+            config: self.first.config.clone(),
+            hosts: hosts.iter().map(|h| self.hosts.all[*h as usize].clone()).collect(),
+            shared: self.shared.all[*shared as usize].clone(),
+        }
+    }
+
+    /// What has to happen for this world to come about, in order, and the world with its hosts in the first one's order.
+    pub fn way_to(&mut self, mut at: u32) -> (Vec<Event>, World) {
+        let mut places = vec![at];
+        while at != 0 {
+            at = self.from[at as usize];
+            places.push(at);
+        }
+        let (mut way, mut world) = (Vec::new(), self.first.clone());
+        for place in places.into_iter().rev().skip(1) {
+            let step = world.next().into_iter().find(|(_, next)| self.place(next).0 == place);
+            let (event, next) = step.expect("a way that was found before");
+            way.push(event);
+            world = next;
+        }
+        (way, world)
+    }
+
+    /// The first world from which, without another fault, none can be reached that is settled, nor one in which somebody
+    /// has to help and every host that waits says for whom; and which of them it is stuck in.
+    pub fn stuck(&self) -> Option<u32> {
+        let states = self.states();
+        let mut starts = vec![0u32; states + 1];
+        self.edges.iter().for_each(|to| starts[*to as usize + 1] += 1);
+        (0..states).for_each(|i| starts[i + 1] += starts[i]);
+        let mut filled = starts.clone();
+        let mut before = vec![0u32; self.edges.len()];
+        for from in 0..self.next.len() {
+            let end = self.next.get(from + 1).map_or(self.edges.len(), |end| *end as usize);
+            for to in &self.edges[self.next[from] as usize..end] {
+                before[filled[*to as usize] as usize] = from as u32;
+                filled[*to as usize] += 1;
+            }
+        }
+        let mut can: Vec<bool> = (0..states as u32).map(|at| good(&self.world(at))).collect();
+        let mut queue: Vec<u32> = (0u32..).zip(&can).filter(|(_, good)| **good).map(|(at, _)| at).collect();
+        while let Some(at) = queue.pop() {
+            for from in &before[starts[at as usize] as usize..starts[at as usize + 1] as usize] {
                 if !std::mem::replace(&mut can[*from as usize], true) {
                     queue.push(*from);
                 }
             }
         }
-        (0u32..).zip(can).find(|(_, can)| !can).map(|(world, _)| world)
+        (0u32..).zip(can).find(|(_, can)| !can).map(|(at, _)| at)
     }
+}
+
+/// Whether this world may stay as it is.
+fn good(world: &World) -> bool {
+    let answers = world.answers();
+    let waits = |h: usize| has_rounds(&world.hosts[h]) && !world.hosts[h].running;
+    world.settled()
+        || world.excused()
+            && world.here().filter(|h| waits(*h)).all(|h| outcomes(world, &answers, h).first().is_some_and(|o| o.named))
 }

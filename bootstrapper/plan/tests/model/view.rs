@@ -1,234 +1,203 @@
 //! What a host of the model sees, put to the real `decide`, and what it decides, put back.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 
-use plan::decision::{Decision, Start, Step};
-use plan::facts::{Added, Answer, DataDir, Facts, Heard, Identity, Listed, Past, Quorum, Stage, Waiting};
-use plan::founding::Founding;
-use plan::member::{Member, MemberId, Nonce};
+use plan::decision::{Decided, Decision, Start, Step as Real};
+use plan::facts::ClaimState;
+use plan::founding::{Founder, Founding, Terms};
+use plan::member::{ClusterId, MemberId};
+use plan::spec::Sha256;
 
-use super::parts::{Host, List, Mind, N, Seen, Slot, T};
-use super::search::FnvMap;
-use crate::support::{World, client_url, cluster, founder, founding_under, name, terms, url, version};
+use super::parts::{Claim, Host, Id, MAX, Members, NOBODY, Nonce, Plan, Seen, State, Step, T};
+use super::rules::Rule;
+use super::search::Map;
+use super::world::Config;
+use crate::support::{World, name, nonce, terms, url};
 
-/// What a host sets out to do.
+/// Everything that this host knows in one round.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub enum Act {
-    Nothing,
-    Start,
-    Ready(T),
-    Commit(T),
-    Archive,
-    Remove(T, usize, List),
-    Add(T, List),
-    HandOff(T),
+pub struct View {
+    pub config: Rc<Config>,
+    pub h: usize,
+    /// Without what it has in mind.
+    pub me: Host,
+    /// What each other host answered, if anything.
+    pub heard: [Option<Seen>; MAX],
+    /// The linearizable list of a cluster, if it was had.
+    pub list: Option<(T, Members)>,
+    /// The learners whose hosts are about to start them, so that nobody is silent for long.
+    pub starting: Vec<Id>,
+    /// The store's answer, if there is one.
+    pub claim: Option<Option<Claim>>,
+    /// The instances by the provider's word, and which of them are terminated; `None` is unknown.
+    pub group: Option<Vec<(u8, bool)>>,
 }
 
-/// What is decided by: the rules, or rules that are weaker and must be seen to fail.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Rule {
-    /// The real ones.
-    Real,
-    /// A peer that says nothing is taken for one that is as far as the other.
-    MajorityOfBlanks,
-    /// Every disk of a host has the same nonce, so that T does not tell a lost disk from its successor.
-    WithoutNonces,
+/// What follows, and whether a wait or a refusal names who.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outcome {
+    pub row: u8,
+    pub plan: Plan,
+    pub named: bool,
+    pub starts: bool,
 }
+
+/// A founding with its IDs, which cost hashes.
+pub struct Known {
+    pub founding: Founding,
+    pub cluster_id: ClusterId,
+}
+
+type Foundings = Map<(Rc<Config>, T), Rc<Known>>;
 
 thread_local! {
-    /// Hosts see the same things again and again.
-    static KNOWN: RefCell<FnvMap<View, Act>> = RefCell::default();
-}
-
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct View(Rule, usize, Host, [Option<Seen>; N]);
-
-/// What this host does after it has heard these.
-pub fn decide(rule: Rule, h: usize, host: &Host, heard: &[Option<Seen>; N]) -> Act {
-    let mut durable = host.clone();
-    durable.mind = Mind::Idle;
-    let view = View(rule, h, durable, heard.clone());
-    if let Some(act) = KNOWN.with_borrow(|known| known.get(&view).cloned()) {
-        return act;
-    }
-    let act = View::act(&view);
-    KNOWN.with_borrow_mut(|known| known.insert(view, act.clone()));
-    act
+    static FOUNDINGS: RefCell<Foundings> = RefCell::default();
 }
 
 impl View {
-    fn act(&self) -> Act {
-        let world = World { spec: World::blank().spec, facts: self.facts() };
+    /// What the real `decide` makes of it.
+    pub fn decide(&self) -> Outcome {
+        let world = World { spec: self.spec(), facts: self.facts() };
         let decided = world.decide();
-        let t_of = |cluster_id| {
-            self.3.iter().flatten().find_map(|seen| match seen {
-                Seen::Etcd { t, list: Some(list), .. } if self.founding(t).cluster_id() == cluster_id => {
-                    Some((*t, list.clone()))
+        let named = match &decided.decision {
+            Decision::Wait(wait) => !wait.who.is_empty() || wait.until.contains("reboots"),
+            Decision::Refuse(refusal) => !refusal.hint.is_empty(),
+            Decision::Start(_) | Decision::Proceed(_) => false,
+        };
+        let starts = matches!(decided.decision, Decision::Start(_));
+        Outcome { row: decided.row, plan: self.plan(&decided, &world), named, starts }
+    }
+
+    /// What a member that serves does about one voter too many.
+    pub fn surplus(&self) -> Plan {
+        let world = World { spec: self.spec(), facts: self.facts() };
+        plan::surplus(&world.spec, &world.facts).map(|decided| self.plan(&decided, &world)).unwrap_or_default()
+    }
+
+    fn plan(&self, decided: &Decided, world: &World) -> Plan {
+        match &decided.decision {
+            Decision::Start(Start::Member(_) | Start::Founding { .. }) if self.me.running => Plan::new(),
+            Decision::Start(Start::Member(_) | Start::Founding { .. }) => vec![Step::Start],
+            Decision::Wait(_) | Decision::Refuse(_) => Plan::new(),
+            Decision::Proceed(plan) if self.waits_for_ready(plan) => Plan::new(),
+            Decision::Proceed(plan) => plan.steps.iter().filter_map(|step| self.step(step, world)).collect(),
+        }
+    }
+
+    /// The weaker rule: Prepared is not Ready, so there is nothing to prepare for.
+    fn waits_for_ready(&self, plan: &plan::decision::Plan) -> bool {
+        let prepared = |seen: &Seen| matches!(seen, Seen::Waiting { prepared: true, .. });
+        self.config.rule == Rule::ReadyMeansReady
+            && plan.steps.iter().any(|step| matches!(step, Real::Prepare { .. }))
+            && self.heard.iter().flatten().any(prepared)
+    }
+
+    fn step(&self, step: &Real, world: &World) -> Option<Step> {
+        let list = || self.list.clone().expect("the list that was seen");
+        Some(match step {
+            Real::Clear => return None,
+            Real::Ready(founding) if self.config.rule == Rule::ReadyBeforeDurable => Step::Say(self.t(founding)),
+            Real::Ready(founding) => Step::Ready(self.t(founding)),
+            Real::Prepare { founding, .. } => Step::Prepare(self.t(founding)),
+            Real::Commit(founding) => Step::Commit(self.t(founding)),
+            Real::Claim { to: ClaimState::Committing, founding } if self.config.rule == Rule::WithoutCommitting => {
+                Step::Commit(self.t(founding))
+            }
+            Real::Claim { to, founding } => {
+                Step::Claim { to: state(*to), t: self.t(founding), read: self.claim.clone().expect("a store") }
+            }
+            Real::Archive { removed, .. } => Step::Archive { removed: removed.is_some() },
+            Real::Remove { member, .. } => {
+                let (t, members) = list();
+                let id = members.iter().map(|m| m.id).find(|id| self.member_id(&t, *id) == *member);
+                let id = id.expect("a member of it");
+                match self.config.rule {
+                    Rule::JoinWithoutRemove if usize::from(id.host) == self.h => Step::TakeBack(t, id),
+                    _other => Step::Remove(t, id, members),
                 }
-                Seen::Etcd { .. } | Seen::Waiting { .. } | Seen::Committed { .. } | Seen::Holds => None,
-            })
-        };
-        let step = match &decided.decision {
-            Decision::Start(Start::Member(_) | Start::Founding { .. }) if self.2.running => return Act::Nothing,
-            Decision::Start(Start::Member(_) | Start::Founding { .. }) => return Act::Start,
-            Decision::Wait(_) => return Act::Nothing,
-            Decision::Refuse(_) => panic!("a refusal needs a person: {decided:?} for {world:?}"),
-            Decision::Proceed(plan) => plan.steps.last().expect("a plan has steps"),
-        };
-        match step {
-            Step::Ready(founding) => Act::Ready(self.lives(founding)),
-            Step::Commit(founding) => Act::Commit(self.lives(founding)),
-            Step::Archive { .. } => Act::Archive,
-            Step::Remove { cluster_id, member, .. } => {
-                let (t, list) = t_of(*cluster_id).expect("the list that was seen");
-                let who = (0..N).find(|h| self.member(&t, *h, &list.slots[*h]).is_some_and(|m| m.id == *member));
-                Act::Remove(t, who.expect("a member of it"), list)
             }
-            Step::Add { cluster_id, .. } => {
-                let (t, list) = t_of(*cluster_id).expect("the list that was seen");
-                Act::Add(t, list)
+            Real::Add { .. } => {
+                let (t, members) = list();
+                Step::Add(t, members)
             }
-            Step::HandOff { identity, .. } => {
-                Act::HandOff(t_of(identity.cluster_id).expect("the list that was seen").0)
+            Real::HandOff { identity, .. } => {
+                let (t, id) = self.me.added.expect("a learner of ours");
+                assert_eq!(identity.member_id, self.member_id(&t, id), "L5: {world:?}");
+                Step::HandOff(t, id)
             }
-            Step::Clear | Step::Claim { .. } | Step::Prepare { .. } | Step::Recover { .. } => {
-                panic!("not in this model: {decided:?}")
-            }
-        }
-    }
-
-    fn nonce(&self, h: usize, life: u8) -> Nonce {
-        let life = match self.0 {
-            Rule::WithoutNonces => 0,
-            Rule::Real | Rule::MajorityOfBlanks => life,
-        };
-        crate::support::nonce(h as u8 * 16 + life)
-    }
-
-    fn founding(&self, t: &T) -> Founding {
-        let mut founding = founding_under(terms(), &[0; N]);
-        for (h, founder) in founding.founders.iter_mut().enumerate() {
-            founder.nonce = self.nonce(h, t[h]);
-        }
-        founding
-    }
-
-    /// The lives of a founding's disks, as its nonces tell them.
-    fn lives(&self, founding: &Founding) -> T {
-        let life = |h: usize| (0..16).find(|life| founding.founders[h].nonce == self.nonce(h, *life));
-        std::array::from_fn(|h| life(h).expect("a nonce of this model"))
-    }
-
-    fn facts(&self) -> Facts {
-        let View(_, h, host, _) = self;
-        let mut facts = World::blank().facts;
-        (facts.me.name, facts.me.peer_url) = (name(*h as u8 + 1), url(*h as u8 + 1));
-        (facts.me.client_url, facts.me.nonce) = (client_url(*h as u8 + 1), self.nonce(*h, host.life));
-        let added =
-            host.added.map(|t| Added { cluster_id: self.founding(&t).cluster_id(), member_id: joiner(*h, host.id()) });
-        facts.journal = Past {
-            readied: host.readied.iter().map(|t| self.founding(t)).collect(),
-            added,
-            spent: host.committed.is_some() || host.joined.is_some(),
-            ..Past::default()
-        };
-        facts.data = match (host.joined, host.committed) {
-            (Some(t), _) if host.lost() => DataDir::Lost { identity: Some(self.joined(&t)) },
-            (Some(t), _) => DataDir::Member(self.joined(&t)),
-            (None, Some(t)) if host.led => DataDir::Member(founder(&self.founding(&t), *h as u8 + 1)),
-            (None, Some(t)) => DataDir::Founding { founding: self.founding(&t), wal: host.wal },
-            (None, None) => DataDir::Empty,
-        };
-        let peers = [(h + 1) % N, (h + 2) % N];
-        facts.peers = peers
-            .map(|p| plan::facts::Peer {
-                name: Some(name(p as u8 + 1)),
-                peer_url: url(p as u8 + 1),
-                heard: self.heard(p, self.3[p].as_ref().or(self.guessed(p).as_ref())),
-            })
-            .to_vec();
-        facts.quorum = self.3.iter().flatten().find_map(|seen| self.quorum(seen));
-        facts
-    }
-
-    /// The weaker rule: who says nothing is blank, and as far as the other.
-    fn guessed(&self, silent: usize) -> Option<Seen> {
-        match self.0 {
-            Rule::Real | Rule::WithoutNonces => None,
-            Rule::MajorityOfBlanks => self.3.iter().enumerate().find_map(|(p, seen)| match seen {
-                Some(Seen::Waiting { ready, .. }) if p != silent => Some(Seen::Waiting { life: 0, ready: *ready }),
-                Some(Seen::Waiting { .. } | Seen::Committed { .. } | Seen::Holds | Seen::Etcd { .. }) | None => None,
-            }),
-        }
-    }
-
-    fn heard(&self, p: usize, seen: Option<&Seen>) -> Heard {
-        match seen {
-            None => crate::support::unknown(),
-            Some(Seen::Holds) => crate::support::holds(),
-            Some(Seen::Waiting { life, ready }) => Heard::Waiting(Waiting {
-                stage: ready.map_or(Stage::Blank, |t| Stage::Ready(self.founding(&t).id())),
-                terms: terms(),
-                nonce: self.nonce(p, *life),
-            }),
-            Some(Seen::Committed { life, t }) => {
-                Heard::Founding { founding: self.founding(t).id(), nonce: self.nonce(p, *life) }
-            }
-            Some(Seen::Etcd { t, led, list }) => {
-                let slots = list.as_ref().map_or([Slot::Founder { served: false }; N], |l| l.slots);
-                Heard::Cluster(Answer {
-                    cluster_id: self.founding(t).cluster_id(),
-                    members: (0..N).filter_map(|h| self.member(t, h, &slots[h])).collect(),
-                    server: version(5),
-                    cluster: led.then_some(version(5)),
-                })
-            }
-        }
-    }
-
-    fn quorum(&self, seen: &Seen) -> Option<Quorum> {
-        let Seen::Etcd { t, list: Some(list), .. } = seen else { return None };
-        let members = (0..N).filter_map(|h| {
-            let member = self.member(t, h, &list.slots[h])?;
-            // A learner may always be about to start; only a dead voter is silent for long.
-            Some(Listed { silent: if member.learner { 0 } else { 999 }, member, answers: list.answers[h] })
-        });
-        Some(Quorum {
-            cluster_id: self.founding(t).cluster_id(),
-            name: Some(cluster()),
-            members: members.collect(),
-            version: Some(version(5)),
-            alarms: Vec::new(),
-            denied: None,
+            Real::Recover { .. } => panic!("nobody said so: {world:?}"),
         })
     }
 
-    fn member(&self, t: &T, h: usize, slot: &Slot) -> Option<Member> {
-        let host = h as u8 + 1;
-        let (id, started, learner) = match slot {
-            Slot::Nobody => return None,
-            Slot::Founder { served } => (self.founding(t).member_id(&url(host)), *served, false),
-            Slot::Learner { id } => (joiner(h, *id), false, true),
-            Slot::Voter { id } => (joiner(h, *id), true, false),
-        };
-        let named = matches!(slot, Slot::Founder { .. }) || started;
-        Some(Member {
-            id,
-            name: if named { name(host).to_string() } else { String::new() },
-            peer_urls: vec![url(host).to_string()],
-            client_urls: if started { vec![client_url(host).to_string()] } else { Vec::new() },
-            learner,
+    /// The life of a disk as the founding tells it.
+    pub fn shown(&self, n: Nonce) -> Nonce {
+        if self.config.rule == Rule::WithoutNonces { n & 0xf0 } else { n }
+    }
+
+    pub fn founding(&self, t: &T) -> Rc<Known> {
+        let key = (self.config.clone(), *t);
+        FOUNDINGS.with_borrow_mut(|all| {
+            let make = || {
+                let founder = |h: usize| Founder {
+                    name: name(h as u8 + 1),
+                    peer_url: url(h as u8 + 1),
+                    nonce: nonce(self.shown(t.nonces[h])),
+                };
+                let founding = Founding::new(self.terms(t), t.hosts().map(founder).collect());
+                let cluster_id = founding.cluster_id();
+                Rc::new(Known { founding, cluster_id })
+            };
+            all.entry(key).or_insert_with(make).clone()
         })
     }
 
-    fn joined(&self, t: &T) -> Identity {
-        let View(_, h, host, _) = self;
-        let member_id = joiner(*h, host.id());
-        Identity { member_id, token: "prod.joined".into(), ..founder(&self.founding(t), *h as u8 + 1) }
+    fn terms(&self, t: &T) -> Terms {
+        let member = |h: usize| match self.config.group {
+            true => name(h as u8 + 1).to_string(),
+            false => format!("{}={}", name(h as u8 + 1), url(h as u8 + 1)),
+        };
+        Terms {
+            epoch: t.epoch.into(),
+            generation: t.generation.into(),
+            size: self.config.size as u8,
+            set: t.hosts().map(member).collect(),
+            store: self.config.store.then(|| "s3://bucket/prod".into()),
+            snapshot: match t.generation {
+                1 => self.config.restore.then(|| snapshot("c")),
+                _ => Some(snapshot("d")),
+            },
+            ..terms()
+        }
+    }
+
+    fn t(&self, founding: &Founding) -> T {
+        let mut nonces = [NOBODY; MAX];
+        for founder in &founding.founders {
+            let h = (0..MAX).find(|h| founder.name == name(*h as u8 + 1)).expect("a host of this model");
+            nonces[h] = u8::from_str_radix(&founder.nonce.as_str()[30..], 16).expect("a nonce of this model");
+        }
+        T { nonces, epoch: founding.terms.epoch as u8, generation: founding.terms.generation as u8 }
+    }
+
+    pub fn member_id(&self, t: &T, id: Id) -> MemberId {
+        // etcd hashes the time into the ID of a learner, so that no two are alike.
+        match id.seq {
+            0 => self.founding(t).founding.member_id(&url(id.host + 1)),
+            seq => MemberId(0xb000 + u64::from(id.host) * 0x100 + u64::from(seq)),
+        }
     }
 }
 
-/// The ID that etcd gives to a learner of this host: it hashes the time, so no two are alike.
-fn joiner(h: usize, id: u8) -> MemberId {
-    MemberId(0xb000 + h as u64 * 0x100 + u64::from(id))
+/// The snapshot that a configuration restores, told by a digit of its hash.
+pub fn snapshot(digit: &str) -> Sha256 {
+    digit.repeat(64).parse().expect("a hash")
+}
+
+fn state(state: ClaimState) -> State {
+    match state {
+        ClaimState::Founding => State::Founding,
+        ClaimState::Committing => State::Committing,
+        ClaimState::Founded => State::Founded,
+    }
 }
