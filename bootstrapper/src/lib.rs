@@ -8,6 +8,7 @@ pub mod commands;
 pub mod etcd;
 pub mod exit;
 pub mod finish;
+pub mod linger;
 pub mod metadata;
 pub mod observe;
 pub mod paths;

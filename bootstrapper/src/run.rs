@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use plan::decision::{Decision, Start};
-use plan::facts::{DataDir, Facts, Identity, Me};
+use plan::facts::{DataDir, Facts, Heard, Identity, Me};
 use plan::member::Version;
 use plan::progress::{Life, Record};
 use plan::recovery;
@@ -14,6 +14,7 @@ use crate::apply::hand_off::{HandOff, hand_off};
 use crate::apply::journal::Journal;
 use crate::apply::{Applied, Tools, apply, install};
 use crate::exit::Exit;
+use crate::linger::Linger;
 use crate::observe::{self, Observer, own_answer};
 use crate::paths::Paths;
 use crate::prepare::{Prepared, prepare};
@@ -86,6 +87,7 @@ async fn decide_until_done(paths: &Paths, prepared: &Prepared, journal: &Journal
     let mut answering: Option<Answering> = None;
     let mut last: Option<Facts> = None;
     let mut pause = PAUSES.0;
+    let mut lingers: Option<Linger> = None;
     loop {
         let (data, life) = observe::classify(paths, prepared.etcd)?;
         let me = Me { nonce: life.nonce.clone().unwrap_or_else(|| prepared.me.nonce.clone()), ..prepared.me.clone() };
@@ -106,6 +108,11 @@ async fn decide_until_done(paths: &Paths, prepared: &Prepared, journal: &Journal
         }
         report.decided(&decided);
         match &decided.decision {
+            Decision::Start(Start::Founding { founding, wal: false })
+                if !lingers.get_or_insert_default().is_over(founding, &facts) =>
+            {
+                tokio::time::sleep(PAUSES.0).await;
+            }
             Decision::Start(start) => {
                 if let Start::Member(identity) = start
                     && let Some(why) = recovery::held_back(spec, &facts, identity)
@@ -146,12 +153,7 @@ async fn decide_until_done(paths: &Paths, prepared: &Prepared, journal: &Journal
 }
 
 /// Starts or updates the answer on the peer port.
-async fn say(
-    paths: &Paths,
-    prepared: &Prepared,
-    answering: &mut Option<Answering>,
-    heard: plan::facts::Heard,
-) -> Result<()> {
+async fn say(paths: &Paths, prepared: &Prepared, answering: &mut Option<Answering>, heard: Heard) -> Result<()> {
     if let Some(answering) = answering {
         answering.say(heard);
         return Ok(());
