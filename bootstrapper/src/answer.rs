@@ -25,6 +25,7 @@ const IDLE: Duration = Duration::from_secs(10);
 /// Answers peers on the peer port until it is dropped.
 pub struct Answering {
     state: watch::Sender<Heard>,
+    tls: watch::Sender<TlsAcceptor>,
     task: JoinHandle<()>,
 }
 
@@ -38,8 +39,14 @@ impl Answering {
             .await
             .with_context(|| format!("cannot listen on the peer port {address}: is another etcd running here?"))?;
         let (state, answer) = watch::channel(state);
-        let task = tokio::spawn(serve(listener, TlsAcceptor::from(Arc::new(tls)), answer));
-        Ok(Answering { state, task })
+        let (tls, acceptor) = watch::channel(TlsAcceptor::from(Arc::new(tls)));
+        let task = tokio::spawn(serve(listener, acceptor, answer));
+        Ok(Answering { state, tls, task })
+    }
+
+    /// With which certificates it is answered from now on.
+    pub fn show(&self, tls: rustls::ServerConfig) {
+        self.tls.send_replace(TlsAcceptor::from(Arc::new(tls)));
     }
 
     /// What is answered from now on; only ever something that is durable.
@@ -54,14 +61,14 @@ impl Drop for Answering {
     }
 }
 
-async fn serve(listener: TcpListener, tls: TlsAcceptor, answer: watch::Receiver<Heard>) {
+async fn serve(listener: TcpListener, tls: watch::Receiver<TlsAcceptor>, answer: watch::Receiver<Heard>) {
     // Dropped with this task, so that no connection outlives it and etcd finds the port free.
     let mut connections = tokio::task::JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let (tls, answer) = (tls.clone(), answer.clone());
+                let (tls, answer) = (tls.borrow().clone(), answer.clone());
                 connections.spawn(async move {
                     match tokio::time::timeout(IDLE, one(stream, tls, answer)).await {
                         Ok(Ok(())) => {}

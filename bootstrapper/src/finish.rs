@@ -19,10 +19,11 @@ use crate::exit::Exit;
 use crate::metadata;
 use crate::observe::{self, Observer};
 use crate::paths::Paths;
+use crate::prepare::renewed;
 use crate::report::Report;
 use crate::run::etcd_version;
 use crate::snapshot::stage;
-use crate::sys::{fs, net, systemd};
+use crate::sys::{clock, fs, net, systemd};
 use crate::tls;
 
 /// Between two looks at etcd.
@@ -66,6 +67,7 @@ pub async fn finish(paths: &Paths) -> Result<()> {
             }
             next => next?,
         };
+        finish.keep_certified()?;
         match next {
             Next::Look(why) => {
                 report.say(&why);
@@ -131,6 +133,19 @@ impl<'a> Finish<'a> {
         }
     }
 
+    /// etcd reads its certificates at every connection, so new ones heal what a clock that was wrong has left.
+    fn keep_certified(&mut self) -> Result<()> {
+        if tls::certificates_problem(self.paths, clock::known()).is_none() {
+            return Ok(());
+        }
+        // Whoever else holds the lock may be at just that.
+        let Ok(_lock) = self.journal.lock() else { return Ok(()) };
+        if renewed(self.paths) {
+            self.observer = Observer::new(self.paths, self.etcd, self.host.inventory.as_deref())?;
+        }
+        Ok(())
+    }
+
     /// etcd listens on every address, unless several members share this host's loopback.
     fn local_url(&self) -> String {
         match self.me.client_url.host().parse::<std::net::IpAddr>() {
@@ -170,8 +185,11 @@ impl<'a> Finish<'a> {
             }
             return Ok(Next::Look("this host decides anew: the spec says recover".into()));
         }
+        let silent = plan::silent(&facts);
+        // Who shows or refuses a certificate is up, so nobody is lost there.
+        let long = long && !silent.iter().any(|who| who.contains(": TLS failed: "));
         let held_back = recovery::held_back(&self.spec, &facts, &self.identity);
-        let more = held_back.into_iter().chain(recovery::remedy(&self.spec, &facts).filter(|_| long));
+        let more = silent.into_iter().chain(held_back).chain(recovery::remedy(&self.spec, &facts).filter(|_| long));
         let more: String = more.map(|text| format!("; {text}")).collect();
         Ok(Next::Look(format!("{waiting}{more}")))
     }

@@ -10,7 +10,7 @@ use plan::member::Version;
 use plan::spec::{Host, Spec};
 
 use crate::apply::journal::Journal;
-use crate::exit::Exit;
+use crate::exit::{Exit, Failure};
 use crate::metadata::{self, Loaded, Sources};
 use crate::observe::volume::{self, Volume};
 use crate::observe::{self};
@@ -104,12 +104,17 @@ pub async fn prepare(paths: &Paths, report: &mut Report) -> Result<Prepared> {
     };
     let owner = net::user("etcd");
     known_clock(paths, &loaded.host, member, report).await;
-    if let Err(error) = certificates(paths, &loaded, &me, address, owner) {
+    while let Err(error) = certificates(paths, &loaded, &me, address, owner) {
         // A CA that cannot issue must not keep a member from starting with the leaves that it has.
-        if !member || tls::certificates_problem(paths, None).is_some() {
+        if member && tls::certificates_problem(paths, None).is_none() {
+            tracing::warn!("going on with the certificates of an earlier boot: {error:#}");
+            break;
+        }
+        if error.downcast_ref::<Failure>().is_none_or(|failure| failure.exit != Exit::TryAgain) {
             return Err(error);
         }
-        tracing::warn!("going on with the certificates of an earlier boot: {error:#}");
+        report.say(&format!("waiting for the right time: {error:#}"));
+        tokio::time::sleep(LOOK).await;
     }
     Ok(Prepared {
         etcd: etcd_version(paths).await?,
@@ -200,6 +205,16 @@ async fn known_clock(paths: &Paths, host: &Host, member: bool, report: &mut Repo
         ));
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// Makes the certificates anew that do not pass any more, as after a wrong clock was set right; whether any was. Only for
+/// who holds the lock.
+pub fn renewed(paths: &Paths) -> bool {
+    let Ok(outcome) = tls::renew(paths, clock::known()) else { return false };
+    for (leaf, because) in &outcome.issued {
+        tracing::info!("issued the {leaf} certificate: {because}");
+    }
+    !outcome.issued.is_empty()
 }
 
 fn certificates(paths: &Paths, loaded: &Loaded, me: &Me, address: IpAddr, owner: Option<Owner>) -> Result<()> {

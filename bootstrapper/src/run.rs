@@ -17,7 +17,7 @@ use crate::exit::Exit;
 use crate::linger::Linger;
 use crate::observe::{self, Observer, own_answer};
 use crate::paths::Paths;
-use crate::prepare::{Prepared, prepare};
+use crate::prepare::{Prepared, prepare, renewed};
 use crate::report::Report;
 use crate::sys::{clock, fs, process};
 use crate::tls;
@@ -102,6 +102,14 @@ async fn decide_until_done(paths: &Paths, prepared: &Prepared, journal: &Journal
         };
         say(paths, prepared, &mut answering, own_answer(spec, &known, &life)).await?;
         let facts = observer.facts(spec, &me, data, &life).await;
+        if facts.certificates.is_some() && renewed(paths) {
+            observer = Observer::new(paths, prepared.etcd, prepared.host.inventory.as_deref())?;
+            if let Some(answering) = &answering {
+                answering.show(tls::server_config(paths)?);
+            }
+            tokio::time::sleep(pause).await;
+            continue;
+        }
         let decided = plan::decide(spec, &facts);
         if last.as_ref().is_none_or(|l| l.peers != facts.peers || l.data != facts.data) {
             pause = PAUSES.0;

@@ -257,7 +257,7 @@ pub(crate) fn others(spec: &Spec, facts: &Facts) -> Vec<(MemberName, PeerUrl)> {
 }
 
 /// Those who said nothing, each with the reason.
-pub(crate) fn silent(facts: &Facts) -> Vec<String> {
+pub fn silent(facts: &Facts) -> Vec<String> {
     facts
         .peers
         .iter()

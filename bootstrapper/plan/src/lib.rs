@@ -22,6 +22,6 @@ pub mod recovery;
 pub mod render;
 pub mod spec;
 
-pub use decide::decide;
+pub use decide::{decide, silent};
 pub use founding_rows::terms;
 pub use membership::surplus;

@@ -8,6 +8,7 @@ use plan::member::{ClusterId, Member, MemberId, MemberName, PeerUrl};
 use serde::Deserialize;
 
 use crate::answer;
+use crate::tls;
 
 /// TCP and TLS handshakes with a peer.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -147,6 +148,9 @@ impl From<PeerMember> for Member {
 
 /// The reason in a few words; a person fixes a firewall, a certificate and a stopped host in different ways.
 fn reason(error: &anyhow::Error) -> String {
+    if let Some(why) = tls::explain(error.as_ref()) {
+        return format!("TLS failed: {why}");
+    }
     let chain: Vec<String> = error.chain().map(ToString::to_string).collect();
     let all = chain.join(": ");
     let has = |part: &str| all.contains(part);
@@ -155,9 +159,6 @@ fn reason(error: &anyhow::Error) -> String {
             "connection refused: the host is up, and neither etcd nor the bootstrapper listens".into()
         }
         () if has("No route to host") || has("Network is unreachable") => "no route to it".into(),
-        () if has("certificate") || has("UnknownIssuer") || has("fatal alert") || has("HandshakeFailure") => {
-            format!("TLS failed: {}", chain.last().map_or("", String::as_str))
-        }
         () if has("dns error") || has("failed to lookup") => {
             format!("its name does not resolve: {}", chain.last().map_or("", String::as_str))
         }

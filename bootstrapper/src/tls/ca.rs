@@ -36,7 +36,7 @@ pub struct CaMaterial {
 ///
 /// # Errors
 /// 65 for a certificate or key that cannot be used, 69 for a file or credential that is not there, 75 for a CA that is
-/// not valid yet by this host's clock, 77 for a key file that others can read. Every message names its field.
+/// not valid by this host's clock, 77 for a key file that others can read. Every message names its field.
 pub fn load(tls: &Tls, paths: &Paths, now: Option<Seconds>) -> Result<CaMaterial> {
     load_with(tls, paths, env::var("CREDENTIALS_DIRECTORY").map(PathBuf::from).as_deref(), now)
 }
@@ -180,25 +180,33 @@ fn in_time(certificate: &Certificate, field: &str, now: Option<Seconds>) -> Resu
     let Certificate { subject, not_before, not_after, .. } = certificate;
     // An unknown clock is at least not before the program was built.
     let least = now.unwrap_or(Seconds(BUILT));
-    let said = if now.is_some() { "this host's clock says" } else { "this program was built on" };
     if least > *not_after {
-        let message = format!(
+        // Time alone can heal the one and never the other.
+        let (exit, said) = match now {
+            Some(_) => (Exit::TryAgain, "this host's clock says"),
+            None => (Exit::BadInput, "this program was built on"),
+        };
+        return Err(exit.because(format!(
             "{field}: the CA ({subject}) expired on {}, and {said} {}: correct the clock if it is wrong, \
              else make a new CA with `etcd-bootstrapper config new`",
             Timestamp(*not_after),
-            Timestamp(least)
-        );
-        return Err(Exit::BadInput.because(message));
+            minute(least)
+        )));
     }
     match now {
         Some(now) if now < *not_before => Err(Exit::TryAgain.because(format!(
             "{field}: the CA ({subject}) is not valid before {}, and this host's clock says {}: \
              the clock is behind; set it or give the host a time source",
             Timestamp(*not_before),
-            Timestamp(now)
+            minute(now)
         ))),
         Some(_) | None => Ok(()),
     }
+}
+
+/// A text with the seconds of the clock would be another one at each look.
+fn minute(now: Seconds) -> Timestamp {
+    Timestamp(Seconds(now.0 / 60 * 60))
 }
 
 /// What the names of the credentials begin with that `etcd-bootstrapper.service` imports.

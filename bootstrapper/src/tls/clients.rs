@@ -90,15 +90,16 @@ fn presented(error: &CertificateError) -> String {
         CertificateError::ExpiredContext { time, not_after } => format!(
             "its certificate expired on {} and this host's clock says {}: one of both clocks is wrong, or it was not renewed",
             moment(*not_after),
-            moment(*time)
+            minute(*time)
         ),
         CertificateError::NotValidYetContext { time, not_before } => format!(
             "its certificate is not valid before {} and this host's clock says {}: one of both clocks is wrong",
             moment(*not_before),
-            moment(*time)
+            minute(*time)
         ),
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            "its certificate is from another CA than ours: it belongs to another cluster, or one of both has an old tls.ca"
+            "its certificate is from another CA than ours: it belongs to another cluster, or one of both has a wrong \
+             tls.ca; correct that and boot that host again"
                 .into()
         }
         CertificateError::NotValidForNameContext { expected, presented } => format!(
@@ -127,6 +128,11 @@ fn alerted(alert: AlertDescription) -> String {
 
 fn moment(time: UnixTime) -> Timestamp {
     Timestamp(Seconds(time.as_secs()))
+}
+
+/// The clock of now. A text with its seconds would be another one at each look.
+fn minute(time: UnixTime) -> Timestamp {
+    Timestamp(Seconds(time.as_secs() / 60 * 60))
 }
 
 fn cas(paths: &Paths) -> Result<Vec<super::certificate::Certificate>> {

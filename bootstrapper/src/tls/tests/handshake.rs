@@ -92,8 +92,8 @@ async fn a_host_of_another_ca_is_neither_believed_nor_heard() {
     let now = clock::now();
     let (ours, theirs) = (ca("ours", now), ca("theirs", now));
     let (here, there) = (host(&ours, now), host(&theirs, now));
-    let said =
-        "its certificate is from another CA than ours: it belongs to another cluster, or one of both has an old tls.ca";
+    let said = "its certificate is from another CA than ours: it belongs to another cluster, or one of both has a wrong \
+                tls.ca; correct that and boot that host again";
     let refused = "it refuses our certificate: it trusts another CA, or the clocks of both hosts differ";
     let (client, server) = connect(client_config(&here.paths()).expect("a client"), &there, "localhost").await;
     assert_eq!((client.as_deref(), server.as_deref()), (Some(said), Some(refused)));
