@@ -157,6 +157,13 @@ impl<'a> Finish<'a> {
     async fn not_up(&mut self, error: &EtcdError) -> Result<Next> {
         match self.life.committed.clone() {
             Some(founding) if !self.life.led => self.still_in(&founding, &format!("etcd is not up yet: {error}")).await,
+            // A learner's etcd answers once it has what its cluster has.
+            _ if self.life.how == Some(How::Joined) && !self.life.settled => {
+                let fetched = fs::size_below(&self.paths.data().join("member/snap")) >> 20;
+                let fetches =
+                    format!("waiting for etcd, which fetches what its cluster has: a database of {fetched} MiB");
+                self.without_a_quorum(&format!("{fetches} until now, and {error}")).await
+            }
             // Without a quorum etcd listens and answers nobody.
             Some(_) | None => self.without_a_quorum(&format!("waiting for etcd to start: {error}")).await,
         }

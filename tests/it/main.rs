@@ -3,6 +3,7 @@
 
 mod address;
 mod bad_input;
+mod catch_up;
 mod certificates;
 mod cluster;
 #[cfg(feature = "fault-injection")]

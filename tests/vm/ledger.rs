@@ -82,13 +82,20 @@ impl std::fmt::Display for Trial {
     }
 }
 
+/// What the soaks without machines have noted; there is none of what was not run.
+pub struct Beside {
+    /// The model's.
+    pub searches: String,
+    /// Of learners that take long.
+    pub learners: String,
+}
+
 /// All trials until now.
 pub struct Ledger {
     entries: Vec<Entry>,
     file: File,
     document: PathBuf,
-    /// What the model's soak has noted.
-    searches: String,
+    beside: Beside,
     revision: String,
 }
 
@@ -105,9 +112,10 @@ impl Ledger {
         let entries = entries.with_context(|| format!("{} is not what a soak writes: move it away", path.display()))?;
         let file = OpenOptions::new().create(true).append(true).open(&path)?;
         file.set_len(whole.len() as u64)?;
-        let searches = fs::read_to_string(repository.join("out/model-soak.tsv")).unwrap_or_default();
+        let noted = |file: &str| fs::read_to_string(repository.join("out").join(file)).unwrap_or_default();
+        let beside = Beside { searches: noted("model-soak.tsv"), learners: noted("catch-up.tsv") };
         let revision = revision(&repository)?;
-        Ok(Ledger { entries, file, document: repository.join("docs/soak.md"), searches, revision })
+        Ok(Ledger { entries, file, document: repository.join("docs/soak.md"), beside, revision })
     }
 
     /// How many rounds there were.
@@ -133,7 +141,7 @@ impl Ledger {
     pub fn write(&self) -> Result<()> {
         let new = self.document.with_extension("md.new");
         fs::create_dir_all(self.document.parent().context("the repository has a directory docs")?)?;
-        fs::write(&new, soak_table::document(&self.entries, &self.searches))?;
+        fs::write(&new, soak_table::document(&self.entries, &self.beside))?;
         fs::rename(&new, &self.document).with_context(|| format!("cannot write {}", self.document.display()))
     }
 }

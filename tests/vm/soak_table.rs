@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::cases::Outcome;
-use crate::ledger::{Entry, Trial};
+use crate::ledger::{Beside, Entry, Trial};
 
 const HEAD: &str = "# Soak
 
@@ -53,8 +53,14 @@ Searches of `bootstrapper/plan/tests/model` that are too large for `make test`, 
 state that these faults can lead to was seen. *Not all*: the time or the memory was over first.
 ";
 
-/// The whole document: these trials, and the model's searches as its soak has noted them.
-pub fn document(entries: &[Entry], searches: &str) -> String {
+const CATCH_UP: &str = "
+## A learner that takes long
+
+A replaced member fetches the whole database over a slow link, `tests/it/catch_up.rs`, while one client writes all the time.
+";
+
+/// The whole document: these trials, and what the soaks beside them have noted, a line each.
+pub fn document(entries: &[Entry], beside: &Beside) -> String {
     let mut text = HEAD.to_owned();
     text += &format!("\n{}\n", summary(entries));
     let (mut cuts, mut chaos) = (BTreeMap::<_, Vec<&Entry>>::new(), BTreeMap::<_, Vec<&Entry>>::new());
@@ -85,10 +91,17 @@ pub fn document(entries: &[Entry], searches: &str) -> String {
         let rows = chaos.iter().map(|(case, entries)| chaos_row(case, entries)).collect::<Vec<_>>();
         text += &table(&[&headers[..], &times].concat(), &rows);
     }
-    if !searches.is_empty() {
+    if !beside.learners.is_empty() {
+        text += CATCH_UP;
+        let rows =
+            beside.learners.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect::<Vec<_>>();
+        let headers = ["MiB", "Mbit/s", "until it votes: s", "writes meanwhile", "longest write: s"];
+        text += &table(&headers, &rows);
+    }
+    if !beside.searches.is_empty() {
         text += MODEL;
         // By name, so that what was searched again counts as it ended last.
-        let rows: BTreeMap<&str, &str> = searches.lines().filter_map(|line| line.split_once('\t')).collect();
+        let rows: BTreeMap<&str, &str> = beside.searches.lines().filter_map(|line| line.split_once('\t')).collect();
         let rows: Vec<Vec<String>> = rows
             .iter()
             .map(|(name, rest)| [*name].into_iter().chain(rest.split('\t')).map(str::to_owned).collect())

@@ -232,6 +232,17 @@ fn sync_parent(path: &Path) -> Result<()> {
     }
 }
 
+/// Bytes in the files of a directory and of those below it; what cannot be read counts nothing.
+pub fn size_below(dir: &Path) -> u64 {
+    let entries = fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
+    let size = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(of) if of.is_dir() => size_below(&entry.path()),
+        Ok(of) => of.len(),
+        Err(_) => 0,
+    };
+    entries.map(size).sum()
+}
+
 /// Whom a file belongs to; `None` when it cannot be looked at.
 pub fn owner_of(path: &Path) -> Option<Owner> {
     fs::symlink_metadata(path).ok().map(|meta| Owner { uid: meta.uid(), gid: meta.gid() })

@@ -229,8 +229,13 @@ impl World {
         }
     }
 
-    /// etcdctl with the admin's certificate, run on a host, against the client URLs of these hosts.
+    /// etcdctl with the admin's certificate, run on a host, against its client URL.
     pub fn etcdctl(&self, on: usize, args: &[&str]) -> Output {
+        self.etcdctl_command(on).args(args).output().expect("etcdctl runs")
+    }
+
+    /// As [`World::etcdctl`], still to be given its words.
+    pub fn etcdctl_command(&self, on: usize) -> Command {
         let pki = self.dir.join("prod");
         let host = &self.hosts[on];
         let mut command = host.command(host.etcd_dir.join("etcdctl"));
@@ -238,7 +243,17 @@ impl World {
         for (flag, file) in [("--cacert", "ca.crt"), ("--cert", "admin.crt"), ("--key", "admin.key")] {
             command.arg(flag).arg(pki.join(file));
         }
-        command.arg("--command-timeout=15s").args(args).output().expect("etcdctl runs")
+        command.arg("--command-timeout=15s");
+        command
+    }
+
+    /// The link to the host of this number carries so many Mbit/s from here on.
+    pub fn slow_to(&self, number: usize, rate: u32) {
+        let mut tc = Command::new("ip");
+        tc.args(["netns", "exec", &format!("{}-br", self.tag), "tc", "qdisc", "add", "dev", &format!("v{number}")]);
+        tc.args(["root", "tbf", "rate", &format!("{rate}mbit"), "burst", "64kb", "latency", "400ms"]);
+        let output = tc.output().expect("tc(8) of iproute2 runs");
+        assert!(output.status.success(), "tc: {}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// etcdctl's JSON answer.
