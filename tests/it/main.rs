@@ -22,4 +22,5 @@ mod output;
 mod restore;
 mod snapshot;
 mod support;
+mod waiting;
 mod world;

@@ -7,6 +7,7 @@ use crate::facts::{ClaimState, DataDir, Facts, Heard, Inventory, Stage, Waiting}
 use crate::founding::{Founder, Founding, Terms};
 use crate::joining::{clear, commit};
 use crate::member::{MemberName, PeerUrl};
+use crate::recovery;
 use crate::spec::{Set, Spec};
 
 /// The terms that this host would found under now; it answers them to its peers.
@@ -49,14 +50,16 @@ pub(crate) fn decide(spec: &Spec, facts: &Facts) -> Decided {
     let set = match the_set(spec, facts) {
         Ok(set) => set,
         Err(who) => {
-            return wait(20, "the group has to list exactly cluster.size instances", who, "it lists exactly that many");
+            let why = "the group has to list exactly cluster.size instances";
+            return wait(20, why, who, &or_never(spec, facts, "it lists exactly that many"));
         }
     };
     let heard = match everyone_waits(facts, &set) {
         Ok(heard) => heard,
         Err(who) => {
             let why = "a new cluster is founded by all of its members together or not at all";
-            return wait(20, why, who, "each of them answers that it is blank, or a cluster answers");
+            let until = or_never(spec, facts, "each of them answers that it is blank, or a cluster answers");
+            return wait(20, why, who, &until);
         }
     };
     for (who, waiting) in &heard {
@@ -230,7 +233,16 @@ fn everybody(spec: &Spec, facts: &Facts) -> Vec<String> {
     if silent.is_empty() { others(spec, facts).iter().map(|(n, u)| label(Some(n), u)).collect() } else { silent }
 }
 
-/// Rows 24 and 25.
+/// What ends a wait for a founding: nothing but a cluster where row 25 would refuse it. Who has refused does not answer
+/// any more, so its peers must say it too.
+fn or_never(spec: &Spec, facts: &Facts, until: &str) -> String {
+    closed(spec, facts).map_or_else(
+        || until.to_owned(),
+        |(_, why, hint)| format!("a cluster answers; this host founds none any more: {why}; {hint}"),
+    )
+}
+
+/// Rows 3, 24 and 25.
 fn not_now(spec: &Spec, facts: &Facts) -> Option<Decided> {
     if claims::lost_and_alone(spec, facts) {
         let why = "only a cluster can take this host back: founding anew could forget what the member had promised";
@@ -241,33 +253,29 @@ fn not_now(spec: &Spec, facts: &Facts) -> Option<Decided> {
             "a cluster answers, or a host that has its data is named by `recover` (start it: its console says how), or the operator runs `etcd-bootstrapper reset` here",
         ));
     }
+    if let Some(decided) = recovery::instead(spec, facts) {
+        return Some(decided);
+    }
+    let (code, sentence, hint) = closed(spec, facts)?;
+    Some(refuse(25, code, sentence, hint))
+}
+
+/// Why no new cluster may be founded now without a store, and what to do; `None` while one may.
+fn closed(spec: &Spec, facts: &Facts) -> Option<(Code, String, &'static str)> {
     if spec.store.is_some() {
         return None;
     }
     let Some(now) = facts.now else {
         let sentence = "no time server has set this machine's clock, and it was not ahead of this image at power-on, so nobody \
                         knows whether cluster.found_until has passed";
-        return Some(refuse(
-            25,
-            Code::ClockUnknown,
-            sentence,
-            "set this machine's clock in its firmware, or give it a time server; then boot again",
-        ));
+        let hint = "set this machine's clock in its firmware, or give it a time server; then boot again";
+        return Some((Code::ClockUnknown, sentence.into(), hint));
     };
     let hint = "if a new and empty cluster is really meant, set `cluster.found_until` to a time ahead; else bring back a member, or restore";
-    match spec.found_until {
-        None => Some(refuse(
-            25,
-            Code::FoundingExpired,
-            "the spec has no cluster.found_until, so it allows no founding",
-            hint,
-        )),
-        Some(until) if now > until.0 => Some(refuse(
-            25,
-            Code::FoundingExpired,
-            format!("the spec allows a founding until {until}, and that has passed"),
-            hint,
-        )),
-        Some(_) => None,
-    }
+    let sentence = match spec.found_until {
+        None => "the spec has no cluster.found_until, so it allows no founding".into(),
+        Some(until) if now > until.0 => format!("the spec allows a founding until {until}, and that has passed"),
+        Some(_) => return None,
+    };
+    Some((Code::FoundingExpired, sentence, hint))
 }

@@ -1,7 +1,8 @@
 //! The operator's word after a majority is lost: row 3 of the decision table, why it is not carried out yet, and the
 //! word to give where nobody has given one.
 
-use crate::decide::{proceed, refuse, terminated};
+use crate::claims;
+use crate::decide::{label, others, proceed, refuse, terminated, wait};
 use crate::decision::{Aim, Code, Decided, Step};
 use crate::document::Recover;
 use crate::facts::{Answer, DataDir, Facts, Heard, Identity, Past};
@@ -39,7 +40,7 @@ pub(crate) fn decide(spec: &Spec, facts: &Facts, identity: &Identity) -> Option<
         });
     }
     let own_list = facts.own_list.as_ref()?;
-    let mut rest = others(own_list, identity).filter(|m| m.name != word.survivor.as_str());
+    let mut rest = other_voters(own_list, identity).filter(|m| m.name != word.survivor.as_str());
     let given_up = word.given_up.contains(&identity.name);
     (given_up && rest.all(|m| lost(facts, word, m)))
         .then(|| refused(format!("recover names {survivor} the survivor and gives {us} up, which has data")))
@@ -58,10 +59,32 @@ fn against(facts: &Facts, identity: &Identity, word: &Recover) -> Vec<String> {
     let Some(own_list) = &facts.own_list else {
         return vec!["the member list in this host's own database cannot be read".into()];
     };
-    others(own_list, identity)
+    other_voters(own_list, identity)
         .filter(|m| !lost(facts, word, m))
         .map(|m| format!("{} is neither blank nor terminated nor given up: {}", m.label(), heard_of(facts, m)))
         .collect()
+}
+
+/// Row 3 where all are blank and would found: the word says that a cluster was there and whose disk has it, so no empty one
+/// takes its place. A snapshot is older than that disk, unless the store proves every voter gone.
+pub(crate) fn instead(spec: &Spec, facts: &Facts) -> Option<Decided> {
+    let word = pending(spec, &facts.journal).filter(|_| !claims::follows_total_loss(spec, facts))?;
+    let survivor = &word.survivor;
+    let who = if *survivor == facts.me.name {
+        format!("{}: this disk is blank", label(Some(survivor), &facts.me.peer_url))
+    } else {
+        match others(spec, facts).into_iter().find(|(name, _)| name == survivor) {
+            Some((_, url)) => format!("{}: its disk is blank", label(Some(survivor), &url)),
+            None => format!("{survivor}: it is not among the hosts that would found"),
+        }
+    };
+    let why =
+        format!("`recover` names {survivor} the survivor of this cluster, and no new one is founded in its place");
+    let until = format!(
+        "{survivor} is up with the disk that has its data; if that is lost too, take `recover` out of the configuration of \
+         all hosts and reboot them"
+    );
+    Some(wait(3, &why, vec![who], &until))
 }
 
 /// Why the word that names this host, a member, the survivor is not carried out now; `None` where there is no such word.
@@ -74,7 +97,7 @@ pub fn held_back(spec: &Spec, facts: &Facts, identity: &Identity) -> Option<Stri
 
 /// Everybody who may vote but this member. A promotion is not always in the list (etcd issues 19557 and 20793), so a
 /// learner counts from when it has served.
-fn others<'f>(list: &'f [Member], identity: &'f Identity) -> impl Iterator<Item = &'f Member> {
+fn other_voters<'f>(list: &'f [Member], identity: &'f Identity) -> impl Iterator<Item = &'f Member> {
     list.iter().filter(|m| may_vote(m) && m.id != identity.member_id)
 }
 

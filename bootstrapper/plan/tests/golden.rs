@@ -54,6 +54,10 @@ fn on_disk() -> Vec<Example> {
         ("a newer etcd's data", blank.clone().data(DataDir::Newer { found: "3.6.5".into() })),
         ("the survivor", given_up(1, &[2, 3])),
         ("a member that was given up", given_up(2, &[1, 3])),
+        (
+            "the survivor's disk is not there",
+            blank.clone().spec(|s| s.recover = Some(Recover { survivor: name(2), epoch: 2, given_up: vec![] })),
+        ),
         ("a reboot", World::alone_with(member())),
         ("removed while it was away", World::serving(vec![voter(2), voter(3)]).data(member())),
         (
@@ -144,6 +148,10 @@ fn alone() -> Vec<Example> {
         ("mode join", blank.clone().mode(Mode::Join)),
         ("the store is away", stored.clone().facts(|f| f.claim = Claims::Unreachable { reason: "503 from s3".into() })),
         ("one is silent", blank.clone().hears(3, unknown())),
+        (
+            "one is silent, and it is too late",
+            blank.clone().hears(3, unknown()).facts(|f| f.now = Some(Seconds(FOUND_UNTIL + 1))),
+        ),
         ("one is in a founding of others", blank.clone().hears(3, committed(3, &founding([7, 8, 9])))),
         ("a group is short", blank.clone().group(vec![running(1), running(2)])),
         ("one has another spec", disagrees),

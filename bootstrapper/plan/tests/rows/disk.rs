@@ -320,6 +320,26 @@ fn row_3_keeps_the_data_of_one_that_was_given_up_from_the_survivor_s_quorum() {
 }
 
 #[test]
+fn row_3_founds_no_empty_cluster_while_a_survivor_is_named() {
+    let blank = |survivor| World::blank().spec(|s| s.recover = recovering(survivor, &[]));
+    assert_eq!(brief(&blank(2).decide()), "3 wait: etcd-2 at https://10.0.0.12:2380: its disk is blank");
+    assert_eq!(brief(&blank(1).decide()), "3 wait: etcd-1 at https://10.0.0.11:2380: this disk is blank");
+    let t = founding([1, 2, 3]);
+    let pulled = blank(2).readied(&[&t]).hears(3, committed(3, &t));
+    for (world, row, why) in [
+        (blank(2).hears(2, unknown()), 20, "it is waited for as everybody is"),
+        (blank(2).hears(2, holds()), 20, "it is about to be the cluster that the blank join"),
+        (pulled, 8, "somebody has founded"),
+        (blank(2).readied(&[&t]).others_are(&Stage::Ready(t.id())), 3, "all were ready before the word was given"),
+        (blank(2).spec(|s| s.restore = "a".repeat(64).parse().ok()), 3, "an older snapshot is not what it has"),
+        (blank(2).facts(|f| f.journal.epoch = Some(2)), 26, "this disk has outlived the word"),
+        (blank(2).data(DataDir::Lost { identity: None }), 24, "a member lived here"),
+    ] {
+        assert_eq!(world.decide().row, row, "{why}");
+    }
+}
+
+#[test]
 fn row_3_refuses_a_member_of_the_old_cluster_beside_the_survivor_s_new_one_until_it_is_reset() {
     let new = |name: Option<plan::member::ClusterName>, members| {
         let quorum = Quorum { cluster_id: ClusterId(0xc9), name, ..quorum(members) };

@@ -52,6 +52,28 @@ fn row_20_waits_for_everybody_who_is_not_known_to_be_blank() {
 }
 
 #[test]
+fn row_20_says_that_nothing_is_founded_any_more_where_row_25_would_refuse() {
+    let until = |world: World| match world.decide() {
+        plan::decision::Decided { row: 20, decision: Decision::Wait(wait) } => wait.until,
+        other => panic!("{other:?}"),
+    };
+    let closed: [fn(World) -> World; 3] = [
+        |w| w.facts(|f| f.now = Some(Seconds(FOUND_UNTIL + 1))),
+        |w| w.spec(|s| s.found_until = None),
+        |w| w.facts(|f| f.now = None),
+    ];
+    let (alone, short) = (World::alone_with(DataDir::Empty), World::blank().group(vec![running(1), running(2)]));
+    for close in closed {
+        let Decision::Refuse(refusal) = close(World::blank()).decide().decision else { panic!("row 25 refuses") };
+        let expected =
+            format!("a cluster answers; this host founds none any more: {}; {}", refusal.sentence, refusal.hint);
+        assert_eq!(until(close(alone.clone())), expected);
+        assert_eq!(until(close(short.clone())), expected);
+        assert_eq!(until(close(alone.clone()).store(None)), until(alone.clone()), "a store needs no date");
+    }
+}
+
+#[test]
 fn row_20_waits_until_a_group_lists_exactly_its_size() {
     let mut addressless = running(3);
     addressless.peer_url = None;
