@@ -40,10 +40,16 @@ pub async fn who(paths: &Paths, loaded: &Loaded, nonce: &Option<Nonce>, report: 
         let listed = listed(paths, loaded)?;
         if let Some((address, peer_url)) = found_address(loaded, &listed)? {
             let name = name_of(loaded, &peer_url)?;
+            if let Some(cut) = net::addresses()?.into_iter().find(|a| a.ip == address && !a.carrier) {
+                let interface = cut.interface;
+                report.say(&format!(
+                    "{interface}, which has {address}, has no carrier: nobody is reached before its cable is in and its switch is on"
+                ));
+            }
             return Ok((me(loaded, name, peer_url, nonce)?, address));
         }
         let here: Vec<String> =
-            net::addresses()?.into_iter().filter(|a| !a.ip.is_loopback()).map(|a| a.ip.to_string()).collect();
+            net::addresses()?.into_iter().filter(|a| !a.ip.is_loopback()).map(|a| a.to_string()).collect();
         let have = if here.is_empty() { "no address yet".to_owned() } else { format!("only {}", here.join(", ")) };
         report.say(&format!("waiting for an address: this host has {have}, {}", wanted(paths, loaded, &listed)?));
         network.changed(Duration::from_secs(5)).await?;

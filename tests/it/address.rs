@@ -22,7 +22,7 @@ fn peers(urls: &[&str]) -> Vec<PeerEntry> {
 fn here(addresses: &[(&str, &str)], route: Option<&str>, hostname: &str) -> Here {
     let local = |(interface, ip): &(&str, &str)| {
         let ip: IpAddr = ip.parse().unwrap();
-        Local { interface: (*interface).into(), ip, up: true, loopback: ip.is_loopback(), lasting: true }
+        Local { interface: (*interface).into(), ip, up: true, carrier: true, loopback: ip.is_loopback(), lasting: true }
     };
     Here {
         addresses: addresses.iter().map(local).collect(),

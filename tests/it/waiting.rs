@@ -67,3 +67,23 @@ fn blank_hosts_found_no_empty_cluster_in_the_place_of_a_survivor_whose_disk_is_n
     assert_eq!(world.get(0, "acknowledged"), "write");
     assert_eq!(world.members(0), (vec!["etcd-1".into(), "etcd-2".into(), "etcd-3".into()], 0));
 }
+
+#[test]
+fn a_host_whose_interface_is_down_or_without_a_cable_says_so() {
+    let mut world = World::new(3);
+    world.hosts[2].link(false);
+    world.hosts[2].boot();
+    world.hosts[2].wait_for("run", "waiting for an address: this host has only 10.78.0.13 on eth0, which is down");
+    assert!(world.hosts[2].run_goes_on());
+    world.hosts[2].kill();
+    world.cable(2, false);
+    world.hosts[2].link(true);
+    world.hosts[2].boot();
+    world.hosts[2].wait_for("run", "eth0, which has 10.78.0.13, has no carrier");
+    world.hosts[2].wait_for("run", "row 20");
+    world.cable(2, true);
+    for host in &mut world.hosts[..2] {
+        host.boot();
+    }
+    world.settle_all();
+}

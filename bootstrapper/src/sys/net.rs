@@ -1,6 +1,7 @@
 //! This host on the network: its addresses, which of them others reach, its name.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs, UdpSocket};
 use std::path::Path;
 use std::sync::mpsc;
@@ -28,6 +29,8 @@ pub struct Local {
     pub ip: IpAddr,
     /// Whether the interface is up.
     pub up: bool,
+    /// Whether there is somebody at the other end: a cable that is in, a switch that is on.
+    pub carrier: bool,
     /// Whether only this host reaches it.
     pub loopback: bool,
     /// Whether it lasts: neither a privacy address nor one that the kernel is about to give up.
@@ -42,6 +45,17 @@ impl Local {
             IpAddr::V6(ip) => ip.is_unicast_link_local(),
         };
         self.up && !self.loopback && !link
+    }
+}
+
+impl fmt::Display for Local {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Local { ip, interface, .. } = self;
+        match (self.up, self.carrier) {
+            (true, true) => write!(f, "{ip}"),
+            (true, false) => write!(f, "{ip} on {interface}, which has no carrier"),
+            (false, _) => write!(f, "{ip} on {interface}, which is down"),
+        }
     }
 }
 
@@ -61,6 +75,8 @@ pub fn addresses() -> Result<Vec<Local>> {
             interface: address.interface_name,
             ip,
             up: address.flags.contains(InterfaceFlags::IFF_UP),
+            // netdevice(7): up, and the driver says that the link is.
+            carrier: address.flags.contains(InterfaceFlags::IFF_RUNNING),
             loopback: address.flags.contains(InterfaceFlags::IFF_LOOPBACK),
             lasting: state & PASSING == 0,
         })

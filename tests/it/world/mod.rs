@@ -105,6 +105,12 @@ impl World {
         World { dir, tag, hosts: Vec::new() }
     }
 
+    /// The cable of a host is pulled at the switch, or put back: its interface stays up, and loses its carrier.
+    pub fn cable(&self, on: usize, plugged: bool) {
+        let state = if plugged { "up" } else { "down" };
+        ip(&["-n", &format!("{}-br", self.tag), "link", "set", &format!("v{}", on + 1), state]);
+    }
+
     /// Writes the inventory of a group on every host: number and state of each instance, in one moment on all.
     pub fn inventory(&self, instances: &[(usize, &str)]) {
         let entry = |(number, state): &(usize, &str)| {
@@ -297,6 +303,15 @@ impl World {
         let deadline = Instant::now() + PATIENCE;
         while !self.etcdctl(0, &["member", "remove", id]).status.success() {
             assert!(Instant::now() < deadline, "{id} was never removed");
+        }
+    }
+
+    /// Waits until this is so.
+    pub fn until(&self, so: impl Fn(&World) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !so(self) {
+            assert!(Instant::now() < deadline, "it never came true");
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 
