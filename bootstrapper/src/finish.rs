@@ -61,6 +61,10 @@ pub async fn finish(paths: &Paths) -> Result<()> {
     let mut finish = Finish::begin(paths).await?;
     loop {
         let next = match finish.step(&mut report).await {
+            // A person gives the permission while this waits.
+            Err(error) if matches!(error.downcast_ref(), Some(EtcdError::Denied(_))) => {
+                Next::Later(format!("waiting to be allowed: {error:#}; {}", plan::NOT_ALLOWED))
+            }
             // An etcd that is slow to answer is not a reason to tell the console that something failed.
             Err(error) if matches!(Exit::of(&error), Exit::TryAgain | Exit::Unavailable) => {
                 Next::Later(format!("trying again: {error:#}"))
@@ -117,6 +121,7 @@ impl<'a> Finish<'a> {
         };
         let status = match own.status().await {
             Ok(status) => status,
+            Err(error @ EtcdError::Denied(_)) => return Err(error.into()),
             Err(error) => return self.not_up(&error).await,
         };
         if !status.led {
@@ -129,6 +134,7 @@ impl<'a> Finish<'a> {
         }
         match own.members().await {
             Ok(list) => self.settle(&mut own, &list, report).await,
+            Err(error @ EtcdError::Denied(_)) => Err(error.into()),
             Err(error) => Ok(Next::Look(format!("waiting for quorum: {error}"))),
         }
     }
@@ -242,18 +248,23 @@ impl<'a> Finish<'a> {
         let data = DataDir::Member(self.identity.clone());
         let facts = self.observer.facts(&self.spec, &self.me, data, &self.life).await;
         let Some(quorum) = &facts.quorum else {
+            if let Some(why) = facts.denied {
+                return Err(EtcdError::Denied(why).into());
+            }
             return Ok(Next::Look("waiting to be promoted: no voter serves a linearizable list".into()));
         };
-        let mut why = "no voter answers".to_owned();
+        let (mut why, mut denied) = ("no voter answers".to_owned(), None);
         for url in voters_of(quorum) {
             let mut voter = Etcd::at(url, tls::etcd_tls(self.paths)?).await?;
             match voter.promote(status.member_id).await {
                 Ok(()) => return Ok(Next::Look(self.promoted())),
-                Err(EtcdError::Denied(why)) => {
-                    return Err(Exit::Refused.because(format!("this learner cannot be promoted: {why}")));
-                }
+                // A follower before 3.5.28 may not pass on what its leader allows (etcd pull request 20874).
+                Err(error @ EtcdError::Denied(_)) => denied = Some(error),
                 Err(error) => why = error.to_string(),
             }
+        }
+        if let Some(denied) = denied {
+            return Err(denied.into());
         }
         Ok(Next::Look(format!(
             "waiting to be promoted: {why} (raft index {}, database {} KiB)",

@@ -87,3 +87,39 @@ fn a_host_whose_interface_is_down_or_without_a_cable_says_so() {
     }
     world.settle_all();
 }
+
+#[test]
+fn a_member_says_who_is_to_let_it_settle_where_authentication_is_on() {
+    const ASKS: &str =
+        "authentication is on: give root to the user that this host's client certificate names, `etcd-bootstrapper`";
+    let mut world = World::new(3);
+    world.boot_all();
+    world.put(0, "acknowledged", "write");
+    let does = |world: &World, args: &[&str]| {
+        let output = world.etcdctl(0, args);
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    does(&world, &["user", "add", "root", "--no-password"]);
+    does(&world, &["user", "grant-role", "root", "root"]);
+    does(&world, &["auth", "enable"]);
+    // A voter that reboots.
+    world.hosts[2].kill();
+    world.hosts[2].boot();
+    world.hosts[2].hand_off();
+    world.hosts[2].wait_for("finish", ASKS);
+    does(&world, &["user", "add", "etcd-bootstrapper", "--no-password"]);
+    does(&world, &["user", "grant-role", "etcd-bootstrapper", "root"]);
+    world.hosts[2].finish_ends();
+    // A learner that was added while it was allowed.
+    world.hosts[2].wipe();
+    world.hosts[2].boot();
+    assert_eq!(world.hosts[2].run_ends(), 0, "{}", world.hosts[2].said_by("run"));
+    does(&world, &["user", "revoke-role", "etcd-bootstrapper", "root"]);
+    world.hosts[2].start_etcd();
+    world.hosts[2].start_finish();
+    world.hosts[2].wait_for("finish", ASKS);
+    does(&world, &["user", "grant-role", "etcd-bootstrapper", "root"]);
+    world.hosts[2].finish_ends();
+    assert_eq!(world.get(2, "acknowledged"), "write");
+    assert_eq!(world.members(0), (vec!["etcd-1".into(), "etcd-2".into(), "etcd-3".into()], 0));
+}

@@ -181,11 +181,13 @@ fn certificates(facts: &Facts) -> Option<Decided> {
     Some(refuse(12, Code::Certificates, format!("this host's certificates cannot be used: {why}"), hint))
 }
 
+/// What to do where etcd's users are on and this host's is none that may.
+pub const NOT_ALLOWED: &str =
+    "authentication is on: give root to the user that this host's client certificate names, `etcd-bootstrapper`";
+
 /// Row 12, where etcd's users are on.
 fn not_allowed(sentence: &str) -> Decided {
-    let hint =
-        "authentication is on: give root to the user that this host's client certificate names, `etcd-bootstrapper`";
-    refuse(12, Code::NotAllowed, sentence, hint)
+    refuse(12, Code::NotAllowed, sentence, NOT_ALLOWED)
 }
 
 /// Row 12, the part that a cluster decides.

@@ -24,4 +24,5 @@ pub mod spec;
 
 pub use decide::{decide, silent};
 pub use founding_rows::terms;
+pub use joining::NOT_ALLOWED;
 pub use membership::surplus;

@@ -134,7 +134,12 @@ fn by_text(url: &str, call: &'static str, text: String) -> EtcdError {
         () if has("member not found") => EtcdError::MemberNotFound,
         () if has("Peer URLs already exists") || has("member ID already exist") => EtcdError::PeerUrlTaken,
         () if has("rpc not supported for learner") => EtcdError::Learner { url: url() },
-        () if has("permission denied") || has("user name is empty") || has("invalid auth") => EtcdError::Denied(text),
+        () if ["permission denied", "user name is empty", "user name not found", "invalid auth"]
+            .into_iter()
+            .any(has) =>
+        {
+            EtcdError::Denied(text)
+        }
         () if has("no leader") || has("leader changed") || has("request timed out") => {
             EtcdError::NoLeader { url: url() }
         }
@@ -164,6 +169,7 @@ mod tests {
             ("etcdserver: member not found", EtcdError::MemberNotFound),
             ("etcdserver: Peer URLs already exists", EtcdError::PeerUrlTaken),
             ("etcdserver: rpc not supported for learner", EtcdError::Learner { url: url() }),
+            ("etcdserver: user name not found", EtcdError::Denied("etcdserver: user name not found".into())),
             ("etcdserver: request timed out", EtcdError::NoLeader { url: url() }),
             ("tcp connect error: Connection refused (os error 111)", EtcdError::Refused { url: url() }),
         ] {
