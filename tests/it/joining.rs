@@ -78,15 +78,7 @@ fn a_broken_log_is_replaced_from_a_cluster_with_quorum_and_waits_for_one() {
 fn a_member_whose_address_changes_stays_who_it_is_and_tells_its_cluster() {
     let mut world = settled();
     let id = world.hosts[2].member_id();
-    world.hosts[2].kill();
-    let (old, new) = (world.hosts[2].address.clone(), "10.78.0.33".to_owned());
-    world.hosts[2].has(&old, false);
-    world.hosts[2].has(&new, true);
-    let config = world.config().replace(&old, &new);
-    world.hosts[2].address = new.clone();
-    for host in &world.hosts {
-        host.configure(&config);
-    }
+    let (old, new) = moves(&mut world, 2, "10.78.0.33");
     world.hosts[2].boot();
     world.hosts[2].settle();
     assert_eq!(world.hosts[2].member_id(), id);
@@ -94,6 +86,43 @@ fn a_member_whose_address_changes_stays_who_it_is_and_tells_its_cluster() {
     assert!(list.contains(&format!("https://{new}:2380")) && !list.contains(&format!("https://{old}:2380")), "{list}");
     world.put(2, "through", "the new address");
     assert_eq!(world.get(0, "through"), "the new address");
+}
+
+#[test]
+fn a_learner_whose_address_changes_is_promoted_before_its_cluster_is_told() {
+    let mut world = settled();
+    world.hosts[2].wipe();
+    world.hosts[2].boot();
+    assert_eq!(world.hosts[2].run_ends(), 0, "{}", world.hosts[2].said_by("run"));
+    let learner = world.learner(0).expect("it was added");
+    world.hosts[2].start_etcd();
+    // It has begun to follow its leader once it has said its name.
+    world.until(|w| w.ask(0, &["member", "list"]).to_string().contains("\"name\":\"etcd-3\""));
+    assert_eq!(world.learner(0), Some(learner.clone()), "nobody has promoted it");
+    let (old, new) = moves(&mut world, 2, "10.78.0.33");
+    world.hosts[2].boot();
+    world.hosts[2].settle();
+    let said = world.hosts[2].said_by("finish");
+    let (promoted, told) = (said.find("was promoted to voter"), said.find("told the cluster the new peer URL"));
+    assert!(promoted.is_some() && promoted < told, "{said}");
+    assert_eq!(world.hosts[2].member_id(), learner);
+    assert_eq!(world.members(0), (vec!["etcd-1".into(), "etcd-2".into(), "etcd-3".into()], 0));
+    let list = world.ask(0, &["member", "list"]).to_string();
+    assert!(list.contains(&format!("https://{new}:2380")) && !list.contains(&format!("https://{old}:2380")), "{list}");
+    assert_eq!(world.get(2, "acknowledged"), "write");
+}
+
+/// A host is off while it gets another address, and the configuration with it. Gives the old one and the new one.
+fn moves(world: &mut World, on: usize, new: &str) -> (String, String) {
+    world.hosts[on].kill();
+    let old = std::mem::replace(&mut world.hosts[on].address, new.to_owned());
+    world.hosts[on].has(&old, false);
+    world.hosts[on].has(new, true);
+    let config = world.config().replace(&old, new);
+    for host in &world.hosts {
+        host.configure(&config);
+    }
+    (old, new.to_owned())
 }
 
 #[test]
