@@ -346,6 +346,7 @@ impl<'a> Finish<'a> {
             paths: self.paths,
             host: &self.host,
             me: &self.me,
+            place: &observe::place(self.paths, self.me.instance_id.clone()),
             owner: net::user("etcd"),
             voters: facts.quorum.iter().flat_map(voters_of).cloned().collect(),
             etcd: self.etcd,

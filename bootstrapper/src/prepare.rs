@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use plan::facts::Me;
 use plan::member::Version;
+use plan::place::Place;
 use plan::spec::{Host, Spec};
 
 use crate::apply::journal::Journal;
@@ -42,6 +43,8 @@ pub struct Prepared {
     pub me: Me,
     /// The address that others reach this host at.
     pub address: IpAddr,
+    /// Where the data disk is used now.
+    pub place: Place,
     /// etcd's user, where there is one.
     pub owner: Option<Owner>,
     /// The etcd that will be started.
@@ -118,6 +121,7 @@ pub async fn prepare(paths: &Paths, report: &mut Report) -> Result<Prepared> {
     }
     Ok(Prepared {
         etcd: etcd_version(paths).await?,
+        place: observe::place(paths, loaded.instance_id),
         spec: loaded.spec,
         host: loaded.host,
         carrier: loaded.carrier,
@@ -163,7 +167,7 @@ async fn data_volume(paths: &Paths, host: &Host, report: &mut Report) -> Result<
     let disks = Watch::disks()?;
     loop {
         match volume::look(paths, &host.device)? {
-            Volume::Ready { description, volume_id: _ } => {
+            Volume::Ready { description } => {
                 tracing::info!("data volume: {description}");
                 return Ok(());
             }

@@ -57,10 +57,12 @@ pub async fn run(paths: &Paths) -> Result<()> {
     decide_until_done(paths, &prepared, &journal, &mut report).await
 }
 
-/// A reason to look closer before a settled member is started: its etcd ended by itself, as a removed one's does, or
-/// the operator has named a survivor.
+/// A reason to look closer before a settled member is started: its etcd ended by itself, as a removed one's does, the
+/// operator has named a survivor, or its disk is a copy.
 fn suspicious(paths: &Paths, prepared: &Prepared, life: &Life) -> bool {
-    paths.left().exists() || recovery::pending(&prepared.spec, &life.past).is_some()
+    paths.left().exists()
+        || recovery::pending(&prepared.spec, &life.past).is_some()
+        || !matches!(observe::kept(paths), Ok(Some(kept)) if kept.copied_to(&prepared.place).is_none())
 }
 
 /// Facts of a host that asked nobody.
@@ -89,7 +91,7 @@ async fn decide_until_done(paths: &Paths, prepared: &Prepared, journal: &Journal
     let mut pause = PAUSES.0;
     let mut lingers: Option<Linger> = None;
     loop {
-        let (data, life) = observe::classify(paths, prepared.etcd)?;
+        let (data, life) = observe::classify(paths, prepared.etcd, &prepared.place)?;
         let me = Me { nonce: life.nonce.clone().unwrap_or_else(|| prepared.me.nonce.clone()), ..prepared.me.clone() };
         // Say what is durable before asking: a peer that asks in the same moment must not hear the past.
         let known = Facts {
@@ -177,6 +179,7 @@ fn tools<'a>(paths: &'a Paths, prepared: &'a Prepared, me: &'a Me, facts: &Facts
         paths,
         host: &prepared.host,
         me,
+        place: &prepared.place,
         owner: prepared.owner,
         voters: voters.flat_map(|l| l.member.client_urls.clone()).collect(),
         etcd: prepared.etcd,
@@ -220,8 +223,15 @@ async fn started(
             how,
         })?;
     }
-    let tools =
-        Tools { paths, host: &prepared.host, me, owner: prepared.owner, voters: Vec::new(), etcd: prepared.etcd };
+    let tools = Tools {
+        paths,
+        host: &prepared.host,
+        me,
+        place: &prepared.place,
+        owner: prepared.owner,
+        voters: Vec::new(),
+        etcd: prepared.etcd,
+    };
     fs::remove(&paths.left())?;
     hand_off(&tools, &to, report).await
 }

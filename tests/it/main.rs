@@ -6,6 +6,7 @@ mod bad_input;
 mod catch_up;
 mod certificates;
 mod cluster;
+mod copies;
 #[cfg(feature = "fault-injection")]
 mod crash;
 mod data_dir;

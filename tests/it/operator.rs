@@ -352,7 +352,6 @@ fn a_recovery_that_is_killed_at_any_moment_is_completed_by_the_next_run() {
         }
         if moment == "nothing was renamed" {
             fs::rename(kept.join("data"), root.join("data")).expect("back in its place");
-            fs::rename(kept.join("identity.json"), root.join("bootstrapper/identity.json")).expect("back");
         }
         let planned = host.program(&["plan"]).output().expect("plan runs");
         assert!(String::from_utf8_lossy(&planned.stdout).contains(&new), "{moment}: {planned:?}");

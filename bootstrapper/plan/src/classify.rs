@@ -3,14 +3,39 @@
 use crate::facts::{DataDir, Database, Disk, Identity, Wal};
 use crate::founding::Founding;
 use crate::member::{ClusterId, MemberId};
+use crate::place::{Kept, Place};
 use crate::progress::{How, Life};
 
 /// The class of a data dir, of DESIGN section 5; total.
 ///
-/// `identity` is `identity.json`; it counts only where the journal holds nothing, since the journal is written first
-/// and a stale identity of an archived member must not vouch for anything. What needs more than the data dir is not
-/// told here: [`DataDir::Missing`], [`DataDir::Newer`], and a clone's [`DataDir::Foreign`].
-pub fn classify(disk: &Disk, life: &Life, identity: Option<&Identity>) -> DataDir {
+/// `kept` is `identity.json`; its identity counts only where the journal holds nothing, since the journal is written first
+/// and a stale identity of an archived member must not vouch for anything. Its place counts always: it is of the disk.
+/// `here` is where the disk is now. What needs more than the data dir is not told here: [`DataDir::Missing`] and
+/// [`DataDir::Newer`].
+pub fn classify(disk: &Disk, life: &Life, kept: Option<&Kept>, here: &Place) -> DataDir {
+    let class = by_content(disk, life, kept.map(|k| &k.identity));
+    match class {
+        // An archive that was begun is completed on a copy too, which makes it a blank disk with a nonce of its own.
+        DataDir::Member(_)
+        | DataDir::Founding { .. }
+        | DataDir::Lost { .. }
+        | DataDir::Orphan
+        | DataDir::Damaged { .. } => {
+            let copied = kept.filter(|_| life.archiving.is_none()).and_then(|kept| kept.copied_to(here));
+            copied.unwrap_or(class)
+        }
+        // Who was removed has no second life, and what is blank or refused already needs no other word.
+        DataDir::Removed { .. }
+        | DataDir::Empty
+        | DataDir::Aborted
+        | DataDir::Missing { .. }
+        | DataDir::Foreign { .. }
+        | DataDir::Newer { .. }
+        | DataDir::Locked => class,
+    }
+}
+
+fn by_content(disk: &Disk, life: &Life, identity: Option<&Identity>) -> DataDir {
     if disk.locked {
         return DataDir::Locked;
     }
@@ -47,14 +72,14 @@ fn with_log(
         } else {
             "nothing: it is of a member nobody recorded"
         };
-        return DataDir::Foreign { found, expected: expected.into() };
+        return DataDir::Foreign { found, expected: expected.into(), copied: false };
     };
     if (expected.member_id, expected.cluster_id) != (member_id, cluster_id) {
         let expected = format!(
             "that of member {} ({}) of cluster {} ({})",
             expected.member_id, expected.name, expected.cluster_id, expected.cluster
         );
-        return DataDir::Foreign { found, expected };
+        return DataDir::Foreign { found, expected, copied: false };
     }
     let unled = unled(life, index);
     match (&disk.database, unled) {

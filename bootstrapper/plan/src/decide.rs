@@ -26,7 +26,17 @@ pub fn decide(spec: &Spec, facts: &Facts) -> Decided {
             format!("the data disk is not there: {what}"),
             "attach the disk; a blank one makes this host join anew, and there is no fallback to another disk",
         ),
-        DataDir::Foreign { found, expected } => refuse(
+        DataDir::Foreign { found, expected, copied: true } => refuse(
+            2,
+            Code::ForeignData,
+            format!(
+                "the data disk is a copy: it holds {found}, and is now on {expected}; with two disks one member would \
+                 vote twice, and acknowledged writes could be lost"
+            ),
+            "detach it and attach this host's own disk; or give this copy up by `etcd-bootstrapper reset`, which moves it \
+             to the trash, and this host goes on as a blank one",
+        ),
+        DataDir::Foreign { found, expected, copied: false } => refuse(
             2,
             Code::ForeignData,
             format!("the data dir holds {found}, this host expects {expected}"),

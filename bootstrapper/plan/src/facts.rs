@@ -108,6 +108,9 @@ pub enum DataDir {
         found: String,
         /// What was expected.
         expected: String,
+        /// Whether it is a copy of a member's disk: what it was last recorded on is neither this instance nor this volume.
+        #[serde(default)]
+        copied: bool,
     },
     /// Written by a newer etcd.
     Newer {

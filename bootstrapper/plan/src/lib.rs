@@ -17,6 +17,7 @@ mod founding_rows;
 mod joining;
 pub mod member;
 mod membership;
+pub mod place;
 pub mod progress;
 pub mod recovery;
 pub mod render;

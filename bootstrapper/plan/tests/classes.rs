@@ -1,14 +1,20 @@
 //! The classes of a data dir: disk and journal held against each other.
 
-use plan::classify::classify;
 use plan::facts::{DataDir, Database, Disk, Identity, Wal};
 use plan::founding::{Founding, Terms};
 use plan::member::{ClusterId, MemberId};
+use plan::place::{Kept, Place};
 use plan::progress::{How, Life, Record};
 use proptest::prelude::*;
 
 use crate::journal::{added, archived, begin, commit, handed_off, joiner, life, prepared, ready, settled};
 use crate::support::{founder, founding, founding_under, terms};
+
+/// As the program does it, on a host that knows nothing of its instance and its volume.
+fn classify(disk: &Disk, life: &Life, identity: Option<&Identity>) -> DataDir {
+    let kept = identity.map(|identity| Kept { identity: identity.clone(), place: Place::default() });
+    plan::classify::classify(disk, life, kept.as_ref(), &Place::default())
+}
 
 /// A data dir with nothing in it.
 fn bare() -> Disk {
@@ -48,7 +54,7 @@ fn word(class: &DataDir) -> String {
         DataDir::Missing { .. } => "missing".into(),
         DataDir::Orphan => "orphan".into(),
         DataDir::Damaged { what } => format!("damaged: {what}"),
-        DataDir::Foreign { found, expected } => format!("foreign: {found}; {expected}"),
+        DataDir::Foreign { found, expected, .. } => format!("foreign: {found}; {expected}"),
         DataDir::Newer { .. } => "newer".into(),
         DataDir::Locked => "locked".into(),
     }

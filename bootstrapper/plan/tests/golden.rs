@@ -8,11 +8,12 @@ use plan::document::Recover;
 use plan::facts::{Added, ClaimState, Claims, DataDir, Heard, Past, Quorum, Seconds, Stage};
 use plan::founding::Founding;
 use plan::member::{ClusterId, MemberId};
+use plan::place::Kept;
 use plan::spec::{Mode, Set};
 
 use crate::support::{
     FOUND_UNTIL, SERVING, World, added_learner, answers_as, claim, committed, dead, founder, founding, name, nonce,
-    on_new_disk, quorum, running, served, terminated, unknown, unled, version, voter,
+    on_new_disk, place, quorum, running, served, terminated, unknown, unled, version, voter,
 };
 
 type Example = (&'static str, World);
@@ -31,7 +32,10 @@ fn on_disk() -> Vec<Example> {
     let foreign = DataDir::Foreign {
         found: "the log of member 7 of cluster c9".into(),
         expected: "that of member a1 (etcd-1) of cluster c1 (prod)".into(),
+        copied: false,
     };
+    let recorded = Kept { identity: founder(&t, 1), place: place(Some("i-1"), Some("vol-1"), None) };
+    let copy = recorded.copied_to(&place(Some("i-4"), Some("vol-4"), Some("nvme.4"))).expect("both differ");
     let removed = DataDir::Removed {
         identity: founder(&t, 1),
         evidence: "etcd said that the member has been permanently removed".into(),
@@ -51,6 +55,7 @@ fn on_disk() -> Vec<Example> {
         ("the disk may still appear", blank.clone().data(missing(false))),
         ("the disk did not appear", blank.clone().data(missing(true))),
         ("another member's disk", blank.clone().data(foreign)),
+        ("a copy of a member's disk", blank.clone().data(copy)),
         ("a newer etcd's data", blank.clone().data(DataDir::Newer { found: "3.6.5".into() })),
         ("the survivor", given_up(1, &[2, 3])),
         ("a member that was given up", given_up(2, &[1, 3])),

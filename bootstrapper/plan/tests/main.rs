@@ -9,6 +9,7 @@ mod journal;
 mod laws;
 mod machines;
 mod model;
+mod places;
 mod rows;
 mod support;
 mod totality;

@@ -78,7 +78,8 @@ fn other_disks(t: &Founding) -> Vec<DataDir> {
         DataDir::Missing { what: what.clone(), overdue: true },
         DataDir::Orphan,
         DataDir::Damaged { what },
-        DataDir::Foreign { found: found.clone(), expected },
+        DataDir::Foreign { found: found.clone(), expected: expected.clone(), copied: false },
+        DataDir::Foreign { found: found.clone(), expected, copied: true },
         DataDir::Newer { found },
         DataDir::Locked,
     ]

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use plan::facts::Identity;
+use plan::place::{Kept, Place};
 use plan::render::{EtcdConfig, listen_on};
 
 use super::Tools;
@@ -61,10 +62,19 @@ pub async fn hand_off(tools: &Tools<'_>, to: &HandOff, report: &mut Report) -> R
 }
 
 /// `identity.json`, written only when it changes: a reboot of a settled member writes nothing to its disk.
+///
+/// The place is noted with the identity in one rename, and only here, where it was just decided that the disk is no
+/// copy: a crash leaves the old record or the new one, and the disk is no copy by either.
 fn keep_identity(tools: &Tools<'_>, identity: &Identity) -> Result<()> {
-    let text = serde_json::to_string_pretty(identity)?;
     let path = tools.paths.identity();
-    if fs::read_text(&path, 1 << 16)?.as_deref() == Some(text.as_str()) {
+    let before = fs::read_text(&path, 1 << 16)?;
+    let noted = before
+        .as_ref()
+        .and_then(|text| serde_json::from_str::<Kept>(text).ok())
+        .map_or_else(Place::default, |kept| kept.place);
+    let kept = Kept { identity: identity.clone(), place: noted.going_on_at(tools.place) };
+    let text = serde_json::to_string_pretty(&kept)?;
+    if before.as_deref() == Some(text.as_str()) {
         return Ok(());
     }
     fs::write_atomic(&path, text.as_bytes(), 0o600, None)

@@ -100,7 +100,8 @@ impl Journal {
         } else if let Some(recovering) = &life.recovering {
             // What is installed already is not moved away again: the staging is gone then.
             if stage::staged(&self.paths, &recovering.founding) {
-                self.move_away(&recovering.to)?;
+                // The identity stays: it says where this disk belongs, and a copy of it must be known when this is done.
+                self.aside(&recovering.to, &[self.paths.data()])?;
             }
             stage::install(&self.paths, &recovering.founding)?;
         } else if life.nonce.is_some() {
@@ -115,13 +116,17 @@ impl Journal {
     /// # Errors
     /// When the disk cannot be written.
     pub fn move_away(&self, to: &str) -> Result<()> {
+        self.aside(to, &[self.paths.data(), self.paths.identity()])
+    }
+
+    fn aside(&self, to: &str, what: &[PathBuf]) -> Result<()> {
         let trash = self.paths.trash().join(to);
         fs::create_dir(&self.paths.trash(), 0o700, None)?;
         fs::create_dir(&trash, 0o700, None)?;
-        for from in [self.paths.data(), self.paths.identity()] {
+        for from in what {
             let target = trash.join(from.file_name().context("a path of ours has a name")?);
             if from.exists() && !target.exists() {
-                fs::rename(&from, &target)?;
+                fs::rename(from, &target)?;
             }
         }
         Ok(())

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use plan::decision::{Plan, Step};
 use plan::facts::{DataDir, Identity, Me};
 use plan::founding::{Founding, FoundingId};
+use plan::place::Place;
 use plan::progress::{How, Record};
 use plan::spec::Host;
 
@@ -29,6 +30,8 @@ pub struct Tools<'a> {
     pub host: &'a Host,
     /// Who this host is.
     pub me: &'a Me,
+    /// Where the data disk is used now.
+    pub place: &'a Place,
     /// etcd's user.
     pub owner: Option<Owner>,
     /// Client URLs of voters, by the list that the plan was made on.
@@ -111,7 +114,7 @@ async fn step_true(step: &Step, tools: &Tools<'_>, report: &mut Report) -> Resul
 
 /// Ends this life of the disk: the data goes to the trash, a new nonce begins.
 fn archive(tools: &Tools<'_>, journal: &Journal, why: &str, only_unled: bool, lost: bool) -> Result<Made> {
-    let (class, _) = observe::classify(tools.paths, tools.etcd)?;
+    let (class, _) = observe::classify(tools.paths, tools.etcd, tools.place)?;
     match class {
         DataDir::Locked => return Ok(Made::Stale("etcd runs on the data dir".into())),
         // Read again under no etcd: what was received from a leader since the decision must not be lost.
@@ -143,7 +146,7 @@ async fn recover(
     journal: &Journal,
     report: &mut Report,
 ) -> Result<Made> {
-    let (class, _) = observe::classify(tools.paths, tools.etcd)?;
+    let (class, _) = observe::classify(tools.paths, tools.etcd, tools.place)?;
     if class != DataDir::Member(identity.clone()) {
         return Ok(Made::Stale("the data dir is not the survivor's any more".into()));
     }

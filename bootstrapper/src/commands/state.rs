@@ -41,7 +41,8 @@ pub async fn plan(paths: &Paths, args: Vec<OsString>) -> Result<()> {
     let as_json = wants_json(args)?;
     let loaded = configuration(paths)?;
     let etcd = etcd_version(paths).await?;
-    let (data, life) = observe::classify(paths, etcd)?;
+    let here = observe::place(paths, loaded.instance_id.clone());
+    let (data, life) = observe::classify(paths, etcd, &here)?;
     let nonce = life.nonce.clone().unwrap_or("0".repeat(32).parse::<Nonce>()?);
     let me = identify(paths, &loaded, nonce)?
         .context("no address of this host is in `peers`, so nobody knows which of them it is")?;
@@ -179,7 +180,8 @@ fn class(data: &DataDir) -> String {
         DataDir::Missing { what, .. } => format!("the data disk is missing: {what}"),
         DataDir::Orphan => "a database without a log".into(),
         DataDir::Damaged { what } => format!("damaged: {what}"),
-        DataDir::Foreign { found, .. } => format!("foreign: {found}"),
+        DataDir::Foreign { found, copied: true, .. } => format!("a copy of a member's disk: {found}"),
+        DataDir::Foreign { found, copied: false, .. } => format!("foreign: {found}"),
         DataDir::Newer { found } => format!("written by a newer etcd: {found}"),
         DataDir::Locked => "an etcd runs on it".into(),
     }

@@ -12,4 +12,4 @@ pub mod unsound;
 pub mod volume;
 pub mod wal;
 
-pub use observer::{Observer, classify, identity, own_answer, settled};
+pub use observer::{Observer, classify, identity, kept, own_answer, place, settled};

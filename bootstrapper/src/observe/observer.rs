@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use plan::facts::{Claims, DataDir, Facts, Heard, Identity, Inventory, Me, Peer, Stage, Waiting};
 use plan::member::{Member, MemberId, MemberName, PeerUrl, Version};
+use plan::place::{Kept, Place};
 use plan::progress::Life;
 use plan::spec::{Set, Spec};
 
@@ -14,20 +15,25 @@ use super::peers::Asker;
 use crate::apply::journal::Journal;
 use crate::paths::Paths;
 use crate::snapshot::stage;
-use crate::sys::{clock, fs};
+use crate::sys::{clock, disk, fs};
 use crate::tls;
 
-/// The class of the data dir for this etcd, with the life that the journal tells.
+/// Where the data disk is used now: by this instance, on the volume below its directory.
+pub fn place(paths: &Paths, instance_id: Option<String>) -> Place {
+    Place { instance_id, volume: disk::beneath(paths.root(), &paths.volume()) }
+}
+
+/// The class of the data dir for this etcd at this place, with the life that the journal tells.
 ///
 /// # Errors
 /// When the disk cannot be read, or the journal cannot be understood.
-pub fn classify(paths: &Paths, etcd: Version) -> Result<(DataDir, Life)> {
+pub fn classify(paths: &Paths, etcd: Version, here: &Place) -> Result<(DataDir, Life)> {
     let mut life = Journal::of(paths).read()?;
     // A staging decides nothing, so its loss costs only the time to make it again.
     life.past.prepared = life.past.prepared.filter(|id| stage::staged(paths, id));
-    let identity = identity(paths)?;
+    let kept = kept(paths)?;
     let disk = super::data_dir::look(&paths.data())?;
-    let class = plan::classify::classify(&disk, &life, identity.as_ref());
+    let class = plan::classify::classify(&disk, &life, kept.as_ref(), here);
     Ok((newer(paths, etcd)?.filter(|_| matches!(class, DataDir::Member(_))).unwrap_or(class), life))
 }
 
@@ -42,10 +48,18 @@ fn newer(paths: &Paths, etcd: Version) -> Result<Option<DataDir>> {
 ///
 /// # Errors
 /// When it is there and is not what this program writes.
-pub fn identity(paths: &Paths) -> Result<Option<Identity>> {
+pub fn kept(paths: &Paths) -> Result<Option<Kept>> {
     let path = paths.identity();
     let text = fs::read_text(&path, 1 << 16)?;
     text.map(|t| serde_json::from_str(&t).with_context(|| format!("{} is not an identity", path.display()))).transpose()
+}
+
+/// The identity in `identity.json`.
+///
+/// # Errors
+/// As [`kept`].
+pub fn identity(paths: &Paths) -> Result<Option<Identity>> {
+    Ok(kept(paths)?.map(|kept| kept.identity))
 }
 
 /// A settled member by the journal and the head of its WAL alone: what a reboot needs to know, in milliseconds.
@@ -186,7 +200,8 @@ pub fn own_answer(spec: &Spec, facts: &Facts, life: &Life) -> Heard {
         DataDir::Missing { what, .. } => Heard::Holds { class: format!("a data disk that is not attached: {what}") },
         DataDir::Orphan => Heard::Holds { class: "a database without a log".into() },
         DataDir::Damaged { .. } => Heard::Holds { class: "damaged data".into() },
-        DataDir::Foreign { .. } => Heard::Holds { class: "another cluster's data".into() },
+        DataDir::Foreign { copied: true, .. } => Heard::Holds { class: "a copy of a member's disk".into() },
+        DataDir::Foreign { copied: false, .. } => Heard::Holds { class: "another cluster's data".into() },
         DataDir::Newer { .. } => Heard::Holds { class: "data of a newer etcd".into() },
         DataDir::Locked => Heard::Holds { class: "data that an etcd has open".into() },
     }

@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use nix::libc;
+use plan::place::VolumeId;
 
 use super::mount::mounts;
 use super::probe::{Probe, probe};
@@ -176,7 +179,7 @@ fn describe(root: &Path, sys: &Path) -> Option<Disk> {
         // The kernel's sectors, 512 bytes whatever the disk's are.
         bytes: sectors * 512,
         serial: serial(whole),
-        wwid: attribute(whole, "wwid").or_else(|| attribute(whole, "device/wwid")),
+        wwid: wwid(whole),
         read_only: attribute(&real, "ro").as_deref() == Some("1"),
         removable: attribute(whole, "removable").as_deref() == Some("1"),
         holders: names(&real.join("holders")),
@@ -185,6 +188,36 @@ fn describe(root: &Path, sys: &Path) -> Option<Disk> {
         probe: Probe::of(Kind::Unreadable("not read yet".into())),
         name,
     })
+}
+
+/// What the one whole disk below a directory's file system says of itself, through partitions, LVM, encryption and
+/// multipath; nothing where there is no such disk, such as a file or memory, or several different ones.
+///
+/// The disk is found by the directory's device number in sysfs below the root; btrfs has a number of its own and is not
+/// found.
+pub fn beneath(root: &Path, dir: &Path) -> VolumeId {
+    let Ok(meta) = fs::metadata(dir) else { return VolumeId::default() };
+    let number = format!("{}:{}", libc::major(meta.dev()), libc::minor(meta.dev()));
+    let mut wholes = BTreeSet::new();
+    whole_disks(&root.join("sys/dev/block").join(number), &mut wholes);
+    let mut ids: Vec<VolumeId> =
+        wholes.iter().map(|whole| VolumeId { serial: serial(whole), wwid: wwid(whole) }).collect();
+    // The paths to one disk say the same.
+    ids.dedup();
+    if let [id] = &ids[..] { id.clone() } else { VolumeId::default() }
+}
+
+/// The whole disks that a device is, is part of, or is made of.
+fn whole_disks(sys: &Path, found: &mut BTreeSet<PathBuf>) {
+    let Ok(real) = fs::canonicalize(sys) else { return };
+    let whole = if real.join("partition").exists() { real.parent().unwrap_or(&real) } else { &real };
+    let slaves = names(&whole.join("slaves"));
+    if slaves.is_empty() {
+        found.insert(whole.to_owned());
+    }
+    for slave in slaves {
+        whole_disks(&whole.join("slaves").join(slave), found);
+    }
 }
 
 fn attribute(sys: &Path, name: &str) -> Option<String> {
@@ -201,6 +234,10 @@ fn serial(whole: &Path) -> Option<String> {
         (!text.is_empty()).then_some(text)
     };
     attribute(whole, "serial").or_else(|| attribute(whole, "device/serial")).or_else(page)
+}
+
+fn wwid(whole: &Path) -> Option<String> {
+    attribute(whole, "wwid").or_else(|| attribute(whole, "device/wwid"))
 }
 
 fn names(dir: &Path) -> Vec<String> {

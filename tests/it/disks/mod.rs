@@ -1,6 +1,7 @@
 //! Disks: what is on them, which one becomes the data volume, and what a power cut during a format leaves. The images are
 //! made by the mkfs programs of the tool root; loop devices and mounts need root.
 
+mod beneath;
 mod choice;
 mod format;
 mod mount;

@@ -100,7 +100,7 @@ impl View {
         match (host.joined, host.committed) {
             // `decide` knows by its list whose disk it is; in a group the instance that was noted tells.
             _ if host.foreign && self.config.group => {
-                DataDir::Foreign { found: "a copy".into(), expected: "its own".into() }
+                DataDir::Foreign { found: "a copy".into(), expected: "its own".into(), copied: true }
             }
             (Some((t, id)), _) if host.lost() => DataDir::Lost { identity: Some(self.identity(&t, id)) },
             (Some((t, id)), _) => DataDir::Member(self.identity(&t, id)),

@@ -72,10 +72,11 @@ fn row_2_refuses_the_disk_of_another_member_of_the_list() {
 
 #[test]
 fn row_2_refuses_a_disk_that_must_not_be_used_and_names_both_sides() {
-    let foreign = || DataDir::Foreign { found: "member 7".into(), expected: "member 8".into() };
+    let foreign = |copied| DataDir::Foreign { found: "member 7".into(), expected: "member 8".into(), copied };
     for (data, code, sides) in [
         (DataDir::Missing { what: "serial 12".into(), overdue: true }, Code::DataDiskMissing, vec!["serial 12"]),
-        (foreign(), Code::ForeignData, vec!["member 7", "member 8"]),
+        (foreign(false), Code::ForeignData, vec!["member 7", "member 8"]),
+        (foreign(true), Code::ForeignData, vec!["member 7", "member 8", "a copy"]),
         (DataDir::Newer { found: "3.6".into() }, Code::NewerData, vec!["3.6", "3.5.30"]),
     ] {
         let decided = World::serving(vec![voter(2), voter(3)]).data(data).decide();

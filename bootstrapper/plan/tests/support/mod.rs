@@ -11,6 +11,7 @@ pub use world::*;
 use plan::facts::Identity;
 use plan::founding::{Founder, Founding, Terms};
 use plan::member::{ClusterName, MemberName, Nonce, PeerUrl};
+use plan::place::{Place, VolumeId};
 
 /// etcd-1, etcd-2 …
 pub fn name(host: u8) -> MemberName {
@@ -67,6 +68,12 @@ pub fn founder(founding: &Founding, host: u8) -> Identity {
         token: founding.token(),
         epoch: founding.terms.epoch,
     }
+}
+
+/// An instance, and serial number and World Wide ID of a volume.
+pub fn place(instance_id: Option<&str>, serial: Option<&str>, wwid: Option<&str>) -> Place {
+    let text = |t: Option<&str>| t.map(ToOwned::to_owned);
+    Place { instance_id: text(instance_id), volume: VolumeId { serial: text(serial), wwid: text(wwid) } }
 }
 
 /// How properties are tried: the same cases on every run, the number chosen so that all of them take seconds.

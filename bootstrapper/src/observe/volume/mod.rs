@@ -21,8 +21,6 @@ pub enum Volume {
     Ready {
         /// What it is, for people.
         description: String,
-        /// UUID of the file system and serial number of the disk, blank between; `None` for a directory on `/var`.
-        volume_id: Option<String>,
     },
     /// It was chosen and is not mounted yet.
     Prepare(Work),
@@ -45,7 +43,7 @@ pub enum Volume {
 /// # Errors
 /// When the kernel's lists or the record of the volume used last cannot be read.
 pub fn look(paths: &Paths, device: &Device) -> Result<Volume> {
-    let directory = |why: &str| Volume::Ready { description: format!("a directory on /var ({why})"), volume_id: None };
+    let directory = |why: &str| Volume::Ready { description: format!("a directory on /var ({why})") };
     if paths.root() != Path::new("/") {
         return Ok(directory("the root is not /"));
     }
@@ -85,10 +83,7 @@ fn mounted(device: &Device, mount: &disk::Mount, disks: &[Disk]) -> Volume {
     let named = disk.is_some_and(|d| matches(device, d) || whole(d).is_some_and(|w| matches(device, &w)));
     let description = disk.map_or_else(|| format!("{} ({})", mount.source, mount.fstype), Disk::to_string);
     if named || *device == Device::Auto {
-        let id = |d: &Disk| {
-            Some([Some(d.probe.uuid.clone()?), d.serial.clone()].into_iter().flatten().collect::<Vec<_>>().join(" "))
-        };
-        return Volume::Ready { description, volume_id: disk.and_then(id) };
+        return Volume::Ready { description };
     }
     Volume::Refused {
         found: format!("{description}, mounted at {}", mount.target.display()),
