@@ -193,7 +193,8 @@ fn not_allowed(sentence: &str) -> Decided {
 /// Row 12, the part that a cluster decides.
 fn gate(facts: &Facts, quorum: &Quorum) -> Option<Decided> {
     let ours = facts.etcd;
-    let Some(theirs) = quorum.version else {
+    // A new cluster is at 3.0 until its leader has heard every member's version (etcd server monitorVersions).
+    let Some(theirs) = quorum.version.filter(|v| (v.major, v.minor) != (3, 0)) else {
         return Some(wait(
             12,
             "the cluster has not decided its version yet",

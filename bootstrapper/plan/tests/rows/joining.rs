@@ -155,6 +155,7 @@ fn row_12_keeps_out_what_the_cluster_would_not_take() {
         (at(3), "12 refuse version-gate"),
         (at(4), "16 join: add"),
         (plan::facts::Quorum { version: None, ..base() }, "12 wait"),
+        (at(0), "12 wait"),
         (plan::facts::Quorum { denied, ..base() }, "12 refuse not-allowed"),
         (plan::facts::Quorum { alarms: vec!["NOSPACE".into()], ..base() }, "12 wait: NOSPACE"),
     ] {
