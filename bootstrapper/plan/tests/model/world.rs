@@ -209,7 +209,8 @@ impl World {
         // Somebody has what is left of a cluster: a member's log, or a learner's promise to take part.
         let left_of = |c: &Cluster, h: usize| {
             let host = &self.hosts[h];
-            (host.led() || host.joined.is_some()) && host.member(h).is_some_and(|m| m.0 == c.t)
+            // Without its log, too: row 24 waits for a cluster or for `reset` there.
+            host.joined.is_some_and(|m| m.0 == c.t) || host.led() && host.member(h).is_some_and(|m| m.0 == c.t)
         };
         let lost_quorum = |c: &Cluster| !self.has_quorum(c) && self.here().any(|h| left_of(c, h));
         let serves = self.shared.clusters.iter().any(|c| self.has_quorum(c));
