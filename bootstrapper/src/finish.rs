@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use plan::decision::{Decision, short};
+use plan::decision::{Decided, Decision, short};
 use plan::facts::{DataDir, Facts, Identity, Me, Quorum};
 use plan::founding::Founding;
 use plan::member::{Member, Version};
@@ -122,15 +122,15 @@ impl<'a> Finish<'a> {
         let status = match own.status().await {
             Ok(status) => status,
             Err(error @ EtcdError::Denied(_)) => return Err(error.into()),
-            Err(error) => return self.not_up(&error).await,
+            Err(error) => return self.not_up(&error, report).await,
         };
         if !status.led {
-            return self.unled().await;
+            return self.unled(report).await;
         }
         self.outlive()?;
         self.note_led(&status)?;
         if status.learner {
-            return self.promote(&status).await;
+            return self.promote(&status, report).await;
         }
         match own.members().await {
             Ok(list) => self.settle(&mut own, &list, report).await,
@@ -160,7 +160,7 @@ impl<'a> Finish<'a> {
         }
     }
 
-    async fn not_up(&mut self, error: &EtcdError) -> Result<Next> {
+    async fn not_up(&mut self, error: &EtcdError, report: &mut Report) -> Result<Next> {
         match self.life.committed.clone() {
             Some(founding) if !self.life.led => self.still_in(&founding, &format!("etcd is not up yet: {error}")).await,
             // A learner's etcd answers once it has what its cluster has.
@@ -168,22 +168,24 @@ impl<'a> Finish<'a> {
                 let fetched = fs::size_below(&self.paths.data().join("member/snap")) >> 20;
                 let fetches =
                     format!("waiting for etcd, which fetches what its cluster has: a database of {fetched} MiB");
-                self.without_a_quorum(&format!("{fetches} until now, and {error}")).await
+                self.without_a_quorum(&format!("{fetches} until now, and {error}"), report).await
             }
             // Without a quorum etcd listens and answers nobody.
-            Some(_) | None => self.without_a_quorum(&format!("waiting for etcd to start: {error}")).await,
+            Some(_) | None => self.without_a_quorum(&format!("waiting for etcd to start: {error}"), report).await,
         }
     }
 
-    async fn unled(&mut self) -> Result<Next> {
+    async fn unled(&mut self, report: &mut Report) -> Result<Next> {
         match self.life.committed.clone() {
             Some(founding) if !self.life.led => self.still_in(&founding, "there is no leader yet").await,
-            Some(_) | None => self.without_a_quorum("waiting for a leader: a quorum of the voters must be up").await,
+            Some(_) | None => {
+                self.without_a_quorum("waiting for a leader: a quorum of the voters must be up", report).await
+            }
         }
     }
 
     /// Row 3 again: the hosts that the operator's word waits for may have become blank since; else what the word would be.
-    async fn without_a_quorum(&mut self, waiting: &str) -> Result<Next> {
+    async fn without_a_quorum(&mut self, waiting: &str, report: &mut Report) -> Result<Next> {
         let long = self.began.elapsed() >= STUCK;
         if !long && recovery::pending(&self.spec, &self.life.past).is_none() {
             return Ok(Next::Look(waiting.to_owned()));
@@ -191,12 +193,15 @@ impl<'a> Finish<'a> {
         let data = DataDir::Member(self.identity.clone());
         let facts = self.observer.facts(&self.spec, &self.me, data, &self.life).await;
         let decided = plan::decide(&self.spec, &facts);
-        if decided.row == 3 {
+        if matches!(decided.row, 3 | 5) {
             if systemd::is_here() {
                 tracing::warn!("{}", decided.explain());
                 systemd::decide_anew().await?;
             }
-            return Ok(Next::Look("this host decides anew: the spec says recover".into()));
+            return Ok(Next::Look(format!("this host decides anew: {}", decided.about())));
+        }
+        if let Some(decided) = plan::stranded(&facts, &self.identity).filter(|_| long) {
+            return self.change_members(&decided, &facts, report).await;
         }
         let silent = plan::silent(&facts);
         // Who shows or refuses a certificate is up, so nobody is lost there.
@@ -244,7 +249,7 @@ impl<'a> Finish<'a> {
         Ok(())
     }
 
-    async fn promote(&mut self, status: &Status) -> Result<Next> {
+    async fn promote(&mut self, status: &Status, report: &mut Report) -> Result<Next> {
         let data = DataDir::Member(self.identity.clone());
         let facts = self.observer.facts(&self.spec, &self.me, data, &self.life).await;
         let Some(quorum) = &facts.quorum else {
@@ -265,6 +270,9 @@ impl<'a> Finish<'a> {
         }
         if let Some(denied) = denied {
             return Err(denied.into());
+        }
+        if let Some(decided) = plan::stranded(&facts, &self.identity).filter(|_| self.began.elapsed() >= STUCK) {
+            return self.change_members(&decided, &facts, report).await;
         }
         Ok(Next::Look(format!(
             "waiting to be promoted: {why} (raft index {}, database {} KiB)",
@@ -338,7 +346,11 @@ impl<'a> Finish<'a> {
             let why = format!("there are {voters} voters and cluster.size is {size}");
             return Ok(Next::Later(format!("{why}: waiting until the group ends an instance of them")));
         };
-        report.decided(&decided);
+        self.change_members(&decided, &facts, report).await
+    }
+
+    async fn change_members(&self, decided: &Decided, facts: &Facts, report: &mut Report) -> Result<Next> {
+        report.decided(decided);
         let Decision::Proceed(plan) = &decided.decision else {
             return Ok(Next::Later(decided.explain()));
         };
@@ -352,7 +364,7 @@ impl<'a> Finish<'a> {
             etcd: self.etcd,
         };
         apply(plan, &tools, report).await?;
-        Ok(Next::Look("looking at the group again".into()))
+        Ok(Next::Look("looking at the members again".into()))
     }
 
     /// DESIGN section 8: a write, stale alarms disarmed, equal keys on every member. What is waited for, if anything.

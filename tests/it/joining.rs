@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::support::fixture::{sha256, snapshot};
 use crate::world::{Host, World};
 
 fn settled() -> World {
@@ -109,6 +110,49 @@ fn a_learner_whose_address_changes_is_promoted_before_its_cluster_is_told() {
     assert_eq!(world.members(0), (vec!["etcd-1".into(), "etcd-2".into(), "etcd-3".into()], 0));
     let list = world.ask(0, &["member", "list"]).to_string();
     assert!(list.contains(&format!("https://{new}:2380")) && !list.contains(&format!("https://{old}:2380")), "{list}");
+    assert_eq!(world.get(2, "acknowledged"), "write");
+}
+
+/// The database comes from a leader, which asks for it at the peer URL that the list has; what a learner asks for itself
+/// is the log alone, and a restored cluster's log begins at its snapshot.
+#[test]
+fn a_learner_that_its_leader_cannot_reach_at_its_old_address_joins_anew() {
+    let mut world = World::new(3);
+    let file = world.dir.join("snapshot.db");
+    fs::write(&file, snapshot()).expect("a snapshot");
+    let restore = format!("restore: {{url: \"file://{}\", sha256: \"{}\"}}\n", file.display(), sha256(snapshot()));
+    let config = world.config() + &restore;
+    for host in &world.hosts {
+        host.configure(&config);
+    }
+    world.boot_all();
+    world.put(0, "acknowledged", "write");
+    world.hosts[2].wipe();
+    world.hosts[2].boot();
+    assert_eq!(world.hosts[2].run_ends(), 0, "{}", world.hosts[2].said_by("run"));
+    let learner = world.learner(0).expect("it was added");
+    // It has its log, and not the database yet.
+    world.hosts[2].start_etcd();
+    world
+        .until(|w| w.hosts[2].root.join("var/lib/etcd/data/member/wal/0000000000000000-0000000000000000.wal").exists());
+    world.hosts[2].kill();
+    world.hosts[2].has("10.78.0.13", false);
+    world.hosts[2].has("10.78.0.33", true);
+    world.hosts[2].address = "10.78.0.33".into();
+    let config = config.replace("10.78.0.13", "10.78.0.33");
+    for host in &world.hosts {
+        host.configure(&config);
+    }
+    world.hosts[2].boot();
+    world.hosts[2].hand_off();
+    world.hosts[2].wait_for("finish", "this host decides anew: the member on this disk was removed from its cluster");
+    assert_eq!(world.members(0), (vec!["etcd-1".into(), "etcd-2".into()], 0), "no flag was lost on the way");
+    // systemd starts `run` again, and with it etcd and `finish`.
+    world.hosts[2].kill();
+    world.hosts[2].start_run();
+    world.hosts[2].settle();
+    assert_ne!(world.hosts[2].member_id(), learner);
+    assert_eq!(world.members(0), (vec!["etcd-1".into(), "etcd-2".into(), "etcd-3".into()], 0));
     assert_eq!(world.get(2, "acknowledged"), "write");
 }
 

@@ -26,4 +26,4 @@ pub mod spec;
 pub use decide::{decide, silent};
 pub use founding_rows::terms;
 pub use joining::NOT_ALLOWED;
-pub use membership::surplus;
+pub use membership::{stranded, surplus};

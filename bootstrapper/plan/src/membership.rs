@@ -182,6 +182,17 @@ pub fn surplus(spec: &Spec, facts: &Facts) -> Option<Decided> {
     Some(replace(17, quorum, dead, "it was replaced, and the provider says that its instance is terminated"))
 }
 
+/// What a learner does that its cluster lists at another peer URL than this host has now: row 14 with its data in place.
+///
+/// For one that has waited long enough. A leader sends its database to the peer URL that it has listed, and etcd before
+/// 3.5.31 forgets that a member is a learner when that is updated (etcd issue 21694). What a learner has, voters have too.
+pub fn stranded(facts: &Facts, us: &Identity) -> Option<Decided> {
+    let quorum = facts.quorum.as_ref().filter(|q| q.cluster_id == us.cluster_id)?;
+    let listed = quorum.members.iter().find(|l| l.member.id == us.member_id && l.member.learner)?;
+    let why = "its address has changed, and its leader cannot send it what it lacks";
+    (!listed.member.has_peer_url(&facts.me.peer_url)).then(|| replace(14, quorum, listed, why))
+}
+
 fn voters(quorum: &Quorum) -> impl Iterator<Item = &Listed> {
     quorum.members.iter().filter(|l| !l.member.learner)
 }

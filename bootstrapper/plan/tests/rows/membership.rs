@@ -298,3 +298,34 @@ fn row_18_waits_as_a_spare_and_removes_nobody_of_a_static_list() {
     let foreign = vec![voter(2), voter(3), dead(4, 9_999)];
     assert_eq!(brief(&World::serving(foreign).decide()), "18 wait", "silence alone is not death");
 }
+
+#[test]
+fn a_learner_that_is_listed_at_another_address_removes_itself_and_a_voter_never_does() {
+    let us = |listed: &Listed| Identity {
+        cluster: cluster(),
+        cluster_id: SERVING,
+        member_id: listed.member.id,
+        name: name(1),
+        peer_url: url(9),
+        token: "prod.1.t".into(),
+        epoch: 1,
+    };
+    let at = |host: u8, learner: bool| {
+        let mut listed = added_learner(1, 0);
+        (listed.member.peer_urls, listed.member.learner) = (vec![url(host).to_string()], learner);
+        listed
+    };
+    for (why, listed, expected) in [
+        ("a learner that has moved", at(9, true), Some("14 replace: remove")),
+        ("a learner where it was", at(1, true), None),
+        ("a voter that has moved, and whom `finish` updates", at(9, false), None),
+    ] {
+        let world = World::serving(vec![listed.clone(), voter(2), voter(3)]);
+        let decided = plan::stranded(&world.facts, &us(&listed));
+        let said = decided.as_ref().map(brief);
+        assert_eq!(said.is_some(), expected.is_some(), "{why}: {said:?}");
+        assert!(said.unwrap_or_default().starts_with(expected.unwrap_or_default()), "{why}");
+        let elsewhere = Identity { cluster_id: ClusterId(0xc9), ..us(&listed) };
+        assert_eq!(plan::stranded(&world.facts, &elsewhere), None, "{why}, of another cluster");
+    }
+}
