@@ -1,0 +1,170 @@
+//! After the hand-off, beside etcd's start: promote a learner, verify, settle. While a founding has no leader, ask
+//! again whether it still can get one.
+
+mod members;
+mod settle;
+mod unled;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use plan::facts::{Identity, Me};
+use plan::member::Version;
+use plan::progress::{Life, Record};
+use plan::spec::{Host, Spec};
+
+pub use self::settle::answering;
+use crate::apply::journal::Journal;
+use crate::etcd::{Etcd, EtcdError, Status};
+use crate::exit::Exit;
+use crate::metadata;
+use crate::observe::{self, Observer};
+use crate::paths::Paths;
+use crate::prepare::renewed;
+use crate::report::Report;
+use crate::run::etcd_version;
+use crate::sys::{clock, fs};
+use crate::tls;
+
+/// Between two looks at etcd.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Without a leader for so long, a majority may be lost; when a whole site boots, its hosts come up within this.
+const STUCK: Duration = Duration::from_secs(15);
+
+/// Between two looks at what takes its time: a group that ends an instance when it likes, an etcd that did not answer.
+const LATER: Duration = Duration::from_secs(2);
+
+/// Everything that finish looks at.
+struct Finish<'a> {
+    paths: &'a Paths,
+    spec: Spec,
+    host: Host,
+    me: Me,
+    identity: Identity,
+    life: Life,
+    journal: Journal,
+    observer: Observer,
+    etcd: Version,
+    began: Instant,
+}
+
+/// `etcd-bootstrapper finish`: ends when this member has settled.
+///
+/// # Errors
+/// 78 when a restored member holds other keys than the others, or etcd refuses for good.
+pub async fn finish(paths: &Paths) -> Result<()> {
+    let mut report = Report::open(paths);
+    let mut finish = Finish::begin(paths).await?;
+    loop {
+        let next = match finish.step(&mut report).await {
+            // A person gives the permission while this waits.
+            Err(error) if matches!(error.downcast_ref(), Some(EtcdError::Denied(_))) => {
+                Next::Later(format!("waiting to be allowed: {error:#}; {}", plan::NOT_ALLOWED))
+            }
+            // An etcd that is slow to answer is not a reason to tell the console that something failed.
+            Err(error) if matches!(Exit::of(&error), Exit::TryAgain | Exit::Unavailable) => {
+                Next::Later(format!("trying again: {error:#}"))
+            }
+            next => next?,
+        };
+        finish.keep_certified()?;
+        match next {
+            Next::Look(why) => {
+                report.say(&why);
+                tokio::time::sleep(LOOK).await;
+            }
+            Next::Later(why) => {
+                report.say(&why);
+                tokio::time::sleep(LATER).await;
+            }
+            Next::Done => return Ok(()),
+        }
+    }
+}
+
+enum Next {
+    Look(String),
+    Later(String),
+    Done,
+}
+
+impl<'a> Finish<'a> {
+    async fn begin(paths: &'a Paths) -> Result<Finish<'a>> {
+        let loaded =
+            metadata::remembered(paths)?.context("finish runs after `run`, which keeps the configuration it used")?;
+        let me =
+            fs::read_text(&paths.me(), 1 << 16)?.context("finish runs after `run`, which says who this host is")?;
+        let etcd = etcd_version(paths).await?;
+        let journal = Journal::of(paths);
+        Ok(Finish {
+            paths,
+            observer: Observer::new(paths, etcd, loaded.host.inventory.as_deref())?,
+            spec: loaded.spec,
+            host: loaded.host,
+            me: serde_json::from_str(&me)?,
+            identity: observe::identity(paths)?.context("finish runs after `run`, which writes identity.json")?,
+            life: journal.read()?,
+            journal,
+            etcd,
+            began: Instant::now(),
+        })
+    }
+
+    async fn step(&mut self, report: &mut Report) -> Result<Next> {
+        let mut own = match Etcd::local(&self.local_url(), tls::etcd_tls(self.paths)?).await {
+            Ok(etcd) => etcd,
+            Err(error) => return Ok(Next::Look(format!("waiting for etcd to start: {error}"))),
+        };
+        let status = match own.status().await {
+            Ok(status) => status,
+            Err(error @ EtcdError::Denied(_)) => return Err(error.into()),
+            Err(error) => return self.not_up(&error, report).await,
+        };
+        if !status.led {
+            return self.unled(report).await;
+        }
+        self.outlive()?;
+        self.note_led(&status)?;
+        if status.learner {
+            return self.promote(&status, report).await;
+        }
+        match own.members().await {
+            Ok(list) => self.settle(&mut own, &list, report).await,
+            Err(error @ EtcdError::Denied(_)) => Err(error.into()),
+            Err(error) => Ok(Next::Look(format!("waiting for quorum: {error}"))),
+        }
+    }
+
+    /// etcd reads its certificates at every connection, so new ones heal what a clock that was wrong has left.
+    fn keep_certified(&mut self) -> Result<()> {
+        if tls::certificates_problem(self.paths, clock::known()).is_none() {
+            return Ok(());
+        }
+        // Whoever else holds the lock may be at just that.
+        let Ok(_lock) = self.journal.lock() else { return Ok(()) };
+        if renewed(self.paths) {
+            self.observer = Observer::new(self.paths, self.etcd, self.host.inventory.as_deref())?;
+        }
+        Ok(())
+    }
+
+    /// etcd listens on every address, unless several members share this host's loopback.
+    fn local_url(&self) -> String {
+        match self.me.client_url.host().parse::<std::net::IpAddr>() {
+            Ok(ip) if ip.is_loopback() => self.me.client_url.to_string(),
+            Ok(_) | Err(_) => format!("https://127.0.0.1:{}", self.me.client_url.port()),
+        }
+    }
+
+    /// Journalled once, so that a log that vanishes later is known to be lost.
+    fn note_led(&mut self, status: &Status) -> Result<()> {
+        let bootstrap = self.life.committed.as_ref().map_or(0, |f| f.founders.len() as u64);
+        if self.life.led || status.raft_index <= bootstrap {
+            return Ok(());
+        }
+        self.journal.append(&Record::Led {})?;
+        self.life.led = true;
+        Ok(())
+    }
+}
