@@ -29,6 +29,8 @@ bench: setup ## ratios against what one would do by hand, side by side in one ru
 check: setup ## formatting, lints and fences
 	@$(CARGO) fmt --check
 	@$(CARGO) clippy --quiet --all-targets --all-features -- -D warnings
+	@# Those are not among all targets, as no test run starts them.
+	@$(CARGO) clippy --quiet --test bench --test soak -- -D warnings
 
 program: setup ## the static program, out/etcd-bootstrapper
 	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(CARGO) build --quiet --release --target $(TARGET) --bin etcd-bootstrapper

@@ -2,6 +2,8 @@
 
 #![allow(clippy::disallowed_methods, missing_docs, dead_code)]
 
+#[path = "../it/support/mod.rs"]
+mod support;
 #[path = "../it/world/mod.rs"]
 mod world;
 
