@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::document::{Address, Document, PeerEntry, Source};
 use crate::member::is_name_or_address;
-use crate::spec::{Host, Problem, Set, Spec};
+use crate::spec::{Host, Problem, Set, Spec, Store};
+use crate::store;
 
 /// etcd's options that the bootstrapper decides; a user who could set them could undo its laws.
 const OURS: [&str; 30] = [
@@ -61,6 +63,7 @@ pub(crate) fn check(document: Document) -> Result<(Spec, Host), Vec<Problem>> {
     check_size(&document, &mut problems);
     check_peers(&document, &mut problems);
     check_absent(&document, &mut problems);
+    problems.0.extend(document.store.iter().flat_map(store::check));
     check_restore(&document, &mut problems);
     check_recover(&document, &mut problems);
     check_member(&document, &mut problems);
@@ -81,7 +84,7 @@ pub(crate) fn check(document: Document) -> Result<(Spec, Host), Vec<Problem>> {
         set,
         replace_after: seconds(document.replace_after, 60),
         restore: document.restore.as_ref().map(|r| r.sha256.clone()),
-        store: None,
+        store: document.store.as_ref().map(|s| Store { url: s.url.clone(), on_total_loss: s.on_total_loss }),
         recover: document.recover,
     };
     let host = Host {
@@ -91,6 +94,7 @@ pub(crate) fn check(document: Document) -> Result<(Spec, Host), Vec<Problem>> {
         device: document.data.device,
         tls: document.tls,
         restore_url: document.restore.map(|r| r.url),
+        store: document.store.map(Arc::new),
         allow_inline_secrets: document.allow_inline_secrets,
         metadata_timeout: seconds(document.timeouts.metadata, 120),
         data_device_timeout: seconds(document.timeouts.data_device, 60),
@@ -254,16 +258,10 @@ const SHORTEST: Duration = Duration::from_secs(72 * 3600);
 fn check_tls(document: &Document, problems: &mut Problems) {
     for (path, source) in [("tls.ca.cert", &document.tls.ca.cert), ("tls.ca.key", &document.tls.ca.key)] {
         match source {
-            Source::File { file } if !file.starts_with('/') => {
-                problems.add(format!("{path}.file"), format!("{file:?} is not an absolute path: begin it with /"));
-            }
-            Source::Credential { credential }
-                if credential.is_empty() || credential.starts_with('.') || credential.contains('/') =>
-            {
-                problems.add(
-                    format!("{path}.credential"),
-                    format!("{credential:?} is not the name of a credential: it has no / and no leading dot"),
-                );
+            Source::File { .. } | Source::Credential { .. } => {
+                if let Some((key, why)) = misplaced(source) {
+                    problems.add(format!("{path}.{key}"), why);
+                }
             }
             // The text stays out of the message: it may be half a key.
             Source::Inline(text) if !text.reveal().contains("-----BEGIN ") => {
@@ -272,7 +270,7 @@ fn check_tls(document: &Document, problems: &mut Problems) {
                     "this text is not PEM, which has a line -----BEGIN …-----: write {file: PATH} for a file",
                 );
             }
-            Source::File { .. } | Source::Credential { .. } | Source::Inline(_) => {}
+            Source::Inline(_) => {}
         }
     }
     for (i, name) in document.tls.extra_sans.iter().enumerate() {
@@ -288,6 +286,22 @@ fn check_tls(document: &Document, problems: &mut Problems) {
             "tls.validity",
             "certificates that end within three days cannot be renewed in time: write 72h or more",
         );
+    }
+}
+
+/// Which key of a source cannot be meant, and why.
+pub(crate) fn misplaced(source: &Source) -> Option<(&'static str, String)> {
+    match source {
+        Source::File { file } if !file.starts_with('/') => {
+            Some(("file", format!("{file:?} is not an absolute path: begin it with /")))
+        }
+        Source::Credential { credential }
+            if credential.is_empty() || credential.starts_with('.') || credential.contains('/') =>
+        {
+            let why = format!("{credential:?} is not the name of a credential: it has no / and no leading dot");
+            Some(("credential", why))
+        }
+        Source::File { .. } | Source::Credential { .. } | Source::Inline(_) => None,
     }
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::member::{ClusterName, MemberName, PeerUrl};
 use crate::spec::{Duration, Mode, Secret, Sha256, Timestamp};
+use crate::store::StoreEntry;
 
 /// The document of DESIGN section 10; every carrier carries this one.
 #[derive(Deserialize)]
@@ -51,9 +52,9 @@ pub struct Document {
     /// etcd's own options by etcd's own names.
     #[serde(default)]
     pub etcd: BTreeMap<String, Scalar>,
-    /// Not in this version.
+    /// The cluster's home outside its disks.
     #[serde(default)]
-    pub store: Option<IgnoredAny>,
+    pub store: Option<StoreEntry>,
     /// Not in this version.
     #[serde(default)]
     pub backup: Option<IgnoredAny>,
@@ -218,12 +219,16 @@ pub enum Source {
 
 impl<'de> Deserialize<'de> for Source {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        match text_or_entry(d, &["file", "credential"], "PEM text, {file: PATH} or {credential: NAME}")? {
-            TextOrEntry::Text(text) => Ok(Source::Inline(Secret::new(text))),
-            TextOrEntry::Entry("file", file) => Ok(Source::File { file }),
-            TextOrEntry::Entry(_, credential) => Ok(Source::Credential { credential }),
-        }
+        source(d, "PEM text, {file: PATH} or {credential: NAME}")
     }
+}
+
+pub(crate) fn source<'de, D: Deserializer<'de>>(d: D, expecting: &'static str) -> Result<Source, D::Error> {
+    Ok(match text_or_entry(d, &["file", "credential"], expecting)? {
+        TextOrEntry::Text(text) => Source::Inline(Secret::new(text)),
+        TextOrEntry::Entry("file", file) => Source::File { file },
+        TextOrEntry::Entry(_, credential) => Source::Credential { credential },
+    })
 }
 
 /// `data:`.

@@ -22,6 +22,7 @@ pub mod progress;
 pub mod recovery;
 pub mod render;
 pub mod spec;
+pub mod store;
 
 pub use decide::{decide, silent};
 pub use founding_rows::terms;

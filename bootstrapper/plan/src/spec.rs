@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -12,6 +13,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::document::{Address, Auto, Device, Document, PeerEntry, Recover, Tls};
 use crate::facts::Seconds;
 use crate::member::{ClusterName, Malformed, MemberName};
+use crate::store::StoreEntry;
 
 /// What the user asked for, as far as `decide` cares.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,10 +60,11 @@ pub struct Store {
 }
 
 /// What to do when every voter of the claim is proven gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnTotalLoss {
     /// Ask a person.
+    #[default]
     Wait,
     /// Restore the newest verified snapshot.
     Restore,
@@ -96,6 +99,8 @@ pub struct Host {
     pub tls: Tls,
     /// `restore.url`.
     pub restore_url: Option<Secret>,
+    /// `store`.
+    pub store: Option<Arc<StoreEntry>>,
     /// Where inline keys are allowed to come from a metadata service.
     pub allow_inline_secrets: bool,
     /// Seconds for a configuration volume to appear.

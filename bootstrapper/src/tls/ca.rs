@@ -1,20 +1,20 @@
 //! The cluster's CA: where its certificate and key come from, and whether they are fit to issue with.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use plan::document::{Source, Tls};
+use plan::document::Tls;
 use plan::facts::Seconds;
 use plan::spec::{Secret, Timestamp};
 use rcgen::{Issuer, KeyPair, PublicKeyData};
 
 use super::certificate::Certificate;
 use super::pem;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
 use crate::paths::Paths;
+use crate::secrets::{Places, read_file};
 use crate::sys::clock::BUILT;
-use crate::sys::{env, fs};
+use crate::sys::env;
 
 /// A PEM bundle of two certificates with all their text is far below this, bytes.
 pub(super) const PEM_LIMIT: u64 = 64 << 10;
@@ -47,7 +47,7 @@ pub(super) fn load_with(
     credentials: Option<&Path>,
     now: Option<Seconds>,
 ) -> Result<CaMaterial> {
-    let at = Places { paths, credentials };
+    let at = Places { paths, credentials: credentials.map(Path::to_owned) };
     let certificate = at.read(&tls.ca.cert, "tls.ca.cert", false);
     let key = at.read(&tls.ca.key, "tls.ca.key", true);
     let (given, error) = match (certificate, key) {
@@ -207,54 +207,4 @@ fn in_time(certificate: &Certificate, field: &str, now: Option<Seconds>) -> Resu
 /// A text with the seconds of the clock would be another one at each look.
 fn minute(now: Seconds) -> Timestamp {
     Timestamp(Seconds(now.0 / 60 * 60))
-}
-
-/// What the names of the credentials begin with that `etcd-bootstrapper.service` imports.
-pub(super) const PREFIX: &str = "etcd-bootstrapper.";
-
-struct Places<'a> {
-    paths: &'a Paths,
-    credentials: Option<&'a Path>,
-}
-
-impl Places<'_> {
-    fn read(&self, source: &Source, field: &str, private: bool) -> Result<Secret> {
-        let bad = |why: String| Exit::BadInput.because(format!("{field}: {why}"));
-        match source {
-            Source::Inline(text) => Ok(text.clone()),
-            Source::File { file } if !file.starts_with('/') => Err(bad(format!("{file:?} is not an absolute path"))),
-            Source::File { file } => read_file(&self.paths.host(file), field, private),
-            Source::Credential { credential } => {
-                if credential.is_empty() || credential.starts_with('.') || credential.contains('/') {
-                    let why = format!("{credential:?} is not the name of a credential: it has no / and no leading dot");
-                    return Err(bad(why));
-                }
-                let path = self.credentials.map(|directory| directory.join(credential)).filter(|path| path.exists());
-                let path = path.ok_or_else(|| {
-                    Exit::Unavailable.because(format!(
-                        "{field}: the credential {credential} was not delivered: give it to the machine as a system \
-                         credential (SMBIOS, fw_cfg, the ESP) or put it into /etc/credstore, and boot; the image takes \
-                         those whose name begins with {PREFIX}"
-                    ))
-                })?;
-                // systemd alone writes there, so its modes are not ours to judge.
-                read_file(&path, field, false)
-            }
-        }
-    }
-}
-
-fn read_file(path: &Path, field: &str, private: bool) -> Result<Secret> {
-    let text = if private { fs::read_private(path, PEM_LIMIT) } else { fs::read_text(path, PEM_LIMIT) };
-    match text {
-        Ok(Some(text)) => Ok(Secret::new(text)),
-        Ok(None) => Err(Exit::Unavailable.because(format!("{field}: there is no {}: put it there", path.display()))),
-        Err(error) => {
-            let denied = error.chain().filter_map(|e| e.downcast_ref::<io::Error>());
-            let denied = denied.map(io::Error::kind).any(|kind| kind == io::ErrorKind::PermissionDenied);
-            let private = error.downcast_ref::<Failure>().map(|failure| failure.exit);
-            let exit = private.unwrap_or(if denied { Exit::Permission } else { Exit::BadInput });
-            Err(exit.because(format!("{field}: {error:#}")))
-        }
-    }
 }

@@ -257,8 +257,8 @@ fn a_credential_is_taken_from_systemds_directory() {
 #[test]
 fn the_unit_imports_the_credential_that_config_new_names() {
     let unit = include_str!("../../../../image/rootfs/usr/lib/systemd/system/etcd-bootstrapper.service");
-    assert!(unit.lines().any(|line| line == format!("ImportCredential={}*", crate::tls::ca::PREFIX)), "{unit}");
-    assert!(crate::commands::config_new::CA_KEY_CREDENTIAL.starts_with(crate::tls::ca::PREFIX));
+    assert!(unit.lines().any(|line| line == format!("ImportCredential={}*", crate::secrets::PREFIX)), "{unit}");
+    assert!(crate::commands::config_new::CA_KEY_CREDENTIAL.starts_with(crate::secrets::PREFIX));
 }
 
 #[test]
