@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::cluster::snapshot_of;
+use crate::support::fixture::{sha256, zstd};
 use crate::world::{Fault, World};
 
 /// Worlds at a time: nearly all of a join is waiting for etcd's health window of five seconds.
@@ -136,12 +137,19 @@ fn a_founder_that_restores_may_die_anywhere() {
     let mut source = World::new(1);
     source.boot_all();
     source.put(0, "acknowledged", "before the crash");
-    let (file, sha256, _) = snapshot_of(&source);
-    let url = format!("file://{}", file.display());
-    let before = || World::with(3, &["--restore-url", &url, "--restore-sha256", &sha256]);
-    let happens = World::boot_all;
-    every_death_of(&Plan { name: "restore", of: "run", before: &before, happens, again: false });
-    every_death_of(&Plan { name: "restore, finish", of: "finish", before: &before, happens, again: false });
+    let (file, plain, _) = snapshot_of(&source);
+    let packed = zstd(&std::fs::read(&file).unwrap());
+    let packed_file = file.with_extension("packed");
+    std::fs::write(&packed_file, &packed).unwrap();
+    for (name, of, file, sha256) in [
+        ("restore", "run", &file, &plain),
+        ("restore, zstd", "run", &packed_file, &sha256(&packed)),
+        ("restore, finish", "finish", &file, &plain),
+    ] {
+        let url = format!("file://{}", file.display());
+        let before = || World::with(3, &["--restore-url", &url, "--restore-sha256", sha256]);
+        every_death_of(&Plan { name, of, before: &before, happens: World::boot_all, again: false });
+    }
 }
 
 #[test]

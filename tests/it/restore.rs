@@ -8,14 +8,15 @@ use std::process::Command;
 use bootstrapper::exit::Exit;
 use bootstrapper::observe::data_dir::look;
 use bootstrapper::paths::Paths;
-use bootstrapper::snapshot::stage::{discard, install, stage, staged};
+use bootstrapper::snapshot::stage::{Staging, discard, install, stage, staged};
 use bootstrapper::sys::fs::Owner;
+use plan::document::Restore as Wish;
 use plan::facts::Wal;
 use plan::founding::{Founder, Founding, REVISION_BUMP, Terms};
 use plan::spec::Secret;
 
 use super::support::etcd::{Etcd, binary, port};
-use super::support::fixture::{KEYS, REVISION, sha256, snapshot, value};
+use super::support::fixture::{KEYS, REVISION, gzip, sha256, snapshot, value, zstd};
 use super::support::scratch::Scratch;
 use super::support::store::{Reply, Store};
 
@@ -27,6 +28,7 @@ struct Host {
     url: String,
     etcdutl: PathBuf,
     owner: Option<Owner>,
+    quota: Option<u64>,
 }
 
 impl Host {
@@ -55,16 +57,24 @@ impl Host {
         };
         let founding = Founding::new(terms, (1..=members).map(founder).collect());
         let url = format!("file://{}", scratch.join("usb.db").display());
-        Host { scratch, paths, founding, url, etcdutl: binary("etcdutl"), owner: None }
+        Host { scratch, paths, founding, url, etcdutl: binary("etcdutl"), owner: None, quota: Some(8 << 30) }
     }
 
     async fn stage(&self) -> anyhow::Result<Vec<String>> {
-        let url = Secret::new(self.url.clone());
+        let sha256 = self.founding.terms.snapshot.clone().unwrap();
+        let wish = Wish { url: Secret::new(self.url.clone()), sha256 };
         let me = &self.founding.founders[0];
         let mut said = Vec::new();
-        let etcdutl = self.etcdutl.to_str().unwrap();
-        let mut say = |text| said.push(text);
-        stage(&self.paths, &self.founding, (&me.name, &me.peer_url), &url, etcdutl, self.owner, &mut say).await?;
+        let staging = Staging {
+            paths: &self.paths,
+            founding: &self.founding,
+            me: (&me.name, &me.peer_url),
+            wish: &wish,
+            quota: self.quota,
+            etcdutl: self.etcdutl.to_str().unwrap(),
+            owner: self.owner,
+        };
+        stage(&staging, &mut |text| said.push(text)).await?;
         Ok(said)
     }
 
@@ -310,7 +320,8 @@ async fn a_store_is_trusted_by_the_hosts_cas_and_asked_before_its_word_fills_the
     fs::copy(store.roots(), cas).unwrap();
     let error = host.stage().await.unwrap_err();
     assert!(
-        format!("{error:#}").ends_with("it has 1000000000000 bytes, and no database of etcd is that large"),
+        format!("{error:#}")
+            .contains("it is a database of more than 10737418240 bytes, a quarter more than etcd's quota"),
         "{error:#}"
     );
     assert_eq!(Exit::of(&error), Exit::BadInput);
@@ -326,6 +337,95 @@ async fn a_snapshot_of_a_newer_etcd_is_refused_by_name() {
     assert_eq!(Exit::of(&error), Exit::Refused);
     assert!(error.to_string().starts_with("the snapshot is of an etcd 3.5 cluster and this host has etcd 3.4"));
     assert!(!host.home().exists());
+}
+
+#[tokio::test]
+async fn a_wrapped_snapshot_is_restored_and_checked_again_from_its_object_after_a_reboot() {
+    for (name, object) in [("zstd", zstd(snapshot())), ("gzip", gzip(snapshot()))] {
+        let host = Host::new(1, &object);
+        host.stage().await.unwrap();
+        assert!(host.staged(), "{name}");
+        let sha256 = sha256(&object);
+        let file = |extension: &str| host.paths.download().join(format!("{sha256}.{extension}"));
+        assert_eq!(fs::read(file("db")).unwrap(), snapshot(), "{name}");
+        assert_eq!(fs::read(file("object")).unwrap(), object, "{name}");
+
+        // The power was cut before the staging was proven: nothing is fetched again.
+        fs::remove_file(host.home().join("proven")).unwrap();
+        fs::rename(host.scratch.join("usb.db"), host.scratch.join("away.db")).unwrap();
+        let said = host.stage().await.unwrap();
+        assert_eq!(said[0], "checking the snapshot that was fetched before", "{name}");
+        assert!(!said.iter().any(|s| s.starts_with("fetching")), "{name}: {said:?}");
+
+        // Or after the object was whole, and before the database had its name.
+        fs::remove_file(host.home().join("proven")).unwrap();
+        fs::remove_file(file("db")).unwrap();
+        host.stage().await.unwrap();
+        assert_eq!(fs::read(file("db")).unwrap(), snapshot(), "{name}");
+
+        // The object rotted on this disk, and not at its source.
+        fs::remove_file(host.home().join("proven")).unwrap();
+        fs::rename(host.scratch.join("away.db"), host.scratch.join("usb.db")).unwrap();
+        for with_database in [true, false] {
+            let mut bytes = fs::read(file("object")).unwrap();
+            bytes[1_000] ^= 1;
+            fs::write(file("object"), bytes).unwrap();
+            if !with_database {
+                fs::remove_file(file("db")).unwrap();
+            }
+            host.stage().await.unwrap();
+            assert_eq!(fs::read(file("object")).unwrap(), object, "{name}");
+            fs::remove_file(host.home().join("proven")).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_database_above_the_quota_is_refused_with_the_key_to_raise() {
+    let mib = |bytes: &[u8]| bytes.len() as u64;
+    for (name, object, quota, exit, why) in [
+        (
+            "plain",
+            snapshot().to_vec(),
+            mib(snapshot()) - 1,
+            Exit::Refused,
+            "so that etcd would refuse every write: raise",
+        ),
+        ("zstd", zstd(snapshot()), mib(snapshot()) - 1, Exit::Refused, "so that etcd would refuse every write: raise"),
+        (
+            "far above",
+            snapshot().to_vec(),
+            1 << 20,
+            Exit::BadInput,
+            "of more than 1310720 bytes, a quarter more than etcd's",
+        ),
+        (
+            "a bomb",
+            zstd(&[&snapshot()[..1 << 20], &vec![0; 64 << 20]].concat()),
+            1 << 20,
+            Exit::BadInput,
+            "of more than 1310720 bytes",
+        ),
+    ] {
+        let host = Host { quota: Some(quota), ..Host::new(1, &object) };
+        let error = host.stage().await.expect_err(name);
+        assert!(format!("{error:#}").contains(why), "{name}: {error:#}");
+        assert_eq!(Exit::of(&error), exit, "{name}");
+        assert!(!host.home().exists() && !host.paths.data().exists(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrapped_snapshot_that_fills_the_disk_is_told_and_leaves_nothing() {
+    // The object fits easily; what is inside does not.
+    let large = zstd(&[&snapshot()[..1 << 20], &vec![7; 700 << 20]].concat());
+    let host = Host::new(1, &large);
+    let mounted = Mounted::tmpfs(&host.paths.volume(), 400);
+    let error = host.stage().await.unwrap_err();
+    assert!(format!("{error:#}").contains("the snapshot that was unpacked needs more"), "{error:#}");
+    assert_eq!(Exit::of(&error), Exit::Refused);
+    assert_eq!(fs::read_dir(host.paths.download()).unwrap().count(), 0);
+    drop(mounted);
 }
 
 /// A filesystem in memory, mounted as long as this lives.

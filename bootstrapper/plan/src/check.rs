@@ -93,7 +93,7 @@ pub(crate) fn check(document: Document) -> Result<(Spec, Host), Vec<Problem>> {
         address: document.member.address,
         device: document.data.device,
         tls: document.tls,
-        restore_url: document.restore.map(|r| r.url),
+        restore: document.restore,
         store: document.store.map(Arc::new),
         allow_inline_secrets: document.allow_inline_secrets,
         metadata_timeout: seconds(document.timeouts.metadata, 120),

@@ -32,6 +32,9 @@ pub struct EtcdConfig {
     pub options: BTreeMap<String, String>,
 }
 
+/// Kubernetes outgrows etcd's 2 GiB.
+const QUOTA: u64 = 8 << 30;
+
 impl EtcdConfig {
     /// The lines of an EnvironmentFile in a fixed order: `ETCD_NAME="etcd-1"`.
     ///
@@ -50,8 +53,9 @@ impl EtcdConfig {
         } else {
             ("ETCD_EXPERIMENTAL_INITIAL_CORRUPT_CHECK", "true")
         };
+        let quota = QUOTA.to_string();
         [
-            ("ETCD_QUOTA_BACKEND_BYTES", "8589934592"),
+            ("ETCD_QUOTA_BACKEND_BYTES", quota.as_str()),
             ("ETCD_SNAPSHOT_COUNT", "10000"),
             ("ETCD_LISTEN_METRICS_URLS", "http://127.0.0.1:2381"),
             ("ETCD_LOG_LEVEL", "info"),
@@ -88,6 +92,17 @@ impl EtcdConfig {
         ]
         .map(|(k, v)| (k.to_owned(), v))
         .to_vec()
+    }
+}
+
+/// Bytes that etcd lets its database have with these options of the user's; `None` where they switch the quota off.
+///
+/// etcd takes 0 for its own default of 2 GiB, and anything negative for no quota (server/etcdserver/quota.go).
+pub fn quota(options: &BTreeMap<String, String>) -> Option<u64> {
+    match options.get("ETCD_QUOTA_BACKEND_BYTES").map(|text| text.parse::<i64>()) {
+        None | Some(Err(_)) => Some(QUOTA),
+        Some(Ok(0)) => Some(2 << 30),
+        Some(Ok(bytes)) => u64::try_from(bytes).ok(),
     }
 }
 

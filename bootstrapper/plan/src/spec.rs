@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::document::{Address, Auto, Device, Document, PeerEntry, Recover, Tls};
+use crate::document::{Address, Auto, Device, Document, PeerEntry, Recover, Restore, Tls};
 use crate::facts::Seconds;
 use crate::member::{ClusterName, Malformed, MemberName};
 use crate::store::StoreEntry;
@@ -97,8 +97,8 @@ pub struct Host {
     pub device: Device,
     /// `tls`.
     pub tls: Tls,
-    /// `restore.url`.
-    pub restore_url: Option<Secret>,
+    /// `restore`: where the snapshot is.
+    pub restore: Option<Restore>,
     /// `store`.
     pub store: Option<Arc<StoreEntry>>,
     /// Where inline keys are allowed to come from a metadata service.
@@ -172,6 +172,11 @@ impl FromStr for Sha256 {
         } else {
             Err(Malformed(format!("{text:?} is not a sha256: 64 hexadecimal digits, as `sha256sum FILE` prints them")))
         }
+    }
+}
+impl From<[u8; 32]> for Sha256 {
+    fn from(bytes: [u8; 32]) -> Sha256 {
+        Sha256(bytes.iter().map(|b| format!("{b:02x}")).collect())
     }
 }
 impl TryFrom<String> for Sha256 {

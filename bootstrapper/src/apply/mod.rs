@@ -16,7 +16,7 @@ use plan::spec::Host;
 use crate::observe;
 use crate::paths::Paths;
 use crate::report::Report;
-use crate::snapshot::stage;
+use crate::snapshot::stage::{self, Staging};
 use crate::survivor;
 use crate::sys::fs::Owner;
 use hand_off::{HandOff, hand_off};
@@ -163,12 +163,19 @@ async fn recover(
 
 /// Restores the snapshot beside the data dir, saying how far it is.
 async fn prepare(tools: &Tools<'_>, founding: &Founding, report: &mut Report) -> Result<()> {
-    let Some(url) = &tools.host.restore_url else {
+    let Some(wish) = &tools.host.restore else {
         bail!("the founding restores a snapshot, and the spec has no restore.url")
     };
-    let mut say = |text: String| report.say(&text);
-    stage::stage(tools.paths, founding, (&tools.me.name, &tools.me.peer_url), url, "etcdutl", tools.owner, &mut say)
-        .await
+    let staging = Staging {
+        paths: tools.paths,
+        founding,
+        me: (&tools.me.name, &tools.me.peer_url),
+        wish,
+        quota: plan::render::quota(&tools.host.etcd),
+        etcdutl: "etcdutl",
+        owner: tools.owner,
+    };
+    stage::stage(&staging, &mut |text| report.say(&text)).await
 }
 
 /// Puts a founding's staged data in place before etcd's first start; nothing to do without a snapshot.

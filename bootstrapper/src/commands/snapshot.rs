@@ -11,9 +11,10 @@ use serde_json::json;
 
 use crate::exit::Exit;
 use crate::paths::Paths;
+use crate::snapshot::decode::Most;
 use crate::snapshot::fetch::{Order, Progress, fetch};
-use crate::snapshot::source;
-use crate::snapshot::verify::{self, Summary};
+use crate::snapshot::verify::Summary;
+use crate::snapshot::{intake, source};
 use crate::sys::output::{complain, say};
 
 /// Silence after which a connection is given up, and after which the source is.
@@ -34,7 +35,7 @@ pub async fn run(paths: &Paths, args: Vec<OsString>) -> Result<()> {
     let summary = if wanted.subject.contains("://") {
         remote(paths, wanted.subject, wanted.sha256.as_ref()).await?
     } else {
-        verify::file(Path::new(&wanted.subject), wanted.sha256.as_ref())?
+        intake::check(Path::new(&wanted.subject), wanted.sha256.as_ref(), Most::sane())?
     };
     say(&told(&summary, wanted.json))
 }
@@ -80,6 +81,7 @@ async fn remote(paths: &Paths, url: String, sha256: Option<&Sha256>) -> Result<S
         idle: IDLE,
         patience: PATIENCE,
         admit: &|_| Ok(()),
+        most: Most::sane(),
     };
     let terminal = std::io::stderr().is_terminal();
     let mut last: Option<Instant> = None;
@@ -100,13 +102,20 @@ fn told(summary: &Summary, as_json: bool) -> String {
     if as_json {
         let text = json!({
             "bytes": summary.bytes,
+            "object_bytes": summary.object_bytes,
             "sha256": summary.sha256,
+            "sha256_db": summary.sha256_db,
+            "wrapped_in": summary.wrappings.iter().map(|w| w.name()).collect::<Vec<_>>(),
             "revision": summary.revision,
             "etcd": version,
         });
         return text.to_string();
     }
     let mut text = format!("whole     yes\nbytes     {}\nsha256    {}\n", summary.bytes, summary.sha256.as_str());
+    if !summary.wrappings.is_empty() {
+        let wrappings: Vec<&str> = summary.wrappings.iter().map(|w| w.name()).collect();
+        text.push_str(&format!("object    {} bytes, {}\n", summary.object_bytes, wrappings.join(" of ")));
+    }
     if let Some(revision) = summary.revision {
         text.push_str(&format!("revision  {revision}\n"));
     }

@@ -10,8 +10,10 @@ use reqwest::{Client, Url};
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 
+use super::decode::Most;
 use super::http::{self, Setback, Unreached};
-use super::intake::{Intake, Shelf, blocking};
+use super::intake::{Intake, blocking};
+use super::shelf::Shelf;
 use super::source::{self, Source};
 use super::verify::{Summary, Unfit};
 use crate::exit::Exit;
@@ -42,6 +44,8 @@ pub struct Order<'a> {
     pub patience: Duration,
     /// Whether an object of so many bytes may come in.
     pub admit: &'a (dyn Fn(u64) -> Result<()> + Sync),
+    /// How large a database may come out of it.
+    pub most: Most,
 }
 
 /// How far it is.
@@ -70,10 +74,16 @@ pub async fn fetch(order: &Order<'_>, watch: &mut Watch<'_>) -> Result<Summary> 
         Source::Https(_) => Some(source::client(order.roots)?),
         Source::File(_) => None,
     };
-    let mut once_more = client.is_some();
+    let (mut once_more, mut again) = (client.is_some(), false);
     loop {
-        let shelf = order.shelf.clone();
-        let intake = blocking(move || shelf.map_or_else(|| Ok(Intake::checking()), Intake::resume)).await?;
+        let (shelf, most) = (order.shelf.clone(), order.most.clone());
+        let intake = blocking(move || match shelf {
+            Some(shelf) => Intake::resume(shelf, most),
+            None => Ok(Intake::checking(most)),
+        })
+        .await?;
+        // What is here of an earlier attempt may have rotted here.
+        once_more |= intake.bytes() > 0;
         let mut transfer = Transfer { order, intake: Some(intake) };
         let moved = match (&source, &client) {
             (Source::Https(url), Some(client)) => transfer.download(client, url, watch).await,
@@ -90,10 +100,10 @@ pub async fn fetch(order: &Order<'_>, watch: &mut Watch<'_>) -> Result<Summary> 
         };
         // Damage may have happened on the way, and pieces may be of two objects: once from the start.
         let worth_it = matches!(error.downcast_ref(), Some(Unfit::Broken(_)));
-        if !(once_more && worth_it) {
+        if !(once_more && worth_it) || again {
             return Err(failed(order, &place, error));
         }
-        once_more = false;
+        again = true;
         watch(Progress { bytes: 0, total: None, trouble: Some(&format!("once more from the start: {error}")) });
     }
 }
@@ -153,11 +163,11 @@ impl Transfer<'_> {
 
     /// One request, and its body to the end of the object.
     async fn attempt(&mut self, client: &Client, url: &Url, watch: &mut Watch<'_>) -> Result<(), Setback> {
-        let from = self.bytes()?;
-        let known = self.intake()?.version.clone();
-        if from > 0 && known.total == Some(from) {
+        if self.intake()?.is_whole() {
             return Ok(());
         }
+        let from = self.bytes()?;
+        let known = self.intake()?.version.clone();
         let mut body = http::ask(client, url, from, &known, self.order.idle).await?;
         if body.from < from {
             // The object is another one, or the server knows no ranges: what we have is not the beginning of this body.
@@ -215,6 +225,9 @@ impl Transfer<'_> {
                 if error.kind() == std::io::ErrorKind::NotFound { "; is the medium attached and mounted?" } else { "" };
             anyhow::Error::new(Unreached(format!("{error}{hint}")))
         };
+        if self.intake()?.is_whole() {
+            return Ok(());
+        }
         self.restart().await?;
         let mut file = tokio::fs::File::open(path).await.map_err(lost)?;
         let meta = file.metadata().await.map_err(lost)?;

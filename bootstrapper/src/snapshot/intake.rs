@@ -1,59 +1,29 @@
-//! The receiving end: takes a snapshot's bytes as they come, hashes, checks and keeps them.
+//! The receiving end: takes an object's bytes as they come, hashes, unwraps, checks and keeps them.
+//!
+//! What lies on the disk while it comes is the object as it lies at the source, so that its sha256 can be held against
+//! the one that was asked for and a download goes on where it stopped. A plain snapshot becomes the database by its
+//! name; one that was wrapped lies beside the database that came out of it.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use hyper::body::Bytes;
 use plan::spec::Sha256;
+use ring::digest;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::Receiver;
 
+use super::decode::{Decoding, Most, TELLING, Wrapping};
+use super::shelf::Shelf;
 use super::verify::{self, Inspector, Summary, Unfit};
+use crate::exit::Exit;
 use crate::sys::fs::{self, Owner};
 use crate::sys::partial::Partial;
 
 /// How many bytes may be lost to a power cut, as each sync costs the disk its pace.
 const CHECKPOINT: u64 = 64 * 1024 * 1024;
-
-/// Where the bytes go, once they are whole.
-#[derive(Clone, Debug)]
-pub struct Shelf {
-    /// A directory of ours.
-    pub directory: PathBuf,
-    /// What the snapshot must hash to; it also names the file.
-    pub sha256: Sha256,
-    /// Who reads it later.
-    pub owner: Option<Owner>,
-}
-
-impl Shelf {
-    /// The whole snapshot's path.
-    pub fn path(&self) -> PathBuf {
-        self.directory.join(format!("{}.db", self.sha256.as_str()))
-    }
-    fn part(&self) -> PathBuf {
-        self.directory.join(format!("{}.part", self.sha256.as_str()))
-    }
-    fn sidecar(&self) -> PathBuf {
-        self.directory.join(format!("{}.json", self.sha256.as_str()))
-    }
-
-    /// How many bytes there are so far.
-    pub fn received(&self) -> u64 {
-        std::fs::metadata(self.part()).map_or(0, |meta| meta.len())
-    }
-
-    /// Removes whatever there is of the snapshot.
-    ///
-    /// # Errors
-    /// Any failing system call, with the path.
-    pub fn clear(&self) -> Result<()> {
-        fs::remove(&self.path())?;
-        fs::remove(&self.sidecar())?;
-        fs::remove(&self.part())
-    }
-}
 
 /// Which version of an object the bytes so far are of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +34,7 @@ pub struct Version {
     pub total: Option<u64>,
 }
 
-/// What lies beside a part file: durable only up to `written`.
+/// What lies beside an object: durable only up to `written`.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Sidecar {
     written: u64,
@@ -73,10 +43,22 @@ struct Sidecar {
 
 /// Bytes so far.
 pub struct Intake {
-    inspector: Inspector,
+    bytes: u64,
+    content: Content,
+    most: Most,
     kept: Option<Kept>,
     /// Of which object.
     pub version: Version,
+}
+
+/// What the bytes turned out to be.
+enum Content {
+    /// Too few to tell.
+    Telling(Vec<u8>),
+    /// A snapshot as etcd wrote it.
+    Plain(Box<Inspector>),
+    /// Something with a snapshot inside.
+    Wrapped { hash: Box<digest::Context>, inside: Option<Decoding> },
 }
 
 struct Kept {
@@ -87,38 +69,45 @@ struct Kept {
 
 impl Intake {
     /// An intake that checks and keeps nothing.
-    pub fn checking() -> Intake {
-        Intake { inspector: Inspector::default(), kept: None, version: Version::default() }
+    pub fn checking(most: Most) -> Intake {
+        Intake { bytes: 0, content: Content::Telling(Vec::new()), most, kept: None, version: Version::default() }
     }
 
     /// An intake that goes on where an earlier one stopped; reads again what that one left, as nothing else proves it.
     ///
     /// # Errors
     /// Any failing system call, with the path.
-    pub fn resume(shelf: Shelf) -> Result<Intake> {
+    pub fn resume(shelf: Shelf, most: Most) -> Result<Intake> {
         let sidecar = fs::read_text(&shelf.sidecar(), 1 << 16)?;
         let sidecar: Sidecar = sidecar.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
-        let mut part = Partial::open(&shelf.part())?;
-        let mut inspector = Inspector::default();
+        let mut part = Partial::open(&shelf.object())?;
+        let mut intake = Intake::checking(most);
+        let inside = shelf.inside();
         let mut fit = Ok(());
         let checkpoint = part.resume(sidecar.written, |bytes| {
             if fit.is_ok() {
-                fit = inspector.take(bytes);
+                fit = intake.look(&Bytes::copy_from_slice(bytes), Some(&inside));
             }
             Ok(())
         })?;
-        let version = sidecar.version;
-        let mut intake = Intake { inspector, version, kept: None };
+        intake.version = sidecar.version;
         intake.kept = Some(Kept { shelf, part, checkpoint });
-        if fit.is_err() {
-            intake.restart()?;
+        match fit {
+            Ok(()) => {}
+            Err(error) if error.is::<Unfit>() => intake.restart()?,
+            Err(error) => return Err(error),
         }
         Ok(intake)
     }
 
-    /// How many bytes there are.
+    /// How many bytes of the object there are.
     pub fn bytes(&self) -> u64 {
-        self.inspector.bytes()
+        self.bytes
+    }
+
+    /// Whether the object is here to its last byte.
+    pub fn is_whole(&self) -> bool {
+        self.bytes > 0 && self.version.total == Some(self.bytes)
     }
 
     /// Forgets everything.
@@ -126,7 +115,8 @@ impl Intake {
     /// # Errors
     /// Any failing system call, with the path.
     pub fn restart(&mut self) -> Result<()> {
-        self.inspector = Inspector::default();
+        self.bytes = 0;
+        self.content = Content::Telling(Vec::new());
         self.version = Version::default();
         if let Some(kept) = &mut self.kept {
             fs::remove(&kept.shelf.sidecar())?;
@@ -138,7 +128,7 @@ impl Intake {
     /// Takes pieces until no more come; blocks on the disk.
     pub fn drain(mut self, mut pieces: Receiver<Bytes>) -> (Intake, Result<()>) {
         while let Some(piece) = pieces.blocking_recv() {
-            if let Err(error) = self.take(&piece) {
+            if let Err(error) = self.take(piece) {
                 return (self, Err(error));
             }
         }
@@ -146,48 +136,164 @@ impl Intake {
         (self, kept)
     }
 
-    fn take(&mut self, bytes: &[u8]) -> Result<()> {
-        self.inspector.take(bytes)?;
+    /// Takes the next bytes; blocks on the disk.
+    ///
+    /// # Errors
+    /// [`Unfit`] as soon as it is clear that this is no snapshot; any failing system call, with the path.
+    pub fn take(&mut self, bytes: Bytes) -> Result<()> {
+        let inside = self.kept.as_ref().map(|kept| kept.shelf.inside());
+        self.look(&bytes, inside.as_deref())?;
         let Some(kept) = &mut self.kept else { return Ok(()) };
-        let path = kept.shelf.part();
-        kept.part.append(bytes).map_err(|error| full(error, &path))?;
-        if self.inspector.bytes() - kept.checkpoint >= CHECKPOINT { self.checkpoint() } else { Ok(()) }
+        let path = kept.shelf.object();
+        kept.part.append(&bytes).map_err(|error| full(error, &path))?;
+        if self.bytes - kept.checkpoint >= CHECKPOINT { self.checkpoint() } else { Ok(()) }
+    }
+
+    /// Hashes and unwraps the next bytes; what is inside goes into this file.
+    fn look(&mut self, bytes: &Bytes, into: Option<&Path>) -> Result<()> {
+        self.bytes += bytes.len() as u64;
+        match &mut self.content {
+            Content::Telling(head) => {
+                head.extend_from_slice(bytes);
+                if head.len() < TELLING {
+                    return Ok(());
+                }
+                self.told(into)
+            }
+            Content::Plain(inspector) => {
+                inspector.take(bytes)?;
+                Ok(self.most.allows(self.bytes)?)
+            }
+            Content::Wrapped { hash, inside } => {
+                hash.update(bytes);
+                match inside.take_if(|inside| !inside.take(bytes.clone())) {
+                    None => Ok(()),
+                    Some(ended) => ended.end().and(Err(Unfit::Broken("something follows its end".into()).into())),
+                }
+            }
+        }
+    }
+
+    /// Decides by the first bytes what the object is, and goes on with them.
+    fn told(&mut self, into: Option<&Path>) -> Result<()> {
+        let Content::Telling(head) = &mut self.content else { return Ok(()) };
+        let head = Bytes::from(std::mem::take(head));
+        self.content = match Wrapping::of(&head) {
+            None => Content::Plain(Box::default()),
+            Some(_) => Content::Wrapped {
+                hash: Box::new(digest::Context::new(&digest::SHA256)),
+                inside: Some(Decoding::begin(into.map(Path::to_owned), self.most.clone())),
+            },
+        };
+        self.bytes -= head.len() as u64;
+        self.look(&head, into)
+    }
+
+    /// Makes durable what there is, unless it is.
+    fn checkpoint(&mut self) -> Result<()> {
+        if self.kept.as_ref().is_some_and(|kept| kept.checkpoint < self.bytes) { self.note() } else { Ok(()) }
     }
 
     /// Makes durable what there is, then says so beside it.
-    fn checkpoint(&mut self) -> Result<()> {
-        let written = self.inspector.bytes();
-        let Some(kept) = self.kept.as_mut().filter(|k| k.checkpoint < written) else { return Ok(()) };
-        kept.part.sync().map_err(|error| full(error, &kept.shelf.part()))?;
+    fn note(&mut self) -> Result<()> {
+        let written = self.bytes;
+        let Some(kept) = self.kept.as_mut() else { return Ok(()) };
+        kept.part.sync().map_err(|error| full(error, &kept.shelf.object()))?;
         let sidecar = serde_json::to_vec(&Sidecar { written, version: self.version.clone() })?;
         fs::write_atomic(&kept.shelf.sidecar(), &sidecar, 0o600, None)?;
         kept.checkpoint = written;
         Ok(())
     }
 
-    /// The verdict; a good snapshot that is kept takes its name, anything else is removed.
+    /// The verdict over all bytes; a good snapshot that is kept takes its name, anything else is removed.
     ///
     /// # Errors
     /// [`Unfit`] for what is not the snapshot wanted; any failing system call, with the path.
     pub fn finish(self, expected: Option<&Sha256>) -> Result<Summary> {
-        let verdict = self.inspector.finish(expected);
-        let Some(kept) = self.kept else { return Ok(verdict?) };
-        let summary = match verdict {
-            Ok(summary) => summary,
-            Err(unfit) => {
-                kept.shelf.clear()?;
-                return Err(unfit.into());
+        let shelf = self.kept.as_ref().map(|kept| kept.shelf.clone());
+        let finished = self.named(expected);
+        if let (Err(_), Some(shelf)) = (&finished, shelf) {
+            shelf.clear()?;
+        }
+        finished
+    }
+
+    fn named(mut self, expected: Option<&Sha256>) -> Result<Summary> {
+        let into = self.kept.as_ref().map(|kept| kept.shelf.inside());
+        self.told(into.as_deref())?;
+        let (summary, inside) = match self.content {
+            Content::Telling(_) => anyhow::bail!("nothing was told of the snapshot"),
+            Content::Plain(inspector) => (inspector.finish(expected)?, None),
+            Content::Wrapped { ref hash, ref mut inside } => {
+                let inside = inside.take().context("the snapshot was unwrapped already")?;
+                let (summary, file) = unwrapped(hash.as_ref().clone(), self.bytes, inside, expected)?;
+                // Before the database has its name, so that the object beside one is always whole.
+                self.version.total = Some(self.bytes);
+                self.note()?;
+                (summary, file)
             }
         };
+        let Some(kept) = self.kept else { return Ok(summary) };
         // Readable by etcd's group, and owned by us: what is under this name has been checked.
         let owner = kept.shelf.owner.map(|o| Owner { uid: nix::unistd::geteuid().as_raw(), gid: o.gid });
-        let file = kept.part.finish(&kept.shelf.path(), 0o640, owner)?;
-        fs::remove(&kept.shelf.sidecar())?;
-        verify::details(file, summary).map_err(|unfit: Unfit| match kept.shelf.clear() {
-            Ok(()) => unfit.into(),
-            Err(error) => error,
-        })
+        let plain = inside.is_none();
+        let file = inside.unwrap_or(kept.part).finish(&kept.shelf.path(), 0o640, owner)?;
+        if plain {
+            fs::remove(&kept.shelf.sidecar())?;
+        }
+        Ok(verify::details(file, summary)?)
     }
+}
+
+/// What came out, held against what was asked for.
+fn unwrapped(
+    hash: digest::Context,
+    object_bytes: u64,
+    inside: Decoding,
+    expected: Option<&Sha256>,
+) -> Result<(Summary, Option<Partial>)> {
+    let sha256 = verify::sum(hash);
+    let other =
+        expected.filter(|e| **e != sha256).map(|e| format!("its sha256 is {} and not {}", sha256.as_str(), e.as_str()));
+    let out = match inside.end() {
+        Ok(out) => out,
+        Err(error) => {
+            let Some(Unfit::Broken(what)) = error.downcast_ref() else { return Err(error) };
+            let pinned = "the sha256 that was asked for is of this damaged file".to_owned();
+            let further = other.or(expected.map(|_| pinned)).map_or(String::new(), |text| format!("; {text}"));
+            return Err(Unfit::Broken(format!("{what}{further}")).into());
+        }
+    };
+    match other {
+        Some(other) => Err(Unfit::Another(format!("it is whole, but {other}")).into()),
+        None => Ok((Summary { sha256, object_bytes, wrappings: out.wrappings, ..out.summary }, out.file)),
+    }
+}
+
+/// Checks a file; what it is of is looked up when it is a snapshot as etcd wrote it.
+///
+/// # Errors
+/// 65 with the reason for a file that is not a whole snapshot; any failing system call.
+pub fn check(path: &Path, expected: Option<&Sha256>, most: Most) -> Result<Summary> {
+    let unfit = |error: anyhow::Error| match error.downcast_ref::<Unfit>() {
+        Some(unfit) => Exit::BadInput.because(format!("{} cannot be restored: {unfit}", path.display())),
+        None => error,
+    };
+    let context = || format!("cannot read {}", path.display());
+    let mut intake = Intake::checking(most);
+    let mut file = File::open(path).with_context(context)?;
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer).with_context(context)? {
+            0 => break,
+            read => intake.take(Bytes::copy_from_slice(&buffer[..read])).map_err(unfit)?,
+        }
+    }
+    let summary = intake.finish(expected).map_err(unfit)?;
+    if !summary.wrappings.is_empty() {
+        return Ok(summary);
+    }
+    verify::details(file, summary).map_err(|error| unfit(error.into()))
 }
 
 fn full(error: io::Error, path: &Path) -> anyhow::Error {

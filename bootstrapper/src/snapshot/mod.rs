@@ -2,9 +2,13 @@
 //!
 //! One pass over the bytes writes, hashes and checks them; `etcdutl` makes the only other one.
 
+pub mod decode;
 pub mod fetch;
 mod http;
 pub mod intake;
+pub(crate) mod restore;
+pub(crate) mod room;
+pub mod shelf;
 pub mod source;
 pub mod stage;
 pub mod verify;

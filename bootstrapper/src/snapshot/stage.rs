@@ -3,29 +3,28 @@
 //! etcd starts happily on a restore that was cut short, serves reads and hangs on every write; so a directory that
 //! `etcdutl` may not have finished never gets a name that anything starts from.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use plan::facts::{Database, Disk, Wal};
-use plan::founding::{Founding, FoundingId, REVISION_BUMP};
+use plan::document::Restore as Wish;
+use plan::founding::{Founding, FoundingId};
 use plan::member::{ClusterId, MemberId, MemberName, PeerUrl};
-use plan::spec::{Secret, Sha256};
+use plan::spec::Sha256;
 use serde::{Deserialize, Serialize};
 
+use super::decode::Most;
 use super::fetch::{Order, Progress, fetch};
-use super::intake::{Shelf, blocking};
-use super::source;
-use super::verify::{self, Summary};
+use super::intake::blocking;
+use super::restore::{Image, REPORT, Restore};
+use super::shelf::Shelf;
+use super::verify::Summary;
+use super::{room, source};
 use crate::exit::Exit;
-use crate::observe::bolt::Bolt;
-use crate::observe::data_dir::{self, consistent_index};
-use crate::observe::unsound::Unsound;
+use crate::observe::data_dir;
 use crate::observe::wal::End;
 use crate::paths::Paths;
 use crate::sys::fs::{self, Owner};
-use crate::sys::process::{self, Program};
-use crate::sys::random;
 
 /// Silence after which a connection is given up.
 const IDLE: Duration = Duration::from_secs(30);
@@ -33,17 +32,23 @@ const IDLE: Duration = Duration::from_secs(30);
 /// Time without a new byte after which the source is given up and the caller decides anew.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// etcd's own advice is a quota of at most 8 GiB; a file far beyond that is a mistake.
-const LARGEST: u64 = 64 << 30;
-
-/// Two preallocated log files of 64 MB, and room for etcd to start in.
-pub(crate) const BESIDE: u64 = 256 << 20;
-
-/// Between two reports of progress.
-pub(crate) const REPORT: Duration = Duration::from_secs(5);
-
-/// Bytes a second that the slowest disk restores, for the time after which `etcdutl` is taken for stuck.
-pub(crate) const SLOWEST: u64 = 5 << 20;
+/// What is to be staged, and for whom.
+pub struct Staging<'a> {
+    /// Where everything is.
+    pub paths: &'a Paths,
+    /// The founding that restores.
+    pub founding: &'a Founding,
+    /// Which of its members this host is.
+    pub me: (&'a MemberName, &'a PeerUrl),
+    /// `restore` of the configuration.
+    pub wish: &'a Wish,
+    /// Bytes that etcd will let its database have; `None` for any.
+    pub quota: Option<u64>,
+    /// A path or a name.
+    pub etcdutl: &'a str,
+    /// etcd's user, where there is one.
+    pub owner: Option<Owner>,
+}
 
 /// What `staging/<T>/proven` says of the data beside it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -60,20 +65,13 @@ struct Proof {
 
 /// Fetches the founding's snapshot, checks it, and restores it into `staging/<T>/data`; nothing to do when that is proven.
 ///
-/// `etcdutl` is a path or a name. What is half done of an earlier attempt is made again, but the bytes downloaded are kept.
+/// What is half done of an earlier attempt is made again, but the bytes downloaded are kept.
 ///
 /// # Errors
 /// 65 for a snapshot that is no good, 69 for a source that does not deliver, 78 for a disk that is too small; whatever
 /// fails, nothing of the staging is left.
-pub async fn stage(
-    paths: &Paths,
-    founding: &Founding,
-    (name, peer_url): (&MemberName, &PeerUrl),
-    url: &Secret,
-    etcdutl: &str,
-    owner: Option<Owner>,
-    say: &mut (dyn FnMut(String) + Send),
-) -> Result<()> {
+pub async fn stage(staging: &Staging<'_>, say: &mut (dyn FnMut(String) + Send)) -> Result<()> {
+    let Staging { paths, founding, me: (name, peer_url), etcdutl, owner, .. } = *staging;
     let id = founding.id();
     if staged(paths, &id) {
         return Ok(());
@@ -82,17 +80,27 @@ pub async fn stage(
     fs::remove(&home)?;
     let sha256 = founding.terms.snapshot.clone().context("a founding without a snapshot has nothing to stage")?;
     let shelf = Shelf { directory: paths.download(), sha256: sha256.clone(), owner };
-    let summary = on_shelf(paths, &shelf, url, say).await?;
+    let fetched = staging.on_shelf(&shelf, say).await;
+    let summary = fetched.map_err(|error| room::lack_of_space(error, paths, None))?;
     version_fits(&summary, &founding.terms.etcd)?;
+    quota_fits(&summary, staging.quota)?;
+    room::restorable(paths, summary.bytes)?;
     fs::create_dir(&paths.staging(), 0o711, None)?;
     fs::create_dir(&home, 0o711, None)?;
     let snapshot = Image { file: shelf.path(), bytes: summary.bytes, sealed: true };
     let restore = Restore { founding, name, peer_url, etcdutl, owner, snapshot, home: home.clone() };
     if let Err(error) = restore.run(say).await {
         fs::remove(&home)?;
-        return Err(lack_of_space(error, paths, summary.bytes));
+        return Err(room::lack_of_space(error, paths, Some(summary.bytes)));
     }
-    restore.prove(Some(sha256), None)
+    prove(&restore, Some(sha256), None)
+}
+
+/// Writes down that what was restored is whole.
+pub(crate) fn prove(restored: &Restore<'_>, sha256: Option<Sha256>, survivor: Option<End>) -> Result<()> {
+    let (cluster_id, member_id) = (restored.founding.cluster_id(), restored.founding.member_id(restored.peer_url));
+    let proof = Proof { founding: restored.founding.id(), cluster_id, member_id, sha256, survivor };
+    fs::write_atomic(&restored.home.join("proven"), &serde_json::to_vec(&proof)?, 0o600, None)
 }
 
 /// Whether the survivor's data is staged for this founding, whole and durable, from a log that ended here.
@@ -149,38 +157,45 @@ fn proof(paths: &Paths, id: &FoundingId) -> Option<Proof> {
     serde_json::from_str(&text).ok().filter(|proof: &Proof| proof.founding == *id)
 }
 
-/// The checked snapshot, fetched unless an earlier boot did.
-async fn on_shelf(paths: &Paths, shelf: &Shelf, url: &Secret, say: &mut (dyn FnMut(String) + Send)) -> Result<Summary> {
-    fs::create_dir(&shelf.directory, 0o711, None)?;
-    if shelf.path().exists() {
-        say("checking the snapshot that was fetched before".into());
-        let (path, sha256) = (shelf.path(), shelf.sha256.clone());
-        match blocking(move || verify::file(&path, Some(&sha256))).await {
-            Ok(summary) => return Ok(summary),
-            // It was good when it got its name, so the disk has changed it; the source is asked again.
-            Err(error) => say(format!("fetching the snapshot again: {error:#}")),
+impl Staging<'_> {
+    /// The checked snapshot, fetched unless an earlier boot did.
+    async fn on_shelf(&self, shelf: &Shelf, say: &mut (dyn FnMut(String) + Send)) -> Result<Summary> {
+        fs::create_dir(&shelf.directory, 0o711, None)?;
+        let most = Most::of_quota(self.quota);
+        if shelf.path().exists() {
+            say("checking the snapshot that was fetched before".into());
+            let (there, most) = (shelf.clone(), most.clone());
+            match blocking(move || there.check(most)).await {
+                Ok(summary) => return Ok(summary),
+                // It was good when it got its name, so the disk has changed it; the source is asked again.
+                Err(error) => say(format!("fetching the snapshot again: {error:#}")),
+            }
+            shelf.clear()?;
         }
-        shelf.clear()?;
+        let place = source::Source::parse(&self.wish.url)?.place();
+        let admit = |bytes: u64| {
+            most.allows(bytes)?;
+            room::admit(self.paths, shelf, bytes)
+        };
+        let order = Order {
+            url: &self.wish.url,
+            sha256: Some(&shelf.sha256),
+            shelf: Some(shelf.clone()),
+            roots: &source::roots(self.paths),
+            idle: IDLE,
+            patience: PATIENCE,
+            admit: &admit,
+            most: most.clone(),
+        };
+        let mut last: Option<Instant> = None;
+        let mut watch = |progress: Progress<'_>| {
+            if progress.trouble.is_some() || last.is_none_or(|at| at.elapsed() >= REPORT) {
+                last = Some(Instant::now());
+                say(format!("fetching the snapshot from {place}: {}", so_far(&progress)));
+            }
+        };
+        fetch(&order, &mut watch).await
     }
-    let place = source::Source::parse(url)?.place();
-    let admit = |bytes: u64| admit(paths, shelf, bytes);
-    let order = Order {
-        url,
-        sha256: Some(&shelf.sha256),
-        shelf: Some(shelf.clone()),
-        roots: &source::roots(paths),
-        idle: IDLE,
-        patience: PATIENCE,
-        admit: &admit,
-    };
-    let mut last: Option<Instant> = None;
-    let mut watch = |progress: Progress<'_>| {
-        if progress.trouble.is_some() || last.is_none_or(|at| at.elapsed() >= REPORT) {
-            last = Some(Instant::now());
-            say(format!("fetching the snapshot from {place}: {}", so_far(&progress)));
-        }
-    };
-    fetch(&order, &mut watch).await
 }
 
 fn so_far(progress: &Progress<'_>) -> String {
@@ -192,39 +207,6 @@ fn so_far(progress: &Progress<'_>) -> String {
     match progress.trouble {
         Some(trouble) => format!("{bytes}, trying again: {trouble}"),
         None => bytes,
-    }
-}
-
-/// Whether a snapshot of so many bytes can be fetched and restored on this disk.
-fn admit(paths: &Paths, shelf: &Shelf, bytes: u64) -> Result<()> {
-    if bytes > LARGEST {
-        return Err(Exit::BadInput.because(format!("it has {bytes} bytes, and no database of etcd is that large")));
-    }
-    let room = fs::room(&shelf.directory)?;
-    let (needed, free) = (needed(bytes, room.shares), room.free + shelf.received());
-    if needed <= free { Ok(()) } else { Err(too_small(paths, bytes, needed, free)) }
-}
-
-fn needed(bytes: u64, shares: bool) -> u64 {
-    bytes.saturating_mul(if shares { 1 } else { 2 }).saturating_add(BESIDE)
-}
-
-pub(crate) fn too_small(paths: &Paths, bytes: u64, needed: u64, free: u64) -> anyhow::Error {
-    Exit::Refused.because(format!(
-        "the disk of {} is too small: a snapshot of {bytes} bytes needs {needed} bytes free there to be fetched and \
-         restored, and {free} are; attach a larger one or make room",
-        paths.volume().display()
-    ))
-}
-
-/// A full disk in the words that help; any other error as it is.
-fn lack_of_space(error: anyhow::Error, paths: &Paths, bytes: u64) -> anyhow::Error {
-    if !format!("{error:#}").to_lowercase().contains("no space left on device") {
-        return error;
-    }
-    match fs::room(&paths.volume()) {
-        Ok(room) => too_small(paths, bytes, needed(bytes, room.shares) - bytes, room.free),
-        Err(_) => error,
     }
 }
 
@@ -241,106 +223,14 @@ fn version_fits(summary: &Summary, etcd: &str) -> Result<()> {
     }
 }
 
-/// A database to restore.
-pub(crate) struct Image {
-    /// Where it is.
-    pub file: PathBuf,
-    /// Its length.
-    pub bytes: u64,
-    /// Whether it ends with its own sha256, which `etcdutl` then holds it against.
-    pub sealed: bool,
-}
-
-/// A restore into `staging/<T>`.
-pub(crate) struct Restore<'a> {
-    pub founding: &'a Founding,
-    pub name: &'a MemberName,
-    pub peer_url: &'a PeerUrl,
-    pub etcdutl: &'a str,
-    pub owner: Option<Owner>,
-    pub snapshot: Image,
-    pub home: PathBuf,
-}
-
-impl Restore<'_> {
-    /// Restores into `data` below the home, proven and durable; only [`Restore::prove`] makes it count.
-    pub async fn run(&self, say: &mut (dyn FnMut(String) + Send)) -> Result<()> {
-        // A name of its own: an etcdutl that outlived a crash of ours may still write under the one of before.
-        let work = self.home.join(format!("work-{}", random::hex16()?));
-        fs::create_dir(&work, 0o700, self.owner)?;
-        self.etcdutl(&work, self.snapshot.bytes, say).await?;
-        say("checking the restored data and making it durable".into());
-        let (id, members) = (self.founding.cluster_id(), self.founding.founders.len() as u64);
-        let (member, owner, data) = (self.founding.member_id(self.peer_url), self.owner, self.home.join("data"));
-        blocking(move || {
-            prove(&work, id, member, members)?;
-            fs::seal_tree(&work, owner)?;
-            fs::rename(&work, &data)
-        })
-        .await
-    }
-
-    /// Writes down that what lies in `data` below the home is whole.
-    pub fn prove(&self, sha256: Option<Sha256>, survivor: Option<End>) -> Result<()> {
-        let (cluster_id, member_id) = (self.founding.cluster_id(), self.founding.member_id(self.peer_url));
-        let proof = Proof { founding: self.founding.id(), cluster_id, member_id, sha256, survivor };
-        fs::write_atomic(&self.home.join("proven"), &serde_json::to_vec(&proof)?, 0o600, None)
-    }
-
-    async fn etcdutl(&self, work: &Path, bytes: u64, say: &mut (dyn FnMut(String) + Send)) -> Result<()> {
-        let program = Program {
-            program: self.etcdutl,
-            arguments: self.arguments(work),
-            owner: self.owner,
-            timeout: Duration::from_secs(120 + bytes / SLOWEST),
-        };
-        let began = Instant::now();
-        let mut running = std::pin::pin!(process::run(program));
-        loop {
-            let seconds = began.elapsed().as_secs();
-            say(format!("restoring the snapshot of {} MiB: {seconds} s", bytes.div_ceil(1 << 20)));
-            if let Ok(ended) = tokio::time::timeout(REPORT, &mut running).await {
-                return ended.map(drop).context("the snapshot could not be restored");
-            }
-        }
-    }
-
-    fn arguments(&self, work: &Path) -> Vec<String> {
-        let cluster: Vec<String> =
-            self.founding.initial_cluster().into_iter().map(|(name, url)| format!("{name}={url}")).collect();
-        let options = [
-            ("--data-dir", work.display().to_string()),
-            ("--name", self.name.to_string()),
-            ("--initial-advertise-peer-urls", self.peer_url.to_string()),
-            ("--initial-cluster", cluster.join(",")),
-            ("--initial-cluster-token", self.founding.token()),
-            ("--bump-revision", REVISION_BUMP.to_string()),
-        ];
-        let mut arguments = vec!["snapshot".into(), "restore".into(), self.snapshot.file.display().to_string()];
-        arguments.extend(options.into_iter().flat_map(|(option, value)| [option.to_owned(), value]));
-        arguments.push("--mark-compacted".into());
-        if !self.snapshot.sealed {
-            arguments.push("--skip-hash-check".into());
-        }
-        arguments
-    }
-}
-
-/// Holds what `etcdutl` left against what the founding wants: its last step of all is the database's applied index.
-fn prove(data: &Path, cluster_id: ClusterId, member_id: MemberId, members: u64) -> Result<()> {
-    let disk = data_dir::look(data)?;
-    let wal = Wal::Valid { member_id, cluster_id, last_index: members, commit: members, torn: false };
-    let wanted = Disk { member: true, wal, snap_index: disk.snap_index, database: Database::Sound, locked: false };
-    if disk != wanted {
-        bail!("etcdutl said it had restored the snapshot and left {disk:?} where {wanted:?} was expected");
-    }
-    let path = data_dir::database_path(data);
-    let file = std::fs::File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let applied = Bolt::open(file).and_then(|bolt| consistent_index(&bolt));
-    match applied {
-        Ok(applied) if applied == members => Ok(()),
-        Ok(applied) => bail!("etcdutl left the applied index {applied} in {}, not {members}", path.display()),
-        Err(Unsound::Damaged(what)) => bail!("etcdutl left a broken {}: {what}", path.display()),
-        Err(Unsound::Io(error)) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+/// etcd raises its alarm and refuses all writes as soon as it starts on a database above its quota.
+fn quota_fits(summary: &Summary, quota: Option<u64>) -> Result<()> {
+    match quota {
+        Some(quota) if summary.bytes > quota => Err(Exit::Refused.because(format!(
+            "the snapshot is a database of {} bytes and etcd's quota is {quota}, so that etcd would refuse every write: \
+             raise quota-backend-bytes below `etcd` in the configuration of all hosts",
+            summary.bytes
+        ))),
+        Some(_) | None => Ok(()),
     }
 }

@@ -1,18 +1,15 @@
-//! Whether a file is a whole snapshot, found out in one pass and before anything else sees it.
+//! Whether bytes are a whole snapshot, found out in one pass and before anything else sees them.
 //!
 //! `etcdctl snapshot save` writes bolt's pages and then the sha256 of them. `etcdutl snapshot status` checks neither that
 //! nor the length, and dies of SIGBUS on a file that was cut; so the checks are here.
 
 use std::fs::File;
-use std::io::Read;
-use std::path::Path;
 
-use anyhow::{Context, Result};
 use plan::member::Version;
 use plan::spec::Sha256;
 use ring::digest;
 
-use crate::exit::Exit;
+use super::decode::Wrapping;
 use crate::observe::bolt::{self, Bolt, Meta};
 use crate::observe::data_dir::version_of;
 use crate::observe::unsound::{Unsound, finding};
@@ -33,10 +30,16 @@ const MAGIC: [u8; 4] = 0xed0c_daed_u32.to_le_bytes();
 /// What a snapshot that checks is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// Its length with the trailer.
+    /// Length of the database with its trailer.
     pub bytes: u64,
-    /// Of the whole file, as `sha256sum` prints it.
+    /// Of the database with its trailer, as `sha256sum` prints it.
+    pub sha256_db: Sha256,
+    /// Length of the object as it lies at the source.
+    pub object_bytes: u64,
+    /// Of the object; the one of the database, unless that is wrapped in something.
     pub sha256: Sha256,
+    /// What the database is wrapped in, the outermost first.
+    pub wrappings: Vec<Wrapping>,
     /// Revision of its last key; absent when there is none, or when the bytes were not kept.
     pub revision: Option<u64>,
     /// Storage or cluster version that the database holds; absent when it holds none, or when the bytes were not kept.
@@ -61,6 +64,9 @@ pub enum Unfit {
     /// A whole snapshot, and not the one with the sha256 that was asked for.
     #[error("{0}")]
     Another(String),
+    /// Perhaps a snapshot, and none that this host can or may restore.
+    #[error("{0}")]
+    Unusable(String),
 }
 
 impl Default for Inspector {
@@ -105,7 +111,7 @@ impl Inspector {
         let trailer_matches = self.tail == self.hash.clone().finish().as_ref();
         let mut hash = self.hash;
         hash.update(&self.tail);
-        let sha256 = hex(hash.finish().as_ref());
+        let sha256 = sum(hash);
         match self.bytes {
             0 => return broken("it is empty".into()),
             1..TELLING_BYTES => {
@@ -122,46 +128,31 @@ impl Inspector {
         }
         if !trailer_matches {
             let pinned = match expected {
-                Some(expected) if expected.as_str() == sha256 => {
-                    "; the sha256 that was asked for is of this damaged file"
-                }
+                Some(expected) if *expected == sha256 => "; the sha256 that was asked for is of this damaged file",
                 Some(_) | None => "",
             };
             let what = "it is damaged or was cut: the sha256 at its end is not that of its content";
             return broken(format!("{what}{pinned}"));
         }
         if let Some(expected) = expected
-            && expected.as_str() != sha256
+            && *expected != sha256
         {
-            return Err(Unfit::Another(format!(
-                "it is whole, but its sha256 is {sha256} and not {}",
-                expected.as_str()
-            )));
+            let (found, expected) = (sha256.as_str(), expected.as_str());
+            return Err(Unfit::Another(format!("it is whole, but its sha256 is {found} and not {expected}")));
         }
         if let Err(what) = Meta::parse(&self.head, self.bytes - TRAILER) {
             return broken(format!("it {what}, whatever the sha256 at its end says"));
         }
-        let Ok(sha256) = sha256.parse() else { return broken("it has no sha256".into()) };
-        Ok(Summary { bytes: self.bytes, sha256, revision: None, version: None })
+        Ok(Summary {
+            bytes: self.bytes,
+            sha256_db: sha256.clone(),
+            object_bytes: self.bytes,
+            sha256,
+            wrappings: Vec::new(),
+            revision: None,
+            version: None,
+        })
     }
-}
-
-/// Checks a file and looks up what it is of.
-///
-/// # Errors
-/// 65 with the reason for a file that is not a whole snapshot; any failing system call.
-pub fn file(path: &Path, expected: Option<&Sha256>) -> Result<Summary> {
-    let unfit = |unfit: Unfit| Exit::BadInput.because(format!("{} cannot be restored: {unfit}", path.display()));
-    let mut inspector = Inspector::default();
-    let mut file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer).with_context(|| format!("cannot read {}", path.display()))? {
-            0 => break,
-            read => inspector.take(&buffer[..read]).map_err(unfit)?,
-        }
-    }
-    details(file, inspector.finish(expected).map_err(unfit)?).map_err(unfit)
 }
 
 /// Adds what the database says of itself to a snapshot's summary.
@@ -188,10 +179,10 @@ pub fn details(file: File, summary: Summary) -> Result<Summary, Unfit> {
 /// The first bytes in words: formats that people hand us by mistake by name, anything else quoted.
 fn beginning(head: &[u8]) -> String {
     let named = [
-        (&b"\x1f\x8b"[..], "gzip: decompress it first"),
-        (b"\x28\xb5\x2f\xfd", "zstd: decompress it first"),
-        (b"BZh", "bzip2: decompress it first"),
-        (b"\xfd7zXZ", "xz: decompress it first"),
+        (&b"\x1f\x8b"[..], "gzip, once too often: decompress it first"),
+        (b"\x28\xb5\x2f\xfd", "zstd, once too often: decompress it first"),
+        (b"BZh", "bzip2: decompress it first, or take zstd or gzip"),
+        (b"\xfd7zXZ", "xz: decompress it first, or take zstd or gzip"),
         (b"PK\x03\x04", "zip: unpack it first"),
         (b"age-encryption.org", "age: decrypt it first"),
     ];
@@ -208,8 +199,11 @@ fn beginning(head: &[u8]) -> String {
     format!("{what}: {start:?}")
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+/// The sum over all that was hashed.
+pub fn sum(hash: digest::Context) -> Sha256 {
+    let mut sum = [0; 32];
+    sum.copy_from_slice(hash.finish().as_ref());
+    sum.into()
 }
 
 #[cfg(test)]

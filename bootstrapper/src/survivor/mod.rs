@@ -18,7 +18,9 @@ use crate::observe::data_dir::database_path;
 use crate::observe::wal::{self, End};
 use crate::paths::Paths;
 use crate::snapshot::intake::blocking;
-use crate::snapshot::stage::{BESIDE, Image, Restore, home, staged_from, too_small};
+use crate::snapshot::restore::{Image, Restore};
+use crate::snapshot::room::{BESIDE, too_small};
+use crate::snapshot::stage::{home, prove, staged_from};
 use crate::sys::fs::{self, Owner};
 use crate::sys::random;
 
@@ -78,7 +80,7 @@ async fn stage(
     let restore = Restore { founding, name, peer_url, etcdutl: "etcdutl", owner, snapshot, home: home.to_owned() };
     restore.run(say).await?;
     fs::remove(&copy)?;
-    restore.prove(None, Some(end))
+    prove(&restore, None, Some(end))
 }
 
 /// Where the survivor's log ends.

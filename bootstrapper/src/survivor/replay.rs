@@ -10,7 +10,7 @@ use plan::member::{MemberName, PeerUrl};
 use crate::observe::bolt::Bolt;
 use crate::observe::data_dir::{consistent_index, database_path};
 use crate::observe::unsound::Unsound;
-use crate::snapshot::stage::{REPORT, SLOWEST};
+use crate::snapshot::restore::{REPORT, SLOWEST};
 use crate::sys::fs::Owner;
 use crate::sys::process::{self, Program};
 

@@ -194,7 +194,7 @@ async fn a_fault_that_stays_ends_with_its_reason_and_its_exit_code() {
             "gzip",
             |_, _| Reply::new(200, [&[0x1f, 0x8b, 8, 0][..], &[0; 100]].concat()),
             Exit::BadInput,
-            "it begins with gzip: decompress it first",
+            "it does not unpack as gzip",
         ),
         (
             "a database without a trailer",

@@ -1,6 +1,7 @@
 //! A snapshot on its way in, with every fault that networks, stores and people have ready for it.
 
 mod faults;
+mod wrapped;
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,13 +10,15 @@ use std::time::{Duration, Instant};
 use bootstrapper::commands;
 use bootstrapper::exit::Exit;
 use bootstrapper::paths::Paths;
+use bootstrapper::snapshot::decode::Most;
 use bootstrapper::snapshot::fetch::{Order, Progress, fetch};
-use bootstrapper::snapshot::intake::Shelf;
-use bootstrapper::snapshot::verify::{self, Summary};
+use bootstrapper::snapshot::intake;
+use bootstrapper::snapshot::shelf::Shelf;
+use bootstrapper::snapshot::verify::Summary;
 use plan::spec::{Secret, Sha256};
 
 use super::support::etcd::port;
-use super::support::fixture::{REVISION, sha256, snapshot, trailed_again};
+use super::support::fixture::{REVISION, sha256, snapshot, trailed_again, zstd};
 use super::support::scratch::Scratch;
 use super::support::store::{Asked, End, Reply, Store};
 
@@ -64,6 +67,7 @@ impl Fetch {
             idle: self.idle,
             patience: self.patience,
             admit: &|_| Ok(()),
+            most: Most::of_quota(Some(64 << 20)),
         };
         let result = fetch(&order, &mut watch).await;
         let files = fs::read_dir(self.scratch.path()).unwrap();
@@ -136,8 +140,8 @@ async fn a_download_goes_on_after_a_reboot_and_believes_no_byte_of_the_disk() {
         let fetch = Fetch::from(&store);
         let first = fetch.run().await;
         assert_eq!(Exit::of(&first.result.unwrap_err()), Exit::Unavailable);
-        assert_eq!(first.files, ["json", "part"]);
-        let part = fetch.shelf().path().with_extension("part");
+        assert_eq!(first.files, ["json", "object"]);
+        let part = fetch.shelf().path().with_extension("object");
         let mut bytes = fs::read(&part).unwrap();
         let received = bytes.len() as u64;
         assert!(received > 0);
@@ -176,7 +180,8 @@ async fn a_file_of_this_host_is_a_source_like_another() {
 #[tokio::test]
 async fn snapshot_verify_tells_a_whole_one_from_a_bad_one() {
     let scratch = Scratch::new();
-    let (good, bad) = (scratch.join("good.db"), scratch.join("bad.db"));
+    let (good, bad, packed) = (scratch.join("good.db"), scratch.join("bad.db"), scratch.join("good.db.zst"));
+    fs::write(&packed, zstd(snapshot())).unwrap();
     fs::write(&good, snapshot()).unwrap();
     let mut bytes = snapshot().to_vec();
     bytes[1_000_000] ^= 1;
@@ -190,6 +195,7 @@ async fn snapshot_verify_tells_a_whole_one_from_a_bad_one() {
     let url = store.url();
     for (args, exit) in [
         (vec![good.to_str().unwrap()], None),
+        (vec![packed.to_str().unwrap()], None),
         (vec![bad.to_str().unwrap()], Some(Exit::BadInput)),
         (vec!["--sha256", &other, good.to_str().unwrap()], Some(Exit::BadInput)),
         (vec![&url], None),
@@ -199,5 +205,5 @@ async fn snapshot_verify_tells_a_whole_one_from_a_bad_one() {
         let error = commands::snapshot::run(&paths, args.clone()).await.err();
         assert_eq!(error.as_ref().map(Exit::of), exit, "{args:?}: {error:?}");
     }
-    assert_eq!(verify::file(&good, None).unwrap().revision, Some(REVISION));
+    assert_eq!(intake::check(&good, None, Most::sane()).unwrap().revision, Some(REVISION));
 }

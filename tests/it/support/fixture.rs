@@ -1,6 +1,7 @@
 //! A real snapshot, made once for all tests.
 
 use std::fs;
+use std::io::Write;
 use std::sync::OnceLock;
 
 use ring::digest;
@@ -43,4 +44,16 @@ pub fn sha256(bytes: &[u8]) -> String {
 pub fn trailed_again(database: &[u8]) -> Vec<u8> {
     let hash = digest::digest(&digest::SHA256, database);
     [database, hash.as_ref()].concat()
+}
+
+/// As `zstd` packs it.
+pub fn zstd(bytes: &[u8]) -> Vec<u8> {
+    zstd::encode_all(bytes, 1).unwrap()
+}
+
+/// As `gzip` packs it.
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(bytes).unwrap();
+    packed.finish().unwrap()
 }
