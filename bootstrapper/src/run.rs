@@ -1,5 +1,6 @@
 //! The loop: observe, decide, apply, until etcd can be handed off to.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -19,6 +20,7 @@ use crate::observe::{self, Observer, own_answer};
 use crate::paths::Paths;
 use crate::prepare::{Prepared, prepare, renewed};
 use crate::report::Report;
+use crate::store::Home;
 use crate::sys::{clock, fs, process};
 use crate::tls;
 
@@ -85,7 +87,7 @@ fn quiet(paths: &Paths, prepared: &Prepared, data: DataDir, life: &Life) -> Fact
 
 async fn decide_until_done(paths: &Paths, prepared: &Prepared, journal: &Journal, report: &mut Report) -> Result<()> {
     let spec = &prepared.spec;
-    let mut observer = Observer::new(paths, prepared.etcd, prepared.host.inventory.as_deref())?;
+    let mut observer = Observer::new(paths, prepared.etcd, &prepared.host)?;
     let mut answering: Option<Answering> = None;
     let mut last: Option<Facts> = None;
     let mut pause = PAUSES.0;
@@ -105,7 +107,7 @@ async fn decide_until_done(paths: &Paths, prepared: &Prepared, journal: &Journal
         say(paths, prepared, &mut answering, own_answer(spec, &known, &life)).await?;
         let facts = observer.facts(spec, &me, data, &life).await;
         if facts.certificates.is_some() && renewed(paths) {
-            observer = Observer::new(paths, prepared.etcd, prepared.host.inventory.as_deref())?;
+            observer = Observer::new(paths, prepared.etcd, &prepared.host)?;
             if let Some(answering) = &answering {
                 answering.show(tls::server_config(paths)?);
             }
@@ -113,7 +115,7 @@ async fn decide_until_done(paths: &Paths, prepared: &Prepared, journal: &Journal
             continue;
         }
         let decided = plan::decide(spec, &facts);
-        if last.as_ref().is_none_or(|l| l.peers != facts.peers || l.data != facts.data) {
+        if last.as_ref().is_none_or(|l| l.peers != facts.peers || l.data != facts.data || l.claim != facts.claim) {
             pause = PAUSES.0;
         }
         report.decided(&decided);
@@ -140,7 +142,7 @@ async fn decide_until_done(paths: &Paths, prepared: &Prepared, journal: &Journal
                 pause = (pause * 2).min(PAUSES.1);
             }
             Decision::Proceed(plan) => {
-                let tools = tools(paths, prepared, &me, &facts);
+                let tools = tools(paths, prepared, &me, &facts, observer.store());
                 match apply(plan, &tools, report).await {
                     Ok(Applied::HandedOff) => return Ok(()),
                     Ok(Applied::Again) => pause = PAUSES.0,
@@ -173,14 +175,22 @@ async fn say(paths: &Paths, prepared: &Prepared, answering: &mut Option<Answerin
     Ok(())
 }
 
-fn tools<'a>(paths: &'a Paths, prepared: &'a Prepared, me: &'a Me, facts: &Facts) -> Tools<'a> {
+fn tools<'a>(
+    paths: &'a Paths,
+    prepared: &'a Prepared,
+    me: &'a Me,
+    facts: &Facts,
+    store: Option<&'a Arc<Home>>,
+) -> Tools<'a> {
     let voters = facts.quorum.iter().flat_map(|q| &q.members).filter(|l| l.answers && !l.member.learner);
     Tools {
         paths,
+        spec: &prepared.spec,
         host: &prepared.host,
         me,
         place: &prepared.place,
         owner: prepared.owner,
+        store: store.map(Arc::as_ref),
         voters: voters.flat_map(|l| l.member.client_urls.clone()).collect(),
         etcd: prepared.etcd,
     }
@@ -225,10 +235,12 @@ async fn started(
     }
     let tools = Tools {
         paths,
+        spec: &prepared.spec,
         host: &prepared.host,
         me,
         place: &prepared.place,
         owner: prepared.owner,
+        store: None,
         voters: Vec::new(),
         etcd: prepared.etcd,
     };

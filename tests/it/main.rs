@@ -22,6 +22,7 @@ mod operator;
 mod output;
 mod restore;
 mod snapshot;
+mod store;
 mod support;
 mod waiting;
 mod world;

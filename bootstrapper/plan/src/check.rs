@@ -177,7 +177,6 @@ fn entries(n: usize) -> String {
 
 fn check_absent(document: &Document, problems: &mut Problems) {
     let later = [
-        ("store", document.store.is_some()),
         ("backup", document.backup.is_some()),
         ("health", document.health.is_some()),
         ("metadata", document.metadata.is_some()),

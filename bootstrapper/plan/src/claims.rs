@@ -11,18 +11,36 @@ use crate::spec::{OnTotalLoss, Sha256, Spec};
 fn claim<'f>(spec: &Spec, facts: &'f Facts) -> Option<&'f Claim> {
     match &facts.claim {
         Claims::Read { claim, .. } => claim.as_ref().filter(|c| spec.store.is_some() && c.epoch >= spec.epoch),
-        Claims::NoStore | Claims::Unreachable { .. } => None,
+        Claims::NoStore | Claims::Unreachable { .. } | Claims::Unusable { .. } => None,
     }
 }
 
-/// Why the store that the spec names says nothing, if so.
-pub(crate) fn unread(spec: &Spec, facts: &Facts) -> Option<String> {
+/// Row 19 where the store that the spec names says nothing that can be followed.
+pub(crate) fn unread(spec: &Spec, facts: &Facts) -> Option<Decided> {
+    let silent = |reason: &str| {
+        let why = "the store cannot be read, so nobody knows whether the cluster was founded";
+        Some(wait(19, why, vec![reason.to_owned()], "the store answers"))
+    };
     match &facts.claim {
         _ if spec.store.is_none() => None,
-        Claims::Unreachable { reason } => Some(reason.clone()),
-        Claims::NoStore => Some("it was not asked yet".into()),
+        Claims::Unreachable { reason } => silent(reason),
+        Claims::NoStore => silent("it was not asked yet"),
+        Claims::Unusable { reason } => {
+            let hint = "give this cluster a prefix of its own in `store.url`, or repair what lies there; nothing is \
+                        founded over it";
+            Some(refuse(19, Code::StoreUnusable, format!("the store cannot be used: {reason}"), hint))
+        }
         Claims::Read { .. } => None,
     }
+}
+
+/// The step that makes this founding's claim, against the one that was read.
+pub(crate) fn step(facts: &Facts, to: ClaimState, founding: &Founding) -> Step {
+    let read = match &facts.claim {
+        Claims::Read { claim, .. } => claim.clone().map(Box::new),
+        Claims::NoStore | Claims::Unreachable { .. } | Claims::Unusable { .. } => None,
+    };
+    Step::Claim { to, founding: founding.clone(), read }
 }
 
 /// The generation that would be founded now, and the snapshot it restores.
@@ -111,11 +129,24 @@ fn founded(spec: &Spec, facts: &Facts, claim: &Claim) -> Option<Decided> {
         return Some(wait(22, why, left, "they come back, or are proven gone"));
     }
     let sentence = format!("cluster {} was founded, and every disk of it is gone", spec.cluster);
-    let hint = match spec.store.as_ref().map(|s| s.on_total_loss) {
+    Some(refuse(22, Code::TotalLoss, sentence, remedy(spec)))
+}
+
+fn remedy(spec: &Spec) -> &'static str {
+    match spec.store.as_ref().map(|s| s.on_total_loss) {
         Some(OnTotalLoss::Restore) => "the store has no verified snapshot: give the spec a `restore` with its sha256",
         Some(OnTotalLoss::Wait) | None => "write `store.on_total_loss: restore`, or give the spec a `restore`",
+    }
+}
+
+/// What to do where row 22 would refuse once everybody is heard; who has refused does not answer any more.
+pub(crate) fn refuses_after_loss(spec: &Spec, facts: &Facts) -> Option<&'static str> {
+    let founded = claim(spec, facts)?.state == ClaimState::Founded;
+    let restores = match (&facts.claim, spec.store.as_ref().map(|s| s.on_total_loss)) {
+        (Claims::Read { newest_snapshot, .. }, Some(OnTotalLoss::Restore)) => newest_snapshot.is_some(),
+        (Claims::Read { .. } | Claims::NoStore | Claims::Unreachable { .. } | Claims::Unusable { .. }, _) => false,
     };
-    Some(refuse(22, Code::TotalLoss, sentence, hint))
+    (founded && !restores && spec.restore.is_none()).then(|| remedy(spec))
 }
 
 /// Whether row 22 leads, or led those before us, to a founding that follows a total loss.
@@ -142,7 +173,7 @@ fn after_total_loss(spec: &Spec, facts: &Facts) -> Option<Sha256> {
     match (&facts.claim, spec.store.as_ref().map(|s| s.on_total_loss)) {
         (Claims::Read { newest_snapshot, .. }, Some(OnTotalLoss::Restore)) => newest_snapshot.clone(),
         (Claims::Read { .. }, Some(OnTotalLoss::Wait) | None) => None,
-        (Claims::NoStore | Claims::Unreachable { .. }, _) => None,
+        (Claims::NoStore | Claims::Unreachable { .. } | Claims::Unusable { .. }, _) => None,
     }
 }
 

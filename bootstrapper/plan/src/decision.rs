@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::document::Recover;
-use crate::facts::Identity;
+use crate::facts::{Claim, ClaimState, Identity};
 use crate::founding::{Founding, FoundingId};
 use crate::member::{ClusterId, Member, MemberId, PeerUrl};
 use crate::spec::Sha256;
@@ -100,6 +100,8 @@ pub enum Code {
     NotAllowed,
     /// Row 15.
     ClusterExists,
+    /// Row 19.
+    StoreUnusable,
     /// Row 22.
     TotalLoss,
     /// Row 25.
@@ -169,12 +171,14 @@ pub enum Step {
     },
     /// Rename what a failed first start left into `trash/`; the nonce stays.
     Clear,
-    /// Create or swap the claim in the store.
+    /// Create the claim in the store, or swap exactly the one that was read.
     Claim {
         /// The state to reach.
-        to: crate::facts::ClaimState,
+        to: ClaimState,
         /// For this founding.
         founding: Founding,
+        /// The claim that the decision was made on; none when the store had none.
+        read: Option<Box<Claim>>,
     },
     /// Journal `ready{T}`.
     Ready(Founding),

@@ -134,7 +134,7 @@ impl Step {
                 format!("move the data dir to the trash, where nothing is deleted, and go on as a blank disk: {why}")
             }
             Step::Clear => "move what a failed start left to the trash".into(),
-            Step::Claim { to, founding } => {
+            Step::Claim { to, founding, .. } => {
                 let to = match to {
                     ClaimState::Founding => "founding",
                     ClaimState::Committing => "committing",

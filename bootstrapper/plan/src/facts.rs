@@ -323,6 +323,11 @@ pub enum Claims {
         /// Why.
         reason: String,
     },
+    /// What is in it is no claim of this cluster that this program can follow: a person has to look.
+    Unusable {
+        /// Why.
+        reason: String,
+    },
     /// It was read.
     Read {
         /// The claim, if there is one.
@@ -345,6 +350,19 @@ pub struct Claim {
     pub founding: Founding,
     /// The voters with their disks, as the last membership change left them.
     pub voters: Vec<Founder>,
+}
+
+impl Claim {
+    /// The claim that this founding makes; its founders are its first voters.
+    pub fn of(founding: &Founding, state: ClaimState) -> Claim {
+        Claim {
+            generation: founding.terms.generation,
+            epoch: founding.terms.epoch,
+            state,
+            founding: founding.clone(),
+            voters: founding.founders.clone(),
+        }
+    }
 }
 
 /// How far a claim is.

@@ -42,9 +42,8 @@ pub(crate) fn decide(spec: &Spec, facts: &Facts) -> Decided {
     if !may_found(spec.mode) {
         return wait(19, "mode is join, and no cluster answers", everybody(spec, facts), "a cluster answers");
     }
-    if let Some(reason) = claims::unread(spec, facts) {
-        let why = "the store cannot be read, so nobody knows whether the cluster was founded";
-        return wait(19, why, vec![reason], "the store answers");
+    if let Some(decided) = claims::unread(spec, facts) {
+        return decided;
     }
     let terms = terms(spec, facts);
     let set = match the_set(spec, facts) {
@@ -126,7 +125,7 @@ fn found(spec: &Spec, facts: &Facts, founding: &Founding, heard: &[(String, &Wai
     if facts.journal.readied.last() != Some(founding) {
         let mut steps = clear(facts);
         if spec.store.is_some() {
-            steps.push(Step::Claim { to: ClaimState::Founding, founding: founding.clone() });
+            steps.push(claims::step(facts, ClaimState::Founding, founding));
         }
         steps.push(Step::Ready(founding.clone()));
         return proceed(26, Aim::Found, steps);
@@ -161,8 +160,7 @@ fn found(spec: &Spec, facts: &Facts, founding: &Founding, heard: &[(String, &Wai
         }
     }
     if spec.store.is_some() {
-        let step = Step::Claim { to: ClaimState::Committing, founding: founding.clone() };
-        return proceed(28, Aim::Found, vec![step]);
+        return proceed(28, Aim::Found, vec![claims::step(facts, ClaimState::Committing, founding)]);
     }
     proceed(28, Aim::Found, commit(facts, founding))
 }
@@ -236,6 +234,9 @@ fn everybody(spec: &Spec, facts: &Facts) -> Vec<String> {
 /// What ends a wait for a founding: nothing but a cluster where row 25 would refuse it. Who has refused does not answer
 /// any more, so its peers must say it too.
 fn or_never(spec: &Spec, facts: &Facts, until: &str) -> String {
+    if let Some(what) = claims::refuses_after_loss(spec, facts) {
+        return format!("{until}; the store says that this cluster was founded, and in its place none is: {what}");
+    }
     closed(spec, facts).map_or_else(
         || until.to_owned(),
         |(_, why, hint)| format!("a cluster answers; this host founds none any more: {why}; {hint}"),

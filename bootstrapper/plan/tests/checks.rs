@@ -51,7 +51,7 @@ fn each_problem_names_its_path_and_what_to_write_instead() {
         (|d| d["mode"] = json!("restore"), "mode", "there is no `restore"),
         (|d| (d["mode"], d["restore"]) = (json!("join"), restore("https://x/y")), "restore", "which never founds"),
         (|d| d["restore"] = restore("s3://bucket/prod.db"), "restore.url", "an https:// or a file:// URL"),
-        (|d| d["store"] = json!({"url": "file:///shared/prod"}), "store", "not in this version"),
+        (|d| d["store"] = json!({"url": "s3://bucket/prod"}), "store", "needs its `region`"),
         (
             |d| d["recover"] = json!({"survivor": "etcd-9", "epoch": 2}),
             "recover.survivor",

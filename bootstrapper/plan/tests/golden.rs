@@ -152,7 +152,12 @@ fn alone() -> Vec<Example> {
     vec![
         ("mode join", blank.clone().mode(Mode::Join)),
         ("the store is away", stored.clone().facts(|f| f.claim = Claims::Unreachable { reason: "503 from s3".into() })),
+        (
+            "the store has another cluster's claim",
+            stored.clone().facts(|f| f.claim = Claims::Unusable { reason: "it is the claim of cluster other".into() }),
+        ),
         ("one is silent", blank.clone().hears(3, unknown())),
+        ("one is silent, founded before", with(ClaimState::Founded, &s).hears(3, unknown())),
         (
             "one is silent, and it is too late",
             blank.clone().hears(3, unknown()).facts(|f| f.now = Some(Seconds(FOUND_UNTIL + 1))),

@@ -50,7 +50,7 @@ fn claimed(facts: &Facts, founding: &Founding) -> bool {
         Claims::Read { claim: Some(Claim { state: ClaimState::Committing, founding: theirs, .. }), .. } => {
             theirs == founding
         }
-        Claims::Read { .. } | Claims::NoStore | Claims::Unreachable { .. } => false,
+        Claims::Read { .. } | Claims::NoStore | Claims::Unreachable { .. } | Claims::Unusable { .. } => false,
     }
 }
 

@@ -150,6 +150,7 @@ fn claims(t: &Founding) -> Vec<Claims> {
     let read = |claim| Claims::Read { claim, newest_snapshot: None };
     vec![
         Claims::Unreachable { reason: "503".into() },
+        Claims::Unusable { reason: "garbage".into() },
         read(None),
         read(Some(claim(ClaimState::Founding, t))),
         read(Some(claim(ClaimState::Committing, t))),

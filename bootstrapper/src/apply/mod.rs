@@ -5,18 +5,22 @@ pub mod hand_off;
 pub mod journal;
 mod members;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use plan::decision::{Plan, Step};
-use plan::facts::{DataDir, Identity, Me};
+use plan::document::Restore;
+use plan::facts::{Claim, ClaimState, DataDir, Identity, Me};
 use plan::founding::{Founding, FoundingId};
 use plan::place::Place;
 use plan::progress::{How, Record};
-use plan::spec::Host;
+use plan::spec::{Host, Sha256, Spec};
 
+use crate::exit::Exit;
 use crate::observe;
 use crate::paths::Paths;
 use crate::report::Report;
 use crate::snapshot::stage::{self, Staging};
+use crate::store::claim::{self, Swap};
+use crate::store::{Home, Trouble, manifest};
 use crate::survivor;
 use crate::sys::fs::Owner;
 use hand_off::{HandOff, hand_off};
@@ -26,6 +30,8 @@ use journal::{Journal, trash_name};
 pub struct Tools<'a> {
     /// Where everything is.
     pub paths: &'a Paths,
+    /// What the user asked for.
+    pub spec: &'a Spec,
     /// What only this host needs of the spec.
     pub host: &'a Host,
     /// Who this host is.
@@ -34,6 +40,8 @@ pub struct Tools<'a> {
     pub place: &'a Place,
     /// etcd's user.
     pub owner: Option<Owner>,
+    /// The store, where the spec names one.
+    pub store: Option<&'a Home>,
     /// Client URLs of voters, by the list that the plan was made on.
     pub voters: Vec<String>,
     /// The version of the etcd that will be started.
@@ -107,8 +115,21 @@ async fn step_true(step: &Step, tools: &Tools<'_>, report: &mut Report) -> Resul
             hand_off(tools, &to, report).await.map(|()| Made::HandedOff)
         }
         Step::Recover { identity, founding, .. } => recover(tools, identity, founding, &journal, report).await,
-        // The spec is refused when it asks for this, so no plan has it.
-        Step::Claim { .. } => bail!("this version cannot {}", step.text()),
+        Step::Claim { to, founding, read } => claim(tools, *to, founding, read.as_deref()).await,
+    }
+}
+
+/// Creates or swaps the claim, against exactly the one that the plan was made on.
+async fn claim(tools: &Tools<'_>, to: ClaimState, founding: &Founding, read: Option<&Claim>) -> Result<Made> {
+    let home = tools.store.context("a claim was planned, and the spec has no store")?;
+    let written =
+        async { claim::write(home.store().await?, &tools.spec.cluster, &Claim::of(founding, to), read).await };
+    match written.await {
+        Ok(Swap::Done) => Ok(Made::True),
+        Ok(Swap::Stale(why)) => Ok(Made::Stale(why)),
+        Err(Trouble::Unfit(why)) => Err(Exit::Refused.because(format!("the store cannot be used: {why}"))),
+        // What was written in vain or unseen is found out by looking again.
+        Err(trouble) => Ok(Made::Stale(trouble.to_string())),
     }
 }
 
@@ -163,8 +184,14 @@ async fn recover(
 
 /// Restores the snapshot beside the data dir, saying how far it is.
 async fn prepare(tools: &Tools<'_>, founding: &Founding, report: &mut Report) -> Result<()> {
-    let Some(wish) = &tools.host.restore else {
-        bail!("the founding restores a snapshot, and the spec has no restore.url")
+    let snapshot = founding.terms.snapshot.as_ref().context("the founding restores nothing")?;
+    let stored;
+    let wish = match tools.host.restore.as_ref().filter(|wish| wish.sha256 == *snapshot) {
+        Some(wish) => wish,
+        None => {
+            stored = from_store(tools, snapshot).await?;
+            &stored
+        }
     };
     let staging = Staging {
         paths: tools.paths,
@@ -176,6 +203,22 @@ async fn prepare(tools: &Tools<'_>, founding: &Founding, report: &mut Report) ->
         owner: tools.owner,
     };
     stage::stage(&staging, &mut |text| report.say(&text)).await
+}
+
+/// Where the store keeps the snapshot that the founding pins.
+async fn from_store(tools: &Tools<'_>, snapshot: &Sha256) -> Result<Restore> {
+    let home = tools.store.context("the founding restores a snapshot that is not the spec's, and there is no store")?;
+    let found = async {
+        let store = home.store().await?;
+        let found = manifest::find(store, &tools.spec.cluster, snapshot).await?;
+        let found =
+            found.ok_or_else(|| Trouble::Unfit(format!("{} has no snapshot {snapshot:?} any more", store.place())))?;
+        store.url(&found.key()).await
+    };
+    match found.await {
+        Ok(url) => Ok(Restore { url, sha256: snapshot.clone() }),
+        Err(trouble) => Err(Exit::Unavailable.because(trouble.to_string())),
+    }
 }
 
 /// Puts a founding's staged data in place before etcd's first start; nothing to do without a snapshot.

@@ -46,7 +46,7 @@ pub async fn plan(paths: &Paths, args: Vec<OsString>) -> Result<()> {
     let nonce = life.nonce.clone().unwrap_or("0".repeat(32).parse::<Nonce>()?);
     let me = identify(paths, &loaded, nonce)?
         .context("no address of this host is in `peers`, so nobody knows which of them it is")?;
-    let facts = match Observer::new(paths, etcd, loaded.host.inventory.as_deref()) {
+    let facts = match Observer::new(paths, etcd, &loaded.host) {
         Ok(mut observer) => observer.facts(&loaded.spec, &me, data, &life).await,
         Err(error) => {
             let inventory = loaded.host.inventory.as_ref();

@@ -3,6 +3,7 @@
 mod error;
 mod lock;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use etcd_client::{AlarmAction, AlarmType, Client, ConnectOptions, GetOptions, MemberAddOptions, TlsOptions};
@@ -192,6 +193,21 @@ impl Etcd {
     pub async fn put(&mut self, name: &str, value: &str) -> Result<(), EtcdError> {
         let call = self.client.put(format!("{PREFIX}{name}"), value, None);
         error::within(self.limit, &self.url, "write", call).await.map(drop)
+    }
+
+    /// Keys of ours that begin with `name` below [`PREFIX`], each without both, with their values.
+    ///
+    /// # Errors
+    /// [`EtcdError`].
+    pub async fn ours(&mut self, name: &str) -> Result<BTreeMap<String, String>, EtcdError> {
+        let prefix = format!("{PREFIX}{name}");
+        let options = Some(GetOptions::new().with_prefix());
+        let read = error::within(self.limit, &self.url, "read", self.client.get(prefix.as_str(), options)).await?;
+        let text = |kv: &etcd_client::KeyValue| {
+            let key = kv.key_str().ok()?.strip_prefix(&prefix)?.to_owned();
+            Some((key, kv.value_str().ok()?.to_owned()))
+        };
+        Ok(read.kvs().iter().filter_map(text).collect())
     }
 
     /// The hash over all keys at a revision, with the revision that was compacted last; both are equal on equal members.

@@ -79,10 +79,12 @@ impl Finish<'_> {
         };
         let tools = Tools {
             paths: self.paths,
+            spec: &self.spec,
             host: &self.host,
             me: &self.me,
             place: &observe::place(self.paths, self.me.instance_id.clone()),
             owner: net::user("etcd"),
+            store: None,
             voters: facts.quorum.iter().flat_map(voters_of).cloned().collect(),
             etcd: self.etcd,
         };

@@ -1,6 +1,7 @@
 //! After the hand-off, beside etcd's start: promote a learner, verify, settle. While a founding has no leader, ask
 //! again whether it still can get one.
 
+mod claim;
 mod members;
 mod settle;
 mod unled;
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use plan::facts::{Identity, Me};
-use plan::member::Version;
+use plan::member::{Member, Version};
 use plan::progress::{Life, Record};
 use plan::spec::{Host, Spec};
 
@@ -45,6 +46,8 @@ struct Finish<'a> {
     life: Life,
     journal: Journal,
     observer: Observer,
+    /// The members that the store's claim was last written for.
+    claimed: Option<Vec<Member>>,
     etcd: Version,
     began: Instant,
 }
@@ -99,13 +102,14 @@ impl<'a> Finish<'a> {
         let journal = Journal::of(paths);
         Ok(Finish {
             paths,
-            observer: Observer::new(paths, etcd, loaded.host.inventory.as_deref())?,
+            observer: Observer::new(paths, etcd, &loaded.host)?,
             spec: loaded.spec,
             host: loaded.host,
             me: serde_json::from_str(&me)?,
             identity: observe::identity(paths)?.context("finish runs after `run`, which writes identity.json")?,
             life: journal.read()?,
             journal,
+            claimed: None,
             etcd,
             began: Instant::now(),
         })
@@ -144,7 +148,7 @@ impl<'a> Finish<'a> {
         // Whoever else holds the lock may be at just that.
         let Ok(_lock) = self.journal.lock() else { return Ok(()) };
         if renewed(self.paths) {
-            self.observer = Observer::new(self.paths, self.etcd, self.host.inventory.as_deref())?;
+            self.observer = Observer::new(self.paths, self.etcd, &self.host)?;
         }
         Ok(())
     }

@@ -55,10 +55,21 @@ impl Finish<'_> {
             list.members.len()
         );
         report.say(&text);
+        let unclaimed = self.claimed(own, &list.members).await?;
         if self.spec.set == Set::Dynamic && voters > usize::from(self.spec.size) {
             return self.surge(voters, report).await;
         }
-        Ok(Next::Done)
+        Ok(unclaimed.map_or(Next::Done, |why| Next::Later(format!("{text}; {why}"))))
+    }
+
+    /// Keeps the claim once for each list that is seen.
+    async fn claimed(&mut self, own: &mut Etcd, members: &[Member]) -> Result<Option<String>> {
+        if self.claimed.as_deref() == Some(members) {
+            return Ok(None);
+        }
+        let unclaimed = self.keep_claim(own).await?;
+        self.claimed = unclaimed.is_none().then(|| members.to_vec());
+        Ok(unclaimed)
     }
 
     /// DESIGN section 8: a write, stale alarms disarmed, equal keys on every member. What is waited for, if anything.

@@ -101,10 +101,11 @@ pub(super) fn refuse_escaped_control_characters(tree: &Node) -> Result<(), Fault
     keys(tree, "").or(found).map_or(Ok(()), Err)
 }
 
-/// Only PEM has lines; anywhere else they could end up as lines of an environment file.
+/// Only PEM and a service account's key have lines; anywhere else they could end up as lines of an environment file.
 fn refuse_line_breaks(tree: &Node) -> Result<(), Fault> {
     let found = first(tree, |path, text| {
-        let broken = text.contains(char::is_control) && !path.starts_with("tls.ca.");
+        let lines = path.starts_with("tls.ca.") || path == "store.credentials.service_account";
+        let broken = text.contains(char::is_control) && !lines;
         broken.then(|| "a line break or a tab is inside this text: remove it".to_owned())
     });
     found.map_or(Ok(()), Err)

@@ -70,6 +70,13 @@ fn shown(path: &str, node: &Node) -> String {
     let text = node.text().unwrap_or_default();
     match path {
         "tls.ca.key" | "tls.ca.cert" => format!("(PEM, {} bytes)", text.len()),
+        _ if path.starts_with("store.credentials.")
+            && !path.ends_with(".file")
+            && !path.ends_with(".credential")
+            && path != "store.credentials.account" =>
+        {
+            format!("(secret, {} bytes)", text.len())
+        }
         "restore.url" => {
             // The path and the query of a presigned URL are its password.
             let (scheme, rest) = text.split_once("://").unwrap_or(("", text));

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -9,12 +10,13 @@ use plan::facts::{Claims, DataDir, Facts, Heard, Identity, Inventory, Me, Peer, 
 use plan::member::{Member, MemberId, MemberName, PeerUrl, Version};
 use plan::place::{Kept, Place};
 use plan::progress::Life;
-use plan::spec::{Set, Spec};
+use plan::spec::{Host, Set, Spec};
 
 use super::peers::Asker;
 use crate::apply::journal::Journal;
 use crate::paths::Paths;
 use crate::snapshot::stage;
+use crate::store::Home;
 use crate::sys::{clock, disk, fs};
 use crate::tls;
 
@@ -82,19 +84,31 @@ pub struct Observer {
     asker: Asker,
     etcd: Version,
     inventory: Option<PathBuf>,
+    store: Option<Arc<Home>>,
     pub(super) heard: BTreeMap<MemberId, Instant>,
     pub(super) began: Instant,
 }
 
 impl Observer {
-    /// An observer with this host's certificates, for a group that this file of the host lists, if it is one.
+    /// An observer with this host's certificates, for a group and a store where the spec names them.
     ///
     /// # Errors
     /// When the certificates cannot be used at all.
-    pub fn new(paths: &Paths, etcd: Version, inventory: Option<&str>) -> Result<Observer> {
-        let asker = Asker::new(tls::client_config(paths)?)?;
-        let inventory = inventory.map(|file| paths.host(file));
-        Ok(Observer { paths: paths.clone(), asker, etcd, inventory, heard: BTreeMap::new(), began: Instant::now() })
+    pub fn new(paths: &Paths, etcd: Version, host: &Host) -> Result<Observer> {
+        Ok(Observer {
+            paths: paths.clone(),
+            asker: Asker::new(tls::client_config(paths)?)?,
+            etcd,
+            inventory: host.inventory.as_ref().map(|file| paths.host(file)),
+            store: host.store.as_ref().map(|entry| Arc::new(Home::of(entry, paths))),
+            heard: BTreeMap::new(),
+            began: Instant::now(),
+        })
+    }
+
+    /// The store, where the spec names one.
+    pub fn store(&self) -> Option<&Arc<Home>> {
+        self.store.as_ref()
     }
 
     /// The facts of now. `data` and `life` were read before anybody was asked, so that the answers are not older.
@@ -107,6 +121,7 @@ impl Observer {
         let further = if further.is_empty() { Vec::new() } else { self.asker.ask(further).await };
         let peers: Vec<Peer> = peers.into_iter().chain(further).collect();
         let (quorum, denied) = self.quorum(&peers).await;
+        let claim = self.claim(spec, &data, &peers, quorum.is_some()).await;
         let now = clock::vouched(&self.paths);
         Facts {
             me: me.clone(),
@@ -118,9 +133,19 @@ impl Observer {
             quorum,
             denied,
             inventory,
-            claim: Claims::NoStore,
+            claim,
             own_list,
             certificates: tls::certificates_problem(&self.paths, now),
+        }
+    }
+
+    /// What the store says, where that can matter: to a blank disk while no cluster answers.
+    async fn claim(&self, spec: &Spec, data: &DataDir, peers: &[Peer], quorum: bool) -> Claims {
+        let cluster = quorum || peers.iter().any(|p| matches!(p.heard, Heard::Cluster(_)));
+        let blank = matches!(data, DataDir::Empty | DataDir::Aborted | DataDir::Lost { .. });
+        match &self.store {
+            Some(store) if blank && !cluster => store.claims(spec).await,
+            Some(_) | None => Claims::NoStore,
         }
     }
 

@@ -235,7 +235,10 @@ mod tests {
         for (bytes, expected) in [
             (&b""[..], "it is empty"),
             (b"404", "it is no snapshot: it is \"404\" and nothing more"),
-            (&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], "gzip, once too often: decompress it first"),
+            (
+                &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+                "gzip, once too often: decompress it first",
+            ),
             (b"<!DOCTYPE html><html><body>log in", "HTML, perhaps an error or a login page: \"<!DOCTYPE html>"),
             (b"<?xml version=\"1.0\"?><Error>", "XML, perhaps a store's error: \"<?xml"),
             (b"{\"error\": \"no such object\"}", "JSON, perhaps an error: \"{"),

@@ -3,8 +3,11 @@
 //! What is not there is told from what could not be asked: a missing bucket, a denied request and a silent server are
 //! all *unknown* here, and only a listing that succeeds makes a missing object an absence.
 
+pub mod claim;
 mod connect;
 mod directory;
+mod home;
+pub mod manifest;
 mod open;
 mod trouble;
 
@@ -14,20 +17,34 @@ use std::time::Duration;
 
 use hyper::body::Bytes;
 use object_store::path::Path;
+use object_store::signer::Signer;
 use object_store::{GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload, UpdateVersion};
+use plan::spec::Secret;
+use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
+use crate::sys::random;
+pub use home::Home;
 pub use trouble::Trouble;
 
 /// For one small object, the retries of the client included.
 const CALL: Duration = Duration::from_secs(20);
 
+/// For how long a URL of a snapshot is good; whoever needs longer asks for another.
+const SIGNED: Duration = Duration::from_secs(6 * 3600);
+
+/// An ETag that no object has.
+const NEVER: &str = "\"00000000000000000000000000000000\"";
+
 /// One cluster's store.
 pub struct Store {
     objects: Arc<dyn ObjectStore>,
+    signer: Option<Arc<dyn Signer>>,
     prefix: Path,
     place: String,
     directory: Option<PathBuf>,
+    /// Whether conditional writes were seen to be conditional.
+    honest: OnceCell<()>,
 }
 
 /// An object as it was read.
@@ -95,6 +112,25 @@ impl Store {
         }
     }
 
+    /// A URL that an object can be fetched from for some hours, and that is a secret as long.
+    ///
+    /// # Errors
+    /// [`Trouble::Unreached`] while this host does not know as whom to sign it.
+    pub async fn url(&self, key: &str) -> Result<Secret, Trouble> {
+        let unusable = || Trouble::Unfit(format!("{} cannot be written as a URL", self.at(key)));
+        let signer = match (&self.directory, &self.signer) {
+            (Some(directory), _) => {
+                let url = reqwest::Url::from_file_path(directory.join(key)).map_err(|()| unusable())?;
+                return Ok(Secret::new(url.to_string()));
+            }
+            (None, Some(signer)) => signer,
+            (None, None) => return Err(unusable()),
+        };
+        let path = self.path(key);
+        let url = self.within(key, "sign a URL of", signer.signed_url(reqwest::Method::GET, &path, SIGNED)).await?;
+        Ok(Secret::new(url.to_string()))
+    }
+
     /// Writes an object unless there is one.
     ///
     /// # Errors
@@ -142,6 +178,41 @@ impl Store {
         match self.within(key, "remove", self.objects.delete(&self.path(key))).await {
             Err(Trouble::Absent) => Ok(()),
             other => other,
+        }
+    }
+
+    /// That this server does what a claim hangs on: some that speak S3 take the headers of a condition for nothing and
+    /// write all the same. Seen once, on an object of its own.
+    ///
+    /// # Errors
+    /// [`Trouble::Unfit`] for such a server; the rest as of any write.
+    pub async fn honours_conditions(&self) -> Result<(), Trouble> {
+        if self.directory.is_some() {
+            return Ok(());
+        }
+        self.honest.get_or_try_init(|| self.try_conditions()).await.copied()
+    }
+
+    async fn try_conditions(&self) -> Result<(), Trouble> {
+        let name = random::hex16().map_err(|e| Trouble::Unreached(format!("{e:#}")))?;
+        let key = format!("conditions/{name}");
+        let never = Version(UpdateVersion { e_tag: Some(NEVER.to_owned()), version: Some("1".into()) });
+        let tried = async {
+            let first = self.create(&key, b"1".to_vec()).await?;
+            let second = self.create(&key, b"2".to_vec()).await?;
+            let third = self.swap(&key, b"3".to_vec(), &never).await?;
+            Ok((first, second, third))
+        };
+        let tried = tried.await;
+        // Nobody looks at it again, so a store that deletes nothing is no trouble.
+        self.remove(&key).await.inspect_err(|e| tracing::debug!("{e}")).ok();
+        match tried? {
+            (_, Written::No, Written::No) => Ok(()),
+            (_, Written::Yes, _) | (_, _, Written::Yes) => Err(Trouble::Unfit(format!(
+                "{} writes where the condition of the write does not hold, so two clusters could be founded: use a \
+                 server that knows If-None-Match and If-Match",
+                self.place
+            ))),
         }
     }
 

@@ -10,9 +10,12 @@ use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
+use object_store::signer::Signer;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use plan::document::Source;
 use plan::store::{Credentials, Keys, Provider, SecretText, StoreEntry, StoreUrl};
+
+use tokio::sync::OnceCell;
 
 use super::connect::Connector;
 use super::{Store, Trouble, directory};
@@ -42,14 +45,28 @@ impl Store {
         if let Some(endpoint) = &entry.endpoint {
             place += &format!(" at {endpoint}");
         }
-        let (objects, directory) = objects(entry, &url, paths).with_context(|| format!("the store {place}"))?;
+        let Opened { objects, signer, directory } =
+            objects(entry, &url, paths).with_context(|| format!("the store {place}"))?;
         let prefix = if directory.is_some() { Path::default() } else { Path::from(url.prefix) };
-        Ok(Store { objects, prefix, place, directory })
+        Ok(Store { objects, signer, prefix, place, directory, honest: OnceCell::new() })
+    }
+}
+
+struct Opened {
+    objects: Arc<dyn ObjectStore>,
+    signer: Option<Arc<dyn Signer>>,
+    directory: Option<PathBuf>,
+}
+
+impl Opened {
+    fn signing<S: ObjectStore + Signer>(store: S) -> Opened {
+        let store = Arc::new(store);
+        Opened { objects: store.clone(), signer: Some(store), directory: None }
     }
 }
 
 /// A client of the whole bucket or directory of this URL.
-fn objects(entry: &StoreEntry, url: &StoreUrl<'_>, paths: &Paths) -> Result<(Arc<dyn ObjectStore>, Option<PathBuf>)> {
+fn objects(entry: &StoreEntry, url: &StoreUrl<'_>, paths: &Paths) -> Result<Opened> {
     let clear = entry.endpoint.as_ref().is_some_and(|e| e.starts_with("http://"));
     let connector = || Connector::of(paths, clear);
     let options = ClientOptions::new().with_allow_http(clear);
@@ -64,7 +81,7 @@ fn objects(entry: &StoreEntry, url: &StoreUrl<'_>, paths: &Paths) -> Result<(Arc
         Provider::S3 => {
             let builder = s3(entry, url, keys, &secrets)?;
             let builder = builder.with_http_connector(connector()?).with_client_options(options).with_retry(retry());
-            (Arc::new(builder.build().map_err(unusable)?), None)
+            Opened::signing(builder.build().map_err(unusable)?)
         }
         Provider::Gcs => {
             let mut builder = GoogleCloudStorageBuilder::new().with_bucket_name(url.bucket);
@@ -75,7 +92,7 @@ fn objects(entry: &StoreEntry, url: &StoreUrl<'_>, paths: &Paths) -> Result<(Arc
                 builder = builder.with_service_account_key(key);
             }
             let builder = builder.with_http_connector(connector()?).with_client_options(options).with_retry(retry());
-            (Arc::new(builder.build().map_err(unusable)?), None)
+            Opened::signing(builder.build().map_err(unusable)?)
         }
         Provider::Azure => {
             let mut builder = MicrosoftAzureBuilder::new().with_container_name(url.bucket);
@@ -92,14 +109,14 @@ fn objects(entry: &StoreEntry, url: &StoreUrl<'_>, paths: &Paths) -> Result<(Arc
                 builder = builder.with_config(object_store::azure::AzureConfigKey::SasKey, sas);
             }
             let builder = builder.with_http_connector(connector()?).with_client_options(options).with_retry(retry());
-            (Arc::new(builder.build().map_err(unusable)?), None)
+            Opened::signing(builder.build().map_err(unusable)?)
         }
         Provider::Directory => {
             let directory = paths.host(url.prefix);
             directory::is_there(&directory)
                 .map_err(|trouble: Trouble| Exit::Unavailable.because(trouble.to_string()))?;
             let files = LocalFileSystem::new_with_prefix(&directory).map_err(unusable)?.with_fsync(true);
-            (Arc::new(files), Some(directory))
+            Opened { objects: Arc::new(files), signer: None, directory: Some(directory) }
         }
     })
 }

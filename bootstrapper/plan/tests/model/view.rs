@@ -101,10 +101,10 @@ impl View {
             Real::Ready(founding) => Step::Ready(self.t(founding)),
             Real::Prepare { founding, .. } => Step::Prepare(self.t(founding)),
             Real::Commit(founding) => Step::Commit(self.t(founding)),
-            Real::Claim { to: ClaimState::Committing, founding } if self.config.rule == Rule::WithoutCommitting => {
+            Real::Claim { to: ClaimState::Committing, founding, .. } if self.config.rule == Rule::WithoutCommitting => {
                 Step::Commit(self.t(founding))
             }
-            Real::Claim { to, founding } => {
+            Real::Claim { to, founding, .. } => {
                 Step::Claim { to: state(*to), t: self.t(founding), read: self.claim.clone().expect("a store") }
             }
             Real::Archive { removed, .. } => Step::Archive { removed: removed.is_some() },

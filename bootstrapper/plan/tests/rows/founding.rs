@@ -162,7 +162,7 @@ fn row_26_readies_what_all_others_agree_on() {
     ready(&blank.clone().data(DataDir::Aborted), vec![Step::Clear, Step::Ready(t)]);
     let world = blank.store(None);
     let t = world.founding();
-    ready(&world, vec![Step::Claim { to: ClaimState::Founding, founding: t.clone() }, Step::Ready(t)]);
+    ready(&world, vec![Step::Claim { to: ClaimState::Founding, founding: t.clone(), read: None }, Step::Ready(t)]);
 }
 
 #[test]

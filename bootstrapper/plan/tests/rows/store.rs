@@ -1,6 +1,6 @@
 //! Rows 19 to 28 where a store says what this cluster is.
 
-use plan::decision::short;
+use plan::decision::{Step, short};
 use plan::facts::{Claim, ClaimState, Claims, DataDir, Stage};
 use plan::founding::Founding;
 use plan::spec::{Mode, OnTotalLoss};
@@ -107,6 +107,40 @@ fn policy_restores(world: World) -> World {
 fn row_19_waits_where_a_store_is_configured_and_was_not_asked() {
     let unasked = World::blank().store(None).facts(|f| f.claim = Claims::NoStore);
     assert_eq!(brief(&unasked.decide()), "19 wait: it was not asked yet");
+}
+
+#[test]
+fn row_19_refuses_what_is_no_claim_that_it_can_follow() {
+    let unusable = |reason: &str| Claims::Unusable { reason: reason.to_owned() };
+    let other = World::blank().store(None).facts(|f| f.claim = unusable("it is the claim of cluster other"));
+    assert_eq!(brief(&other.decide()), "19 refuse store-unusable");
+    assert_eq!(brief(&other.mode(Mode::Join).decide()), format!("19 wait: {AT_2}; {AT_3}"), "it founds nothing anyway");
+    let t = agreed();
+    let serves = World::blank().store(None).facts(|f| f.claim = unusable("garbage"));
+    let serves = serves.hears(2, crate::support::committed(2, &t)).readied(&[&t]);
+    assert_eq!(serves.decide().row, 8, "what is committed is gone into, whatever the store says");
+}
+
+#[test]
+fn row_20_says_where_row_22_would_refuse() {
+    let alone = |world: World| match world.hears(3, unknown()).decide() {
+        plan::decision::Decided { row: 20, decision: plan::decision::Decision::Wait(wait) } => wait.until,
+        other => panic!("{other:?}"),
+    };
+    assert!(alone(total_loss()).contains("in its place none is: write `store.on_total_loss: restore`"));
+    assert!(!alone(policy_restores(total_loss())).contains("in its place none"));
+    assert!(!alone(World::blank().store(None)).contains("in its place none"));
+}
+
+#[test]
+fn a_claim_is_made_against_the_one_that_was_read() {
+    let t = agreed();
+    for read in [None, Some(claim(ClaimState::Founding, &t))] {
+        let world = World::blank().store(read.clone()).readied(&[&t]).others_are(&Stage::Ready(t.id()));
+        let plan::decision::Decision::Proceed(plan) = world.decide().decision else { panic!("a plan") };
+        let expected = Step::Claim { to: ClaimState::Committing, founding: t.clone(), read: read.map(Box::new) };
+        assert_eq!(plan.steps, [expected]);
+    }
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn step(step: &Step) -> String {
             format!("archive{}", flags.iter().filter(|(on, _)| *on).map(|(_, text)| *text).collect::<String>())
         }
         Step::Clear => "clear".into(),
-        Step::Claim { to, founding } => format!("claim {to:?} {}", short(&founding.id())).to_lowercase(),
+        Step::Claim { to, founding, .. } => format!("claim {to:?} {}", short(&founding.id())).to_lowercase(),
         Step::Ready(founding) => format!("ready {}", short(&founding.id())),
         Step::Prepare { founding, .. } => format!("prepare {}", short(&founding.id())),
         Step::Commit(founding) => format!("commit {}", short(&founding.id())),

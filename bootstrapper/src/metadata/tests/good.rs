@@ -1,6 +1,7 @@
 //! What is accepted, and that every spelling of it means the same.
 
 use plan::document::{Address, Auto, Device, Source};
+use plan::store::{Credentials, SecretText};
 
 use super::super::document;
 use super::super::explain::DEFAULTS;
@@ -22,7 +23,14 @@ fn each_good_file_is_valid() {
 
 #[test]
 fn each_example_is_valid() {
-    let modes = [("found", "auto"), ("join", "join"), ("recover", "auto"), ("reimage", "auto"), ("restore", "restore")];
+    let modes = [
+        ("found", "auto"),
+        ("join", "join"),
+        ("recover", "auto"),
+        ("reimage", "auto"),
+        ("restore", "restore"),
+        ("store", "auto"),
+    ];
     for (name, mode) in modes {
         let name = format!("{name}.yaml");
         let (_, bytes) =
@@ -49,7 +57,7 @@ fn every_key_reaches_the_spec_and_the_host() {
         ]},
         "replace_after": 300,
         "restore": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-        "store": null,
+        "store": {"url": "s3://bucket/prod-2", "on_total_loss": "restore"},
         "recover": {"survivor": "etcd-1", "epoch": 3, "given_up": ["no", "123"]},
     });
     assert_eq!(spec, expected);
@@ -61,6 +69,20 @@ fn every_key_reaches_the_spec_and_the_host() {
     assert!(matches!(&host.tls.ca.key, Source::Credential { credential } if credential == "etcd-bootstrapper.ca-key"));
     assert_eq!((host.metadata_timeout, host.data_device_timeout, host.time_sync_timeout), (10, 1, 86400));
     assert!(host.allow_inline_secrets);
+    let store = host.store.unwrap();
+    assert_eq!(
+        (store.endpoint.as_deref(), store.region.as_deref()),
+        (Some("http://10.0.0.9:9000"), Some("eu-central-1"))
+    );
+    assert_eq!((store.path_style, store.allow_http), (Some(false), true));
+    let Credentials::Keys(keys) = &store.credentials else { panic!("no keys") };
+    assert!(
+        matches!(&keys.access_key_id, Some(SecretText(Source::Inline(id))) if id.reveal() == "AKIAIOSFODNN7EXAMPLE")
+    );
+    assert!(matches!(&keys.secret_access_key, Some(SecretText(Source::File { file })) if file.ends_with("/store.key")));
+    assert!(
+        matches!(&keys.session_token, Some(SecretText(Source::Credential { credential })) if credential == "etcd-bootstrapper.store-token")
+    );
     let etcd: Vec<String> = host.etcd.iter().map(|(k, v)| format!("{k}={v}")).collect();
     let expected = [
         "ETCD_AUTO_COMPACTION_MODE=periodic",
