@@ -16,6 +16,7 @@ pub mod prepare;
 pub mod report;
 pub mod run;
 pub mod secrets;
+mod serve;
 pub mod snapshot;
 pub mod store;
 pub mod survivor;

@@ -171,7 +171,7 @@ async fn say(paths: &Paths, prepared: &Prepared, answering: &mut Option<Answerin
         return Ok(());
     }
     let address = (plan::render::listen_on(prepared.address), prepared.me.peer_url.port()).into();
-    *answering = Some(Answering::on(address, tls::server_config(paths)?, heard).await?);
+    *answering = Some(Answering::on(address, tls::server_config(paths)?, heard, paths.download()).await?);
     Ok(())
 }
 

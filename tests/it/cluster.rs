@@ -238,6 +238,22 @@ fn three_hosts_restore_one_snapshot_and_hold_equal_keys() {
     }
 }
 
+/// Its own USB stick was forgotten, or its firewall lets nothing out.
+#[test]
+fn a_host_that_cannot_reach_the_source_takes_the_snapshot_from_a_peer() {
+    let source = settled(1);
+    let (file, sha256, _) = snapshot_of(&source);
+    let url = format!("file://{}", file.display());
+    let mut world = World::with(3, &["--restore-url", &url, "--restore-sha256", &sha256]);
+    world.hosts[2].configure(&world.config().replace(&url, "file:///nowhere/prod.db"));
+    world.boot_all();
+    for on in 0..3 {
+        assert_eq!(world.get(on, "key-7"), "value-7");
+    }
+    let said = world.hosts[2].said_by("run");
+    assert!(said.contains("fetching the snapshot from the peer etcd-"), "{said}");
+}
+
 #[test]
 fn a_committed_restore_whose_staging_is_gone_is_staged_again() {
     let source = settled(1);

@@ -8,12 +8,15 @@ use std::process::Command;
 use bootstrapper::exit::Exit;
 use bootstrapper::observe::data_dir::look;
 use bootstrapper::paths::Paths;
+use bootstrapper::secrets::Places;
 use bootstrapper::snapshot::stage::{Staging, discard, install, stage, staged};
 use bootstrapper::sys::fs::Owner;
-use plan::document::Restore as Wish;
+use plan::document::Source;
 use plan::facts::Wal;
 use plan::founding::{Founder, Founding, REVISION_BUMP, Terms};
+use plan::restore::{RestoreEntry, Urls};
 use plan::spec::Secret;
+use plan::store::SecretText;
 
 use super::support::etcd::{Etcd, binary, port};
 use super::support::fixture::{KEYS, REVISION, gzip, sha256, snapshot, value, zstd};
@@ -29,6 +32,8 @@ struct Host {
     etcdutl: PathBuf,
     owner: Option<Owner>,
     quota: Option<u64>,
+    age_identity: Option<String>,
+    minisign_key: Option<String>,
 }
 
 impl Host {
@@ -57,12 +62,30 @@ impl Host {
         };
         let founding = Founding::new(terms, (1..=members).map(founder).collect());
         let url = format!("file://{}", scratch.join("usb.db").display());
-        Host { scratch, paths, founding, url, etcdutl: binary("etcdutl"), owner: None, quota: Some(8 << 30) }
+        Host {
+            scratch,
+            paths,
+            founding,
+            url,
+            etcdutl: binary("etcdutl"),
+            owner: None,
+            quota: Some(8 << 30),
+            age_identity: None,
+            minisign_key: None,
+        }
     }
 
     async fn stage(&self) -> anyhow::Result<Vec<String>> {
         let sha256 = self.founding.terms.snapshot.clone().unwrap();
-        let wish = Wish { url: Secret::new(self.url.clone()), sha256 };
+        let url = Urls(self.url.split(' ').map(|url| Secret::new(url.to_owned())).collect());
+        let identity = self.age_identity.as_ref().map(|file| Source::File { file: file.clone() });
+        let wish = RestoreEntry {
+            url,
+            sha256,
+            age_identity: identity.map(SecretText),
+            minisign_key: self.minisign_key.clone(),
+        };
+        let places = Places { paths: &self.paths, credentials: None };
         let me = &self.founding.founders[0];
         let mut said = Vec::new();
         let staging = Staging {
@@ -70,6 +93,8 @@ impl Host {
             founding: &self.founding,
             me: (&me.name, &me.peer_url),
             wish: &wish,
+            peers: Vec::new(),
+            places: &places,
             quota: self.quota,
             etcdutl: self.etcdutl.to_str().unwrap(),
             owner: self.owner,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::document::{Address, Document, PeerEntry, Source};
 use crate::member::is_name_or_address;
 use crate::spec::{Host, Problem, Set, Spec, Store};
-use crate::store;
+use crate::{restore, store};
 
 /// etcd's options that the bootstrapper decides; a user who could set them could undo its laws.
 const OURS: [&str; 30] = [
@@ -93,7 +93,7 @@ pub(crate) fn check(document: Document) -> Result<(Spec, Host), Vec<Problem>> {
         address: document.member.address,
         device: document.data.device,
         tls: document.tls,
-        restore: document.restore,
+        restore: document.restore.map(Arc::new),
         store: document.store.map(Arc::new),
         allow_inline_secrets: document.allow_inline_secrets,
         metadata_timeout: seconds(document.timeouts.metadata, 120),
@@ -194,12 +194,7 @@ fn check_restore(document: &Document, problems: &mut Problems) {
         (None, Mode::Restore) => problems.add("mode", "mode is restore and there is no `restore: {url: …, sha256: …}`"),
         (Some(_), Mode::Join) => problems
             .add("restore", "mode is join, which never founds, so nothing would be restored: remove one of both"),
-        (Some(restore), Mode::Auto | Mode::Init | Mode::Restore) => {
-            let scheme = restore.url.reveal().split("://").next().unwrap_or_default().to_ascii_lowercase();
-            if !matches!(scheme.as_str(), "https" | "file") {
-                problems.add("restore.url", "write an https:// or a file:// URL");
-            }
-        }
+        (Some(entry), Mode::Auto | Mode::Init | Mode::Restore) => problems.0.extend(restore::check(entry)),
         (None, Mode::Auto | Mode::Init | Mode::Join) => {}
     }
 }

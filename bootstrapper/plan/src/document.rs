@@ -6,7 +6,8 @@ use serde::de::{self, DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visito
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::member::{ClusterName, MemberName, PeerUrl};
-use crate::spec::{Duration, Mode, Secret, Sha256, Timestamp};
+use crate::restore::RestoreEntry;
+use crate::spec::{Duration, Mode, Secret, Timestamp};
 use crate::store::StoreEntry;
 
 /// The document of DESIGN section 10; every carrier carries this one.
@@ -34,7 +35,7 @@ pub struct Document {
     pub replace_after: Option<Duration>,
     /// The snapshot that a founding restores.
     #[serde(default)]
-    pub restore: Option<Restore>,
+    pub restore: Option<RestoreEntry>,
     /// Certificates.
     pub tls: Tls,
     /// The data disk.
@@ -165,16 +166,6 @@ impl<'de> Deserialize<'de> for Address {
             TextOrEntry::Entry(_, cidr) => Ok(Address::Cidr { cidr }),
         }
     }
-}
-
-/// `restore:`.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Restore {
-    /// Where the snapshot is: `https://` or `file://`; may carry a signature, so it is a secret.
-    pub url: Secret,
-    /// sha256 of the file.
-    pub sha256: Sha256,
 }
 
 /// `tls:`.

@@ -21,6 +21,7 @@ pub mod place;
 pub mod progress;
 pub mod recovery;
 pub mod render;
+pub mod restore;
 pub mod spec;
 pub mod store;
 

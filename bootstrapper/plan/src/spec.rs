@@ -10,9 +10,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::document::{Address, Auto, Device, Document, PeerEntry, Recover, Restore, Tls};
+use crate::document::{Address, Auto, Device, Document, PeerEntry, Recover, Tls};
 use crate::facts::Seconds;
 use crate::member::{ClusterName, Malformed, MemberName};
+use crate::restore::RestoreEntry;
 use crate::store::StoreEntry;
 
 /// What the user asked for, as far as `decide` cares.
@@ -98,7 +99,7 @@ pub struct Host {
     /// `tls`.
     pub tls: Tls,
     /// `restore`: where the snapshot is.
-    pub restore: Option<Restore>,
+    pub restore: Option<Arc<RestoreEntry>>,
     /// `store`.
     pub store: Option<Arc<StoreEntry>>,
     /// Where inline keys are allowed to come from a metadata service.

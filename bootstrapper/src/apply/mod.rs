@@ -7,17 +7,19 @@ mod members;
 
 use anyhow::{Context, Result};
 use plan::decision::{Plan, Step};
-use plan::document::Restore;
 use plan::facts::{Claim, ClaimState, DataDir, Identity, Me};
 use plan::founding::{Founding, FoundingId};
 use plan::place::Place;
 use plan::progress::{How, Record};
+use plan::restore::{RestoreEntry, Urls};
 use plan::spec::{Host, Sha256, Spec};
 
 use crate::exit::Exit;
 use crate::observe;
 use crate::paths::Paths;
 use crate::report::Report;
+use crate::secrets::Places;
+use crate::snapshot::origin::Origin;
 use crate::snapshot::stage::{self, Staging};
 use crate::store::claim::{self, Swap};
 use crate::store::{Home, Trouble, manifest};
@@ -187,17 +189,20 @@ async fn prepare(tools: &Tools<'_>, founding: &Founding, report: &mut Report) ->
     let snapshot = founding.terms.snapshot.as_ref().context("the founding restores nothing")?;
     let stored;
     let wish = match tools.host.restore.as_ref().filter(|wish| wish.sha256 == *snapshot) {
-        Some(wish) => wish,
+        Some(wish) => wish.as_ref(),
         None => {
             stored = from_store(tools, snapshot).await?;
             &stored
         }
     };
+    let places = Places::of(tools.paths);
     let staging = Staging {
+        peers: Origin::peers(tools.paths, founding, &tools.me.peer_url, snapshot)?,
         paths: tools.paths,
         founding,
         me: (&tools.me.name, &tools.me.peer_url),
         wish,
+        places: &places,
         quota: plan::render::quota(&tools.host.etcd),
         etcdutl: "etcdutl",
         owner: tools.owner,
@@ -206,7 +211,7 @@ async fn prepare(tools: &Tools<'_>, founding: &Founding, report: &mut Report) ->
 }
 
 /// Where the store keeps the snapshot that the founding pins.
-async fn from_store(tools: &Tools<'_>, snapshot: &Sha256) -> Result<Restore> {
+async fn from_store(tools: &Tools<'_>, snapshot: &Sha256) -> Result<RestoreEntry> {
     let home = tools.store.context("the founding restores a snapshot that is not the spec's, and there is no store")?;
     let found = async {
         let store = home.store().await?;
@@ -216,7 +221,9 @@ async fn from_store(tools: &Tools<'_>, snapshot: &Sha256) -> Result<Restore> {
         store.url(&found.key()).await
     };
     match found.await {
-        Ok(url) => Ok(Restore { url, sha256: snapshot.clone() }),
+        Ok(url) => {
+            Ok(RestoreEntry { url: Urls(vec![url]), sha256: snapshot.clone(), age_identity: None, minisign_key: None })
+        }
         Err(trouble) => Err(Exit::Unavailable.because(trouble.to_string())),
     }
 }

@@ -1,20 +1,24 @@
 //! `snapshot verify`: whether a snapshot is whole, before anybody needs it.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use minisign_verify::PublicKey;
 use plan::spec::{Secret, Sha256};
 use serde_json::json;
 
 use crate::exit::Exit;
 use crate::paths::Paths;
-use crate::snapshot::decode::Most;
+use crate::secrets;
+use crate::snapshot::decode::{self, Most, Opening};
 use crate::snapshot::fetch::{Order, Progress, fetch};
-use crate::snapshot::verify::Summary;
-use crate::snapshot::{intake, source};
+use crate::snapshot::origin::Origin;
+use crate::snapshot::verify::{self, Summary};
+use crate::snapshot::{signature, source};
 use crate::sys::output::{complain, say};
 
 /// Silence after which a connection is given up, and after which the source is.
@@ -24,7 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two lines of progress on a terminal.
 const REPORT: Duration = Duration::from_secs(1);
 
-const USAGE: &str = "usage: etcd-bootstrapper snapshot verify [--json] [--sha256 DIGITS] FILE|URL";
+const USAGE: &str = "usage: etcd-bootstrapper snapshot verify [--json] [--sha256 DIGITS] [--age-identity FILE] \
+                     [--minisign-key KEY|FILE] FILE|URL";
 
 /// `etcd-bootstrapper snapshot verify FILE|URL`: prints what a whole snapshot is; a URL is read once and not kept.
 ///
@@ -32,56 +37,65 @@ const USAGE: &str = "usage: etcd-bootstrapper snapshot verify [--json] [--sha256
 /// 65 for a snapshot that is no good, 69 for a source that does not deliver, 64 for a wrong command line.
 pub async fn run(paths: &Paths, args: Vec<OsString>) -> Result<()> {
     let wanted = parse(args)?;
-    let summary = if wanted.subject.contains("://") {
-        remote(paths, wanted.subject, wanted.sha256.as_ref()).await?
-    } else {
-        intake::check(Path::new(&wanted.subject), wanted.sha256.as_ref(), Most::sane())?
-    };
+    let summary = checked(paths, &wanted).await?;
     say(&told(&summary, wanted.json))
 }
 
+#[derive(Default)]
 struct Wanted {
     subject: String,
     sha256: Option<Sha256>,
+    age_identity: Option<PathBuf>,
+    minisign_key: Option<String>,
     json: bool,
 }
 
 fn parse(args: Vec<OsString>) -> Result<Wanted> {
     let usage = |what: String| Exit::Usage.because(format!("{what}; {USAGE}"));
-    let (mut subject, mut sha256, mut json) = (None, None, false);
+    let mut wanted = Wanted::default();
     let mut args = args.into_iter().map(OsString::into_string);
     let mut verify = false;
     while let Some(arg) = args.next() {
         let arg = arg.map_err(|a| usage(format!("{} is not UTF-8", a.display())))?;
+        let mut value = || {
+            let value = args.next().and_then(Result::ok).filter(|value| !value.is_empty());
+            value.ok_or_else(|| usage(format!("{arg} needs a value")))
+        };
         match arg.as_str() {
             "verify" if !verify => verify = true,
-            "--json" => json = true,
-            "--sha256" => {
-                let digits = args.next().and_then(Result::ok).unwrap_or_default();
-                sha256 = Some(digits.parse().map_err(|e| usage(format!("--sha256: {e}")))?);
-            }
+            "--json" => wanted.json = true,
+            "--sha256" => wanted.sha256 = Some(value()?.parse().map_err(|e| usage(format!("--sha256: {e}")))?),
+            "--age-identity" => wanted.age_identity = Some(value()?.into()),
+            "--minisign-key" => wanted.minisign_key = Some(value()?),
             option if option.starts_with('-') => return Err(usage(format!("unknown option {option}"))),
-            _ if verify && subject.is_none() => subject = Some(arg),
+            _ if verify && wanted.subject.is_empty() => wanted.subject = arg,
             _ => return Err(usage("unexpected argument".into())),
         }
     }
-    match subject {
-        Some(subject) if verify => Ok(Wanted { subject, sha256, json }),
-        Some(_) | None => Err(usage("nothing to verify".into())),
-    }
+    if verify && !wanted.subject.is_empty() { Ok(wanted) } else { Err(usage("nothing to verify".into())) }
 }
 
-async fn remote(paths: &Paths, url: String, sha256: Option<&Sha256>) -> Result<Summary> {
-    let url = Secret::new(url);
+async fn checked(paths: &Paths, wanted: &Wanted) -> Result<Summary> {
+    let file = (!wanted.subject.contains("://")).then(|| PathBuf::from(&wanted.subject));
+    let origins = match &file {
+        Some(path) => vec![Origin::file(path.clone())],
+        None => Origin::open(&[Secret::new(wanted.subject.clone())], &source::roots(paths))?,
+    };
+    let mut opening = Opening::plain(Most::sane());
+    if let Some(path) = &wanted.age_identity {
+        let text = secrets::read_file(path, "--age-identity", true)?;
+        opening.identities = decode::identities(&text).context("--age-identity")?;
+    }
+    let signer = wanted.minisign_key.as_deref().map(key).transpose()?;
     let order = Order {
-        url: &url,
-        sha256,
+        origins: &origins.iter().collect::<Vec<_>>(),
+        sha256: wanted.sha256.as_ref(),
+        signer: signer.as_ref(),
         shelf: None,
-        roots: &source::roots(paths),
         idle: IDLE,
         patience: PATIENCE,
         admit: &|_| Ok(()),
-        most: Most::sane(),
+        opening,
     };
     let terminal = std::io::stderr().is_terminal();
     let mut last: Option<Instant> = None;
@@ -94,7 +108,25 @@ async fn remote(paths: &Paths, url: String, sha256: Option<&Sha256>) -> Result<S
             complain(&format!("{} MiB of {} MiB", progress.bytes >> 20, progress.total.unwrap_or_default() >> 20));
         }
     };
-    fetch(&order, &mut watch).await
+    let summary = fetch(&order, &mut watch).await?;
+    match file {
+        // What it says of itself is read where it is at hand.
+        Some(path) if summary.wrappings.is_empty() => {
+            let file = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            Ok(verify::details(file, summary)
+                .map_err(|unfit| Exit::BadInput.because(format!("{} cannot be restored: {unfit}", path.display())))?)
+        }
+        Some(_) | None => Ok(summary),
+    }
+}
+
+/// A public key as it is written, or a file that holds one.
+fn key(text: &str) -> Result<PublicKey> {
+    if Path::new(text).exists() {
+        let file = secrets::read_file(Path::new(text), "--minisign-key", false)?;
+        return signature::key(file.reveal()).context("--minisign-key");
+    }
+    signature::key(text).context("--minisign-key")
 }
 
 fn told(summary: &Summary, as_json: bool) -> String {
@@ -137,7 +169,16 @@ mod tests {
             let wanted = parse(&line).unwrap_or_else(|e| panic!("{line}: {e}"));
             assert_eq!((wanted.subject.as_str(), wanted.json, wanted.sha256.is_some()), ("x", true, true), "{line}");
         }
-        for line in ["", "verify", "x", "verify x y", "verify --sha256 1 x", "verify --sha256", "verify --nope x"] {
+        for line in [
+            "",
+            "verify",
+            "x",
+            "verify x y",
+            "verify --sha256 1 x",
+            "verify --sha256",
+            "verify --nope x",
+            "verify --age-identity",
+        ] {
             let error = parse(line).err().unwrap_or_else(|| panic!("{line} was taken"));
             assert_eq!(Exit::of(&error), Exit::Usage, "{line}");
         }

@@ -77,7 +77,8 @@ fn shown(path: &str, node: &Node) -> String {
         {
             format!("(secret, {} bytes)", text.len())
         }
-        "restore.url" => {
+        "restore.age_identity" => format!("(secret, {} bytes)", text.len()),
+        url if url == "restore.url" || url.starts_with("restore.url[") => {
             // The path and the query of a presigned URL are its password.
             let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
             let host = rest.split(['/', '?']).next().unwrap_or_default();

@@ -5,11 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
+use age::stream::StreamReader;
+use age::x25519::Identity;
+use age::{DecryptError, Decryptor};
 use anyhow::{Context, Result, anyhow};
 use flate2::bufread::MultiGzDecoder;
 use hyper::body::Bytes;
+use plan::spec::Secret;
 
+use super::signature::Signed;
 use super::verify::{Inspector, Summary, Unfit};
+use crate::exit::Exit;
 use crate::sys::partial::Partial;
 
 /// Bytes after which it is clear what an object is wrapped in.
@@ -31,6 +37,8 @@ pub enum Wrapping {
     Gzip,
     /// RFC 8878.
     Zstd,
+    /// age-encryption.org/v1, for X25519 recipients.
+    Age,
 }
 
 impl Wrapping {
@@ -40,6 +48,7 @@ impl Wrapping {
             [0x1f, 0x8b, 8, ..] => Some(Wrapping::Gzip),
             // A frame, or one that is to be skipped, as pzstd and seekable formats begin with.
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Wrapping::Zstd),
+            head if head.starts_with(b"age-encryption.org/v1") => Some(Wrapping::Age),
             _ => None,
         }
     }
@@ -49,6 +58,7 @@ impl Wrapping {
         match self {
             Wrapping::Gzip => "gzip",
             Wrapping::Zstd => "zstd",
+            Wrapping::Age => "age",
         }
     }
 }
@@ -93,10 +103,70 @@ impl Most {
     }
 }
 
-/// A thread that unwraps what it is given and checks what comes out.
-pub struct Decoding {
+/// What it takes to open an object.
+#[derive(Clone)]
+pub struct Opening {
+    /// How much may come out.
+    pub most: Most,
+    /// What it may be encrypted for.
+    pub identities: Vec<Identity>,
+    /// Who must have signed it.
+    pub signed: Option<Signed>,
+}
+
+impl Opening {
+    /// Without any key.
+    pub fn plain(most: Most) -> Opening {
+        Opening { most, identities: Vec::new(), signed: None }
+    }
+}
+
+/// Identities out of the spec or a file: what `age-keygen` writes, a line each.
+///
+/// # Errors
+/// 65 for anything else; the text is not quoted.
+pub fn identities(text: &Secret) -> Result<Vec<Identity>> {
+    let lines = text.reveal().lines().map(str::trim).enumerate();
+    let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    let read = lines.map(|(i, line)| {
+        line.parse().map_err(|_| {
+            Exit::BadInput.because(format!(
+                "line {} is no age identity, which begins with AGE-SECRET-KEY-1, as `age-keygen` makes it; keys of ssh and \
+                 files with a passphrase are not read",
+                i + 1
+            ))
+        })
+    });
+    let read: Vec<Identity> = read.collect::<Result<_>>()?;
+    if read.is_empty() { Err(Exit::BadInput.because("there is no age identity in it")) } else { Ok(read) }
+}
+
+/// A thread that is given an object's bytes as they come.
+pub struct Alongside<T> {
     pieces: SyncSender<Bytes>,
-    thread: JoinHandle<Result<Unwrapped>>,
+    thread: JoinHandle<Result<T>>,
+}
+
+impl<T: Send + 'static> Alongside<T> {
+    /// Begins; the queue ends with the object.
+    pub fn begin(work: impl FnOnce(Receiver<Bytes>) -> Result<T> + Send + 'static) -> Alongside<T> {
+        let (pieces, queue) = sync_channel(QUEUE);
+        Alongside { pieces, thread: std::thread::spawn(move || work(queue)) }
+    }
+
+    /// Hands over the next bytes; false when the thread has ended, and [`Alongside::end`] says why.
+    pub fn take(&self, piece: Bytes) -> bool {
+        self.pieces.send(piece).is_ok()
+    }
+
+    /// What came of it, once all bytes were handed over.
+    ///
+    /// # Errors
+    /// Those of the work.
+    pub fn end(self) -> Result<T> {
+        drop(self.pieces);
+        self.thread.join().unwrap_or_else(|_| Err(anyhow!("a thread that looks at the snapshot died")))
+    }
 }
 
 /// A snapshot that was unwrapped.
@@ -109,31 +179,13 @@ pub struct Unwrapped {
     pub wrappings: Vec<Wrapping>,
 }
 
-impl Decoding {
-    /// Begins; the database goes into this file, if any.
-    pub fn begin(into: Option<PathBuf>, most: Most) -> Decoding {
-        let (pieces, queue) = sync_channel(QUEUE);
-        let thread = std::thread::spawn(move || unwrap(queue, into.as_deref(), &most));
-        Decoding { pieces, thread }
-    }
-
-    /// Hands over the next bytes; false when the thread has ended, and [`Decoding::end`] says why.
-    pub fn take(&self, piece: Bytes) -> bool {
-        self.pieces.send(piece).is_ok()
-    }
-
-    /// What came out, once all bytes were handed over.
-    ///
-    /// # Errors
-    /// [`Unfit`] for what is no snapshot inside; any failing system call.
-    pub fn end(self) -> Result<Unwrapped> {
-        drop(self.pieces);
-        self.thread.join().unwrap_or_else(|_| Err(anyhow!("the thread that unwraps the snapshot died")))
-    }
+/// A thread that unwraps what it is given and checks what comes out; the database goes into this file, if any.
+pub fn unwrapping(into: Option<PathBuf>, opening: Opening) -> Alongside<Unwrapped> {
+    Alongside::begin(move |queue| unwrap(queue, into.as_deref(), &opening))
 }
 
-fn unwrap(queue: Receiver<Bytes>, into: Option<&Path>, most: &Most) -> Result<Unwrapped> {
-    let (mut content, wrappings) = peeled(Box::new(BufReader::new(Pieces { queue, now: Bytes::new() })))?;
+fn unwrap(queue: Receiver<Bytes>, into: Option<&Path>, opening: &Opening) -> Result<Unwrapped> {
+    let (mut content, wrappings) = peeled(Box::new(BufReader::new(Pieces { queue, now: Bytes::new() })), opening)?;
     let mut file = into.map(Partial::open).transpose()?;
     if let Some(file) = &mut file {
         file.resume(0, |_| Ok(()))?;
@@ -146,7 +198,7 @@ fn unwrap(queue: Receiver<Bytes>, into: Option<&Path>, most: &Most) -> Result<Un
             break;
         }
         inspector.take(&buffer[..read])?;
-        most.allows(inspector.bytes())?;
+        opening.most.allows(inspector.bytes())?;
         if let (Some(file), Some(path)) = (&mut file, into) {
             file.append(&buffer[..read]).with_context(|| format!("cannot write {}", path.display()))?;
         }
@@ -155,7 +207,7 @@ fn unwrap(queue: Receiver<Bytes>, into: Option<&Path>, most: &Most) -> Result<Un
 }
 
 /// Takes off one layer after the other.
-fn peeled(mut content: Box<dyn BufRead>) -> Result<(Box<dyn BufRead>, Vec<Wrapping>)> {
+fn peeled(mut content: Box<dyn BufRead>, opening: &Opening) -> Result<(Box<dyn BufRead>, Vec<Wrapping>)> {
     let mut wrappings = Vec::new();
     loop {
         let mut head = Vec::new();
@@ -170,9 +222,33 @@ fn peeled(mut content: Box<dyn BufRead>) -> Result<(Box<dyn BufRead>, Vec<Wrappi
                 decoder.window_log_max(WINDOW).context("cannot set up zstd")?;
                 Box::new(BufReader::new(decoder))
             }
+            Wrapping::Age => Box::new(BufReader::new(decrypted(content, &opening.identities, &wrappings)?)),
         };
         wrappings.push(wrapping);
     }
+}
+
+fn decrypted(
+    content: Box<dyn BufRead>,
+    identities: &[Identity],
+    wrappings: &[Wrapping],
+) -> Result<StreamReader<Box<dyn BufRead>>> {
+    let unusable = |what: &str| Unfit::Unusable(format!("it is encrypted with age, {what}"));
+    let broken = |error: DecryptError| match error {
+        DecryptError::Io(error) => damaged(&[wrappings, &[Wrapping::Age]].concat(), &error),
+        DecryptError::NoMatchingKeys => unusable("and for none of the identities that are given here"),
+        error => Unfit::Broken(format!("it is damaged or was cut: as age, {error}")),
+    };
+    if identities.is_empty() {
+        let remedy = "and no identity is given here: write `restore.age_identity`, or give --age-identity to a command";
+        return Err(unusable(remedy).into());
+    }
+    let decryptor = Decryptor::new_buffered(content).map_err(broken)?;
+    if decryptor.is_scrypt() {
+        let remedy = "with a passphrase, which nobody could type at boot: encrypt it for the recipient of an identity";
+        return Err(unusable(remedy).into());
+    }
+    Ok(decryptor.decrypt(identities.iter().map(|i| i as &dyn age::Identity)).map_err(broken)?)
 }
 
 fn damaged(wrappings: &[Wrapping], error: &io::Error) -> Unfit {

@@ -1,22 +1,22 @@
 //! Downloads that survive what networks, servers and power cuts do to them.
 
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use hyper::body::Bytes;
-use plan::spec::{Secret, Sha256};
-use reqwest::{Client, Url};
-use tokio::io::AsyncReadExt;
+use minisign_verify::PublicKey;
+use plan::spec::Sha256;
 use tokio::sync::mpsc;
 
-use super::decode::Most;
-use super::http::{self, Setback, Unreached};
+use super::decode::Opening;
+use super::http::{Setback, Unreached};
 use super::intake::{Intake, blocking};
+use super::origin::{Body, Origin};
 use super::shelf::Shelf;
-use super::source::{self, Source};
+use super::signature::{self, Signed};
 use super::verify::{Summary, Unfit};
 use crate::exit::Exit;
+use crate::sys::fs;
 
 /// Pieces between the network and the disk: enough to keep both busy, a few megabytes.
 const QUEUE: usize = 64;
@@ -28,29 +28,35 @@ const LAST_PAUSE: Duration = Duration::from_secs(30);
 /// How often the object may be another one before we stop believing in it.
 const RESTARTS: u32 = 3;
 
+/// With other sources left, this much of patience is enough with one; with a peer, which has it or has not, this much.
+const OTHERS: Duration = Duration::from_secs(60);
+const PEER: Duration = Duration::from_secs(5);
+
 /// What is wanted.
 pub struct Order<'a> {
-    /// From where; `https://` or `file://`.
-    pub url: &'a Secret,
+    /// From where: the next one is asked when one is unavailable or has something else.
+    pub origins: &'a [&'a Origin],
     /// What it must hash to, when that is known.
     pub sha256: Option<&'a Sha256>,
+    /// Who must have signed it.
+    pub signer: Option<&'a PublicKey>,
     /// Where to keep it; without, it is only checked.
     pub shelf: Option<Shelf>,
-    /// Files of CAs that servers are trusted by.
-    pub roots: &'a [PathBuf],
     /// Silence after which a connection is given up, 30 s for people.
     pub idle: Duration,
-    /// Time without a new byte after which the source is given up; however slow, a download that moves goes on.
+    /// Time without a new byte after which a source is given up; however slow, a download that moves goes on.
     pub patience: Duration,
     /// Whether an object of so many bytes may come in.
     pub admit: &'a (dyn Fn(u64) -> Result<()> + Sync),
-    /// How large a database may come out of it.
-    pub most: Most,
+    /// What it takes to open it.
+    pub opening: Opening,
 }
 
 /// How far it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress<'a> {
+    /// From where; no secret.
+    pub place: &'a str,
     /// Bytes so far.
     pub bytes: u64,
     /// Bytes of the whole, when known.
@@ -65,50 +71,49 @@ pub type Watch<'a> = dyn FnMut(Progress<'_>) + Send + 'a;
 /// Fetches and checks a snapshot; one that is kept lies under [`Shelf::path`] when this returns, and nothing else does.
 ///
 /// # Errors
-/// 65 for a URL or a snapshot that is no good, 69 for a source that does not deliver; those of `admit`. No message shows
-/// the URL's query. What was received of a source that did not deliver stays for the next attempt.
+/// 65 for a snapshot that is no good at every source, 69 when one of them may deliver it later; those of `admit`. No
+/// message shows a URL's query. What was received of a source that did not deliver stays for the next attempt.
 pub async fn fetch(order: &Order<'_>, watch: &mut Watch<'_>) -> Result<Summary> {
-    let source = Source::parse(order.url)?;
-    let place = source.place();
-    let client = match &source {
-        Source::Https(_) => Some(source::client(order.roots)?),
-        Source::File(_) => None,
-    };
-    let (mut once_more, mut again) = (client.is_some(), false);
-    loop {
-        let (shelf, most) = (order.shelf.clone(), order.most.clone());
-        let intake = blocking(move || match shelf {
-            Some(shelf) => Intake::resume(shelf, most),
-            None => Ok(Intake::checking(most)),
-        })
-        .await?;
-        // What is here of an earlier attempt may have rotted here.
-        once_more |= intake.bytes() > 0;
-        let mut transfer = Transfer { order, intake: Some(intake) };
-        let moved = match (&source, &client) {
-            (Source::Https(url), Some(client)) => transfer.download(client, url, watch).await,
-            (Source::File(path), _) => transfer.copy(path, watch).await,
-            (Source::Https(_), None) => Err(anyhow::anyhow!("no client for https")),
+    let mut failures = Vec::new();
+    let mut origins = order.origins.iter().copied().peekable();
+    while let Some(origin) = origins.next() {
+        let patience = match origins.peek() {
+            _ if origin.is_peer() => order.patience.min(PEER),
+            Some(_) => order.patience.min(OTHERS),
+            None => order.patience,
         };
-        if let Err(error) = moved {
-            return Err(failed(order, &place, error));
-        }
-        let (intake, expected) = (transfer.taken()?, order.sha256.cloned());
-        let error = match blocking(move || intake.finish(expected.as_ref())).await {
+        let error = match (Transfer { order, origin, patience, intake: None }).run(watch).await {
             Ok(summary) => return Ok(summary),
             Err(error) => error,
         };
-        // Damage may have happened on the way, and pieces may be of two objects: once from the start.
-        let worth_it = matches!(error.downcast_ref(), Some(Unfit::Broken(_)));
-        if !(once_more && worth_it) || again {
-            return Err(failed(order, &place, error));
+        if !matches!(Exit::of(&error), Exit::Unavailable | Exit::BadInput) {
+            return Err(error);
         }
-        again = true;
-        watch(Progress { bytes: 0, total: None, trouble: Some(&format!("once more from the start: {error}")) });
+        if let Some(next) = origins.peek() {
+            let trouble = format!("{error:#}");
+            watch(Progress { place: next.place(), bytes: 0, total: None, trouble: Some(&trouble) });
+        }
+        failures.push((origin, error));
     }
+    Err(all(failures))
 }
 
-/// The error of a fetch that is over; what can be of no use to another attempt is removed.
+/// What the sources said; a person is needed only when no one of them may deliver later. Of peers it is enough to know
+/// that none has it.
+fn all(mut failures: Vec<(&Origin, anyhow::Error)>) -> anyhow::Error {
+    if failures.len() == 1 {
+        return failures.remove(0).1;
+    }
+    let (peers, sources): (Vec<_>, Vec<_>) = failures.into_iter().partition(|(origin, _)| origin.is_peer());
+    let later = sources.iter().any(|(_, error)| Exit::of(error) == Exit::Unavailable);
+    let mut texts: Vec<String> = sources.iter().map(|(_, error)| format!("{error:#}")).collect();
+    if !peers.is_empty() {
+        texts.push("no peer has it whole".into());
+    }
+    if later { Exit::Unavailable.because(texts.join("; ")) } else { Exit::BadInput.because(texts.join("; ")) }
+}
+
+/// The error of a source that is over; what can be of no use to another attempt is removed.
 fn failed(order: &Order<'_>, place: &str, error: anyhow::Error) -> anyhow::Error {
     if error.downcast_ref::<Unreached>().is_some() {
         return Exit::Unavailable.because(format!("cannot fetch the snapshot from {place}: {error}"));
@@ -124,17 +129,82 @@ fn failed(order: &Order<'_>, place: &str, error: anyhow::Error) -> anyhow::Error
 
 struct Transfer<'a> {
     order: &'a Order<'a>,
+    origin: &'a Origin,
+    patience: Duration,
     /// Away only while its thread has it.
     intake: Option<Intake>,
 }
 
 impl Transfer<'_> {
+    /// From one source, until it is whole or the source is given up.
+    async fn run(&mut self, watch: &mut Watch<'_>) -> Result<Summary> {
+        let mut again = false;
+        loop {
+            let error = match self.attempted(watch).await {
+                Ok(summary) => return Ok(summary),
+                Err(error) => error,
+            };
+            // Damage may have happened on the way, pieces may be of two objects, and what was here before may have
+            // rotted here: once from the start.
+            let worth_it = matches!(error.downcast_ref(), Some(Unfit::Broken(_)));
+            if again || !worth_it {
+                return Err(failed(self.order, self.origin.place(), error));
+            }
+            again = true;
+            self.told(watch, 0, None, Some(&format!("once more from the start: {error}")));
+        }
+    }
+
+    async fn attempted(&mut self, watch: &mut Watch<'_>) -> Result<Summary> {
+        let (shelf, mut opening) = (self.order.shelf.clone(), self.order.opening.clone());
+        opening.signed = self.signed(watch).await?;
+        let intake = blocking(move || match shelf {
+            Some(shelf) => Intake::resume(shelf, opening),
+            None => Ok(Intake::checking(opening)),
+        });
+        self.intake = Some(intake.await?);
+        self.download(watch).await?;
+        let (intake, expected) = (self.taken()?, self.order.sha256.cloned());
+        blocking(move || intake.finish(expected.as_ref())).await
+    }
+
+    /// The signature beside the object, where one is asked for; it is kept for those who take the object from here.
+    async fn signed(&mut self, watch: &mut Watch<'_>) -> Result<Option<Signed>> {
+        let Some(key) = self.order.signer else { return Ok(None) };
+        let beside = self.origin.beside(".minisig");
+        let mut patience = Patience::new(self.patience);
+        let file = loop {
+            let (why, after) = match beside.small(signature::LIMIT, self.order.idle).await {
+                Ok(file) => break file,
+                Err(Setback::Final(error)) => {
+                    return Err(match error.downcast::<Unreached>() {
+                        Ok(why) => unsigned(&beside, &why.to_string()),
+                        Err(error) => error,
+                    });
+                }
+                Err(Setback::Passing { why, after }) => (why, after),
+                Err(Setback::Restart { why }) => (why, None),
+            };
+            let Some(pause) = patience.pause(0, after) else {
+                return Err(unsigned(&beside, &why));
+            };
+            self.told(watch, 0, None, Some(&why));
+            tokio::time::sleep(pause).await;
+        };
+        let signed = Signed::parse(key, &file);
+        let signed = signed.map_err(|what| Unfit::Unusable(format!("{} {what}", beside.place())))?;
+        if let Some(shelf) = &self.order.shelf {
+            fs::write_atomic(&shelf.signature(), &file, 0o600, None)?;
+        }
+        Ok(Some(signed))
+    }
+
     /// Downloads until the object is whole, however often it takes.
-    async fn download(&mut self, client: &Client, url: &Url, watch: &mut Watch<'_>) -> Result<()> {
-        let mut patience = Patience::new(self.order.patience);
+    async fn download(&mut self, watch: &mut Watch<'_>) -> Result<()> {
+        let mut patience = Patience::new(self.patience);
         let mut restarts = 0;
         loop {
-            let setback = match self.attempt(client, url, watch).await {
+            let setback = match self.attempt(watch).await {
                 Ok(()) => return Ok(()),
                 Err(setback) => setback,
             };
@@ -151,7 +221,7 @@ impl Transfer<'_> {
                 }
             };
             let Some(pause) = patience.pause(self.bytes()?, after) else {
-                let waited = self.order.patience.as_secs();
+                let waited = self.patience.as_secs();
                 return Err(
                     Unreached(format!("no new byte for {waited} s; the last thing that happened: {why}")).into()
                 );
@@ -162,13 +232,13 @@ impl Transfer<'_> {
     }
 
     /// One request, and its body to the end of the object.
-    async fn attempt(&mut self, client: &Client, url: &Url, watch: &mut Watch<'_>) -> Result<(), Setback> {
+    async fn attempt(&mut self, watch: &mut Watch<'_>) -> Result<(), Setback> {
         if self.intake()?.is_whole() {
             return Ok(());
         }
         let from = self.bytes()?;
         let known = self.intake()?.version.clone();
-        let mut body = http::ask(client, url, from, &known, self.order.idle).await?;
+        let mut body = self.origin.ask(from, &known, self.order.idle).await?;
         if body.from < from {
             // The object is another one, or the server knows no ranges: what we have is not the beginning of this body.
             self.restart().await?;
@@ -195,12 +265,7 @@ impl Transfer<'_> {
     }
 
     /// Moves a body into the queue; ends early when the other end has, which then says why.
-    async fn pour(
-        &self,
-        body: &mut http::Body,
-        pieces: mpsc::Sender<Bytes>,
-        watch: &mut Watch<'_>,
-    ) -> Result<(), Setback> {
+    async fn pour(&self, body: &mut Body, pieces: mpsc::Sender<Bytes>, watch: &mut Watch<'_>) -> Result<(), Setback> {
         let total = body.version.total;
         let mut bytes = body.from;
         while let Some(piece) = body.next(self.order.idle).await? {
@@ -210,55 +275,12 @@ impl Transfer<'_> {
             } else if total.is_some_and(|t| bytes > t) {
                 return Err(Setback::Restart { why: "more bytes came than the server announced".into() });
             }
-            watch(Progress { bytes, total, trouble: None });
+            self.told(watch, bytes, total, None);
             if pieces.send(piece).await.is_err() {
                 break;
             }
         }
         Ok(())
-    }
-
-    /// Copies a file of this host.
-    async fn copy(&mut self, path: &Path, watch: &mut Watch<'_>) -> Result<()> {
-        let lost = |error: std::io::Error| {
-            let hint =
-                if error.kind() == std::io::ErrorKind::NotFound { "; is the medium attached and mounted?" } else { "" };
-            anyhow::Error::new(Unreached(format!("{error}{hint}")))
-        };
-        if self.intake()?.is_whole() {
-            return Ok(());
-        }
-        self.restart().await?;
-        let mut file = tokio::fs::File::open(path).await.map_err(lost)?;
-        let meta = file.metadata().await.map_err(lost)?;
-        if !meta.is_file() {
-            return Err(Unreached("it is not a file".into()).into());
-        }
-        let total = meta.len();
-        (self.order.admit)(total)?;
-        let (pieces, queue) = mpsc::channel(4);
-        let intake = self.taken()?;
-        let writer = tokio::task::spawn_blocking(move || intake.drain(queue));
-        let mut bytes = 0;
-        let read = loop {
-            let mut piece = vec![0; 1 << 20];
-            match file.read(&mut piece).await {
-                Err(error) => break Err(lost(error)),
-                Ok(0) => break Ok(()),
-                Ok(read) => {
-                    piece.truncate(read);
-                    bytes += read as u64;
-                    watch(Progress { bytes, total: Some(total), trouble: None });
-                    if pieces.send(piece.into()).await.is_err() {
-                        break Ok(());
-                    }
-                }
-            }
-        };
-        drop(pieces);
-        let (intake, written) = writer.await.context("the thread that writes the snapshot died")?;
-        self.intake = Some(intake);
-        written.and(read)
     }
 
     async fn restart(&mut self) -> Result<()> {
@@ -273,8 +295,12 @@ impl Transfer<'_> {
 
     fn say(&self, watch: &mut Watch<'_>, trouble: Option<&str>) -> Result<()> {
         let intake = self.intake()?;
-        watch(Progress { bytes: intake.bytes(), total: intake.version.total, trouble });
+        self.told(watch, intake.bytes(), intake.version.total, trouble);
         Ok(())
+    }
+
+    fn told(&self, watch: &mut Watch<'_>, bytes: u64, total: Option<u64>, trouble: Option<&str>) {
+        watch(Progress { place: self.origin.place(), bytes, total, trouble });
     }
 
     fn bytes(&self) -> Result<u64> {
@@ -292,6 +318,10 @@ impl Transfer<'_> {
 
 /// A defect of this file: two threads would have to hold one intake.
 const AWAY: &str = "the snapshot's receiving end is gone";
+
+fn unsigned(beside: &Origin, why: &str) -> anyhow::Error {
+    Unreached(format!("it must be signed, and {} cannot be read: {why}", beside.place())).into()
+}
 
 /// How long no new byte may come, and how long to pause until then.
 struct Patience {

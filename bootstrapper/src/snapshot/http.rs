@@ -3,7 +3,6 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use hyper::body::Bytes;
 use reqwest::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, IF_RANGE, RANGE,
     RETRY_AFTER,
@@ -43,7 +42,8 @@ impl Setback {
     pub fn passing(why: impl Into<String>) -> Setback {
         Setback::Passing { why: why.into(), after: None }
     }
-    fn unavailable(why: String) -> Setback {
+    /// A setback that this source will not get over.
+    pub fn unavailable(why: String) -> Setback {
         Setback::Final(Unreached(why).into())
     }
 }
@@ -59,9 +59,10 @@ impl From<anyhow::Error> for Setback {
     }
 }
 
-/// A body that begins at the byte that was asked for, or at the first.
-pub struct Body {
-    response: Response,
+/// An answer whose body begins at the byte that was asked for, or at the first.
+pub struct Answered {
+    /// With the body.
+    pub response: Response,
     /// Byte of the object that it begins with.
     pub from: u64,
     /// Of which object.
@@ -72,7 +73,7 @@ pub struct Body {
 ///
 /// # Errors
 /// A setback in words that follow the name of the place.
-pub async fn ask(client: &Client, url: &Url, from: u64, known: &Version, idle: Duration) -> Result<Body, Setback> {
+pub async fn ask(client: &Client, url: &Url, from: u64, known: &Version, idle: Duration) -> Result<Answered, Setback> {
     // A snapshot is hashed as it is; a server that compresses on the way must not.
     let mut request = client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
     if from > 0 {
@@ -96,14 +97,18 @@ pub async fn ask(client: &Client, url: &Url, from: u64, known: &Version, idle: D
     match response.status() {
         StatusCode::OK => {
             let total = text(headers, &CONTENT_LENGTH).and_then(|l| l.parse().ok());
-            Ok(Body { response, from: 0, version: Version { etag, total } })
+            Ok(Answered { response, from: 0, version: Version { etag, total, place: None } })
         }
         StatusCode::PARTIAL_CONTENT if from > 0 => {
             let total = ranged(headers, from, known)?;
             if known.etag.is_some() && etag.is_some() && known.etag != etag {
                 return Err(Setback::Restart { why: "the object changed while it was downloaded".into() });
             }
-            Ok(Body { response, from, version: Version { etag: etag.or(known.etag.clone()), total: Some(total) } })
+            Ok(Answered {
+                response,
+                from,
+                version: Version { etag: etag.or(known.etag.clone()), total: Some(total), place: None },
+            })
         }
         StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::PRECONDITION_FAILED if from > 0 => {
             Err(Setback::Restart { why: "the object changed while it was downloaded".into() })
@@ -130,20 +135,6 @@ fn ranged(headers: &HeaderMap, from: u64, known: &Version) -> Result<u64, Setbac
         Some(_) | None => Err(Setback::Restart {
             why: format!("asked for the bytes from {from} on, it sent Content-Range {range:?}"),
         }),
-    }
-}
-
-impl Body {
-    /// The next bytes; `None` at the end.
-    ///
-    /// # Errors
-    /// A setback that may pass: nothing for `idle`, or a broken connection.
-    pub async fn next(&mut self, idle: Duration) -> Result<Option<Bytes>, Setback> {
-        match timeout(idle, self.response.chunk()).await {
-            Ok(Ok(piece)) => Ok(piece),
-            Ok(Err(error)) => Err(Setback::passing(cause(&error))),
-            Err(_) => Err(Setback::passing(format!("nothing came for {} s", idle.as_secs()))),
-        }
     }
 }
 
@@ -180,7 +171,7 @@ fn certificate(error: &reqwest::Error) -> Option<String> {
 }
 
 /// The innermost two reasons of an error, which never hold the URL.
-fn cause(error: &reqwest::Error) -> String {
+pub fn cause(error: &reqwest::Error) -> String {
     let mut chain: Vec<String> = Vec::new();
     let mut source = error.source();
     while let Some(inner) = source {

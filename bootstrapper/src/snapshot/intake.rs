@@ -15,8 +15,9 @@ use ring::digest;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::Receiver;
 
-use super::decode::{Decoding, Most, TELLING, Wrapping};
+use super::decode::{Alongside, Opening, TELLING, Unwrapped, Wrapping, unwrapping};
 use super::shelf::Shelf;
+use super::signature::Signed;
 use super::verify::{self, Inspector, Summary, Unfit};
 use crate::exit::Exit;
 use crate::sys::fs::{self, Owner};
@@ -32,6 +33,17 @@ pub struct Version {
     pub etag: Option<String>,
     /// The object's length.
     pub total: Option<u64>,
+    /// Who said so: the ETags of two servers are not to be compared.
+    #[serde(default)]
+    pub place: Option<String>,
+}
+
+impl Version {
+    /// What of it can be held against the answers of this place.
+    pub fn at(&self, place: &str) -> Version {
+        let etag = self.etag.clone().filter(|_| self.place.as_deref() == Some(place));
+        Version { etag, ..self.clone() }
+    }
 }
 
 /// What lies beside an object: durable only up to `written`.
@@ -45,7 +57,8 @@ struct Sidecar {
 pub struct Intake {
     bytes: u64,
     content: Content,
-    most: Most,
+    opening: Opening,
+    signature: Option<Alongside<()>>,
     kept: Option<Kept>,
     /// Of which object.
     pub version: Version,
@@ -58,7 +71,7 @@ enum Content {
     /// A snapshot as etcd wrote it.
     Plain(Box<Inspector>),
     /// Something with a snapshot inside.
-    Wrapped { hash: Box<digest::Context>, inside: Option<Decoding> },
+    Wrapped { hash: Box<digest::Context>, inside: Option<Alongside<Unwrapped>> },
 }
 
 struct Kept {
@@ -69,19 +82,21 @@ struct Kept {
 
 impl Intake {
     /// An intake that checks and keeps nothing.
-    pub fn checking(most: Most) -> Intake {
-        Intake { bytes: 0, content: Content::Telling(Vec::new()), most, kept: None, version: Version::default() }
+    pub fn checking(opening: Opening) -> Intake {
+        let signature = opening.signed.as_ref().map(Signed::begin);
+        let content = Content::Telling(Vec::new());
+        Intake { bytes: 0, content, opening, signature, kept: None, version: Version::default() }
     }
 
     /// An intake that goes on where an earlier one stopped; reads again what that one left, as nothing else proves it.
     ///
     /// # Errors
     /// Any failing system call, with the path.
-    pub fn resume(shelf: Shelf, most: Most) -> Result<Intake> {
+    pub fn resume(shelf: Shelf, opening: Opening) -> Result<Intake> {
         let sidecar = fs::read_text(&shelf.sidecar(), 1 << 16)?;
         let sidecar: Sidecar = sidecar.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
         let mut part = Partial::open(&shelf.object())?;
-        let mut intake = Intake::checking(most);
+        let mut intake = Intake::checking(opening);
         let inside = shelf.inside();
         let mut fit = Ok(());
         let checkpoint = part.resume(sidecar.written, |bytes| {
@@ -117,6 +132,7 @@ impl Intake {
     pub fn restart(&mut self) -> Result<()> {
         self.bytes = 0;
         self.content = Content::Telling(Vec::new());
+        self.signature = self.opening.signed.as_ref().map(Signed::begin);
         self.version = Version::default();
         if let Some(kept) = &mut self.kept {
             fs::remove(&kept.shelf.sidecar())?;
@@ -151,6 +167,13 @@ impl Intake {
 
     /// Hashes and unwraps the next bytes; what is inside goes into this file.
     fn look(&mut self, bytes: &Bytes, into: Option<&Path>) -> Result<()> {
+        if let Some(signature) = &self.signature {
+            signature.take(bytes.clone());
+        }
+        self.content(bytes, into)
+    }
+
+    fn content(&mut self, bytes: &Bytes, into: Option<&Path>) -> Result<()> {
         self.bytes += bytes.len() as u64;
         match &mut self.content {
             Content::Telling(head) => {
@@ -162,7 +185,7 @@ impl Intake {
             }
             Content::Plain(inspector) => {
                 inspector.take(bytes)?;
-                Ok(self.most.allows(self.bytes)?)
+                Ok(self.opening.most.allows(self.bytes)?)
             }
             Content::Wrapped { hash, inside } => {
                 hash.update(bytes);
@@ -182,11 +205,11 @@ impl Intake {
             None => Content::Plain(Box::default()),
             Some(_) => Content::Wrapped {
                 hash: Box::new(digest::Context::new(&digest::SHA256)),
-                inside: Some(Decoding::begin(into.map(Path::to_owned), self.most.clone())),
+                inside: Some(unwrapping(into.map(Path::to_owned), self.opening.clone())),
             },
         };
         self.bytes -= head.len() as u64;
-        self.look(&head, into)
+        self.content(&head, into)
     }
 
     /// Makes durable what there is, unless it is.
@@ -233,6 +256,9 @@ impl Intake {
                 (summary, file)
             }
         };
+        if let Some(signature) = self.signature.take() {
+            signature.end()?;
+        }
         let Some(kept) = self.kept else { return Ok(summary) };
         // Readable by etcd's group, and owned by us: what is under this name has been checked.
         let owner = kept.shelf.owner.map(|o| Owner { uid: nix::unistd::geteuid().as_raw(), gid: o.gid });
@@ -249,7 +275,7 @@ impl Intake {
 fn unwrapped(
     hash: digest::Context,
     object_bytes: u64,
-    inside: Decoding,
+    inside: Alongside<Unwrapped>,
     expected: Option<&Sha256>,
 ) -> Result<(Summary, Option<Partial>)> {
     let sha256 = verify::sum(hash);
@@ -274,13 +300,13 @@ fn unwrapped(
 ///
 /// # Errors
 /// 65 with the reason for a file that is not a whole snapshot; any failing system call.
-pub fn check(path: &Path, expected: Option<&Sha256>, most: Most) -> Result<Summary> {
+pub fn check(path: &Path, expected: Option<&Sha256>, opening: Opening) -> Result<Summary> {
     let unfit = |error: anyhow::Error| match error.downcast_ref::<Unfit>() {
         Some(unfit) => Exit::BadInput.because(format!("{} cannot be restored: {unfit}", path.display())),
         None => error,
     };
     let context = || format!("cannot read {}", path.display());
-    let mut intake = Intake::checking(most);
+    let mut intake = Intake::checking(opening);
     let mut file = File::open(path).with_context(context)?;
     let mut buffer = vec![0; 1 << 20];
     loop {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use plan::spec::Sha256;
 
-use super::decode::Most;
+use super::decode::Opening;
 use super::intake::{self, Intake};
 use super::verify::Summary;
 use crate::sys::fs::{self, Owner};
@@ -38,6 +38,10 @@ impl Shelf {
     pub(super) fn inside(&self) -> PathBuf {
         self.file("new")
     }
+    /// Who signed the object, where that was asked for.
+    pub fn signature(&self) -> PathBuf {
+        self.file("minisig")
+    }
     fn file(&self, extension: &str) -> PathBuf {
         self.directory.join(format!("{}.{extension}", self.sha256.as_str()))
     }
@@ -51,12 +55,12 @@ impl Shelf {
     ///
     /// # Errors
     /// When the disk has changed it since; any failing system call.
-    pub fn check(self, most: Most) -> Result<Summary> {
+    pub fn check(self, opening: Opening) -> Result<Summary> {
         if self.object().exists() {
             let sha256 = self.sha256.clone();
-            return Intake::resume(self, most)?.finish(Some(&sha256));
+            return Intake::resume(self, opening)?.finish(Some(&sha256));
         }
-        intake::check(&self.path(), Some(&self.sha256), most)
+        intake::check(&self.path(), Some(&self.sha256), opening)
     }
 
     /// Removes whatever there is of the snapshot.
@@ -65,7 +69,7 @@ impl Shelf {
     /// Any failing system call, with the path.
     pub fn clear(&self) -> Result<()> {
         // The database first: beside one without its object nothing says what it must hash to.
-        for file in [self.path(), self.inside(), self.sidecar(), self.object()] {
+        for file in [self.path(), self.inside(), self.sidecar(), self.object(), self.signature()] {
             fs::remove(&file)?;
         }
         Ok(())

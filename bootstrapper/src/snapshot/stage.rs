@@ -7,23 +7,26 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use plan::document::Restore as Wish;
 use plan::founding::{Founding, FoundingId};
 use plan::member::{ClusterId, MemberId, MemberName, PeerUrl};
+use plan::restore::RestoreEntry;
 use plan::spec::Sha256;
+use plan::store::SecretText;
 use serde::{Deserialize, Serialize};
 
-use super::decode::Most;
+use super::decode::{self, Most, Opening};
 use super::fetch::{Order, Progress, fetch};
 use super::intake::blocking;
+use super::origin::Origin;
 use super::restore::{Image, REPORT, Restore};
 use super::shelf::Shelf;
 use super::verify::Summary;
-use super::{room, source};
+use super::{room, signature, source};
 use crate::exit::Exit;
 use crate::observe::data_dir;
 use crate::observe::wal::End;
 use crate::paths::Paths;
+use crate::secrets::Places;
 use crate::sys::fs::{self, Owner};
 
 /// Silence after which a connection is given up.
@@ -41,7 +44,11 @@ pub struct Staging<'a> {
     /// Which of its members this host is.
     pub me: (&'a MemberName, &'a PeerUrl),
     /// `restore` of the configuration.
-    pub wish: &'a Wish,
+    pub wish: &'a RestoreEntry,
+    /// Who may have it, when its sources do not deliver.
+    pub peers: Vec<Origin>,
+    /// Where its secrets are.
+    pub places: &'a Places<'a>,
     /// Bytes that etcd will let its database have; `None` for any.
     pub quota: Option<u64>,
     /// A path or a name.
@@ -71,7 +78,7 @@ struct Proof {
 /// 65 for a snapshot that is no good, 69 for a source that does not deliver, 78 for a disk that is too small; whatever
 /// fails, nothing of the staging is left.
 pub async fn stage(staging: &Staging<'_>, say: &mut (dyn FnMut(String) + Send)) -> Result<()> {
-    let Staging { paths, founding, me: (name, peer_url), etcdutl, owner, .. } = *staging;
+    let &Staging { paths, founding, me: (name, peer_url), etcdutl, owner, .. } = staging;
     let id = founding.id();
     if staged(paths, &id) {
         return Ok(());
@@ -158,40 +165,54 @@ fn proof(paths: &Paths, id: &FoundingId) -> Option<Proof> {
 }
 
 impl Staging<'_> {
+    /// What it takes to open the object.
+    fn opening(&self) -> Result<Opening> {
+        let mut opening = Opening::plain(Most::of_quota(self.quota));
+        if let Some(SecretText(source)) = &self.wish.age_identity {
+            let text = self.places.read(source, "restore.age_identity", true)?;
+            opening.identities = decode::identities(&text).context("restore.age_identity")?;
+        }
+        Ok(opening)
+    }
+
     /// The checked snapshot, fetched unless an earlier boot did.
     async fn on_shelf(&self, shelf: &Shelf, say: &mut (dyn FnMut(String) + Send)) -> Result<Summary> {
         fs::create_dir(&shelf.directory, 0o711, None)?;
-        let most = Most::of_quota(self.quota);
+        let opening = self.opening()?;
         if shelf.path().exists() {
             say("checking the snapshot that was fetched before".into());
-            let (there, most) = (shelf.clone(), most.clone());
-            match blocking(move || there.check(most)).await {
+            let (there, opening) = (shelf.clone(), opening.clone());
+            match blocking(move || there.check(opening)).await {
                 Ok(summary) => return Ok(summary),
                 // It was good when it got its name, so the disk has changed it; the source is asked again.
                 Err(error) => say(format!("fetching the snapshot again: {error:#}")),
             }
             shelf.clear()?;
         }
-        let place = source::Source::parse(&self.wish.url)?.place();
+        let origins = Origin::open(&self.wish.url.0, &source::roots(self.paths))?;
+        // Whoever has it whole has checked it, and it is checked here again.
+        let origins: Vec<&Origin> = origins.iter().chain(&self.peers).collect();
         let admit = |bytes: u64| {
-            most.allows(bytes)?;
+            opening.most.allows(bytes)?;
             room::admit(self.paths, shelf, bytes)
         };
+        let signer = self.wish.minisign_key.as_deref().map(signature::key).transpose();
+        let signer = signer.context("restore.minisign_key")?;
         let order = Order {
-            url: &self.wish.url,
+            origins: &origins,
             sha256: Some(&shelf.sha256),
+            signer: signer.as_ref(),
             shelf: Some(shelf.clone()),
-            roots: &source::roots(self.paths),
             idle: IDLE,
             patience: PATIENCE,
             admit: &admit,
-            most: most.clone(),
+            opening: opening.clone(),
         };
         let mut last: Option<Instant> = None;
         let mut watch = |progress: Progress<'_>| {
             if progress.trouble.is_some() || last.is_none_or(|at| at.elapsed() >= REPORT) {
                 last = Some(Instant::now());
-                say(format!("fetching the snapshot from {place}: {}", so_far(&progress)));
+                say(format!("fetching the snapshot from {}: {}", progress.place, so_far(&progress)));
             }
         };
         fetch(&order, &mut watch).await

@@ -1,6 +1,9 @@
 //! A snapshot on its way in, with every fault that networks, stores and people have ready for it.
 
 mod faults;
+mod keys;
+mod peers;
+mod sources;
 mod wrapped;
 
 use std::fs;
@@ -10,10 +13,12 @@ use std::time::{Duration, Instant};
 use bootstrapper::commands;
 use bootstrapper::exit::Exit;
 use bootstrapper::paths::Paths;
-use bootstrapper::snapshot::decode::Most;
+use bootstrapper::snapshot::decode::{Most, Opening};
 use bootstrapper::snapshot::fetch::{Order, Progress, fetch};
 use bootstrapper::snapshot::intake;
+use bootstrapper::snapshot::origin::Origin;
 use bootstrapper::snapshot::shelf::Shelf;
+use bootstrapper::snapshot::signature;
 use bootstrapper::snapshot::verify::Summary;
 use plan::spec::{Secret, Sha256};
 
@@ -36,6 +41,8 @@ struct Fetch {
     url: String,
     roots: PathBuf,
     sha256: Sha256,
+    identities: Vec<age::x25519::Identity>,
+    signer: Option<String>,
     idle: Duration,
     patience: Duration,
 }
@@ -47,6 +54,8 @@ impl Fetch {
             url: store.url(),
             roots: store.roots(),
             sha256: sha256(snapshot()).parse().unwrap(),
+            identities: Vec::new(),
+            signer: None,
             idle: Duration::from_secs(20),
             patience: Duration::from_secs(20),
         }
@@ -59,15 +68,23 @@ impl Fetch {
     async fn run(&self) -> Outcome {
         let mut troubles = Vec::new();
         let mut watch = |progress: Progress<'_>| troubles.extend(progress.trouble.map(str::to_owned));
+        let urls: Vec<Secret> = self.url.split(' ').map(|url| Secret::new(url.to_owned())).collect();
+        let origins = match Origin::open(&urls, std::slice::from_ref(&self.roots)) {
+            Ok(origins) => origins,
+            Err(error) => return Outcome { result: Err(error), files: Vec::new(), troubles },
+        };
+        let signer = self.signer.as_deref().map(|key| signature::key(key).unwrap());
+        let mut opening = Opening::plain(Most::of_quota(Some(64 << 20)));
+        opening.identities = self.identities.clone();
         let order = Order {
-            url: &Secret::new(self.url.clone()),
+            origins: &origins.iter().collect::<Vec<_>>(),
+            signer: signer.as_ref(),
             sha256: Some(&self.sha256),
             shelf: Some(self.shelf()),
-            roots: std::slice::from_ref(&self.roots),
             idle: self.idle,
             patience: self.patience,
             admit: &|_| Ok(()),
-            most: Most::of_quota(Some(64 << 20)),
+            opening,
         };
         let result = fetch(&order, &mut watch).await;
         let files = fs::read_dir(self.scratch.path()).unwrap();
@@ -155,7 +172,10 @@ async fn a_download_goes_on_after_a_reboot_and_believes_no_byte_of_the_disk() {
         assert_eq!(second.files, ["db"]);
         assert_eq!(fs::read(fetch.shelf().path()).unwrap(), snapshot());
         let asked = store.asked();
-        assert_eq!(asked[2], Asked { from: Some(received), if_range: Some(ETAG.into()) });
+        assert_eq!(
+            asked[2],
+            Asked { path: "/bucket/prod.db".into(), from: Some(received), if_range: Some(ETAG.into()) }
+        );
         assert_eq!(asked.len(), if flipped { 4 } else { 3 }, "{asked:?}");
     }
 }
@@ -205,5 +225,5 @@ async fn snapshot_verify_tells_a_whole_one_from_a_bad_one() {
         let error = commands::snapshot::run(&paths, args.clone()).await.err();
         assert_eq!(error.as_ref().map(Exit::of), exit, "{args:?}: {error:?}");
     }
-    assert_eq!(intake::check(&good, None, Most::sane()).unwrap().revision, Some(REVISION));
+    assert_eq!(intake::check(&good, None, Opening::plain(Most::sane())).unwrap().revision, Some(REVISION));
 }

@@ -17,6 +17,8 @@ use super::scratch::Scratch;
 /// One request, as far as a store cares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
+    /// The path, without the query.
+    pub path: String,
     /// First byte of the `Range`.
     pub from: Option<u64>,
     /// `If-Range`.
@@ -138,6 +140,14 @@ impl Store {
         self.scratch.join("roots.pem")
     }
 
+    /// A file with the CAs of this server and of another.
+    pub fn roots_with(&self, other: &Store) -> PathBuf {
+        let both = self.scratch.join("both.pem");
+        let pem = |store: &Store| std::fs::read(store.roots()).unwrap();
+        std::fs::write(&both, [pem(self), pem(other)].concat()).unwrap();
+        both
+    }
+
     /// Every request so far.
     pub fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
@@ -157,13 +167,16 @@ async fn answer(tcp: TcpStream, acceptor: TlsAcceptor, seen: &Mutex<Vec<Asked>>,
         head.push(tls.read_u8().await?);
     }
     let head = String::from_utf8_lossy(&head).into_owned();
-    assert!(head.starts_with("GET /bucket/prod.db?X-Amz-Signature=presigned-secret HTTP/1.1\r\n"), "{head}");
+    let path =
+        head.strip_prefix("GET ").and_then(|head| head.split_once("?X-Amz-Signature=presigned-secret HTTP/1.1\r\n"));
+    let path = path.unwrap_or_else(|| panic!("{head}")).0.to_owned();
+    assert!(path.starts_with("/bucket/"), "{head}");
     let header = |name: &str| {
         let line = head.lines().find(|l| l.to_lowercase().starts_with(&format!("{name}:")))?;
         Some(line.split_once(": ")?.1.to_owned())
     };
     let from = header("range").map(|r| r.strip_prefix("bytes=").unwrap().strip_suffix('-').unwrap().parse().unwrap());
-    let asked = Asked { from, if_range: header("if-range") };
+    let asked = Asked { path, from, if_range: header("if-range") };
     let nth = {
         let mut seen = seen.lock().unwrap();
         seen.push(asked.clone());

@@ -103,7 +103,7 @@ fn the_spec_means_what_the_arguments_said_and_issues_leaves() {
     let now = clock::now().0;
     assert!((now + 2 * DAY - 60..=now + 2 * DAY).contains(&until.0), "{until:?}");
     assert!(host.allow_inline_secrets);
-    assert_eq!(host.restore.expect("a wish").url.reveal(), "https://x.example/a?s=%20'\"#:");
+    assert_eq!(host.restore.as_ref().expect("a wish").url.0[0].reveal(), "https://x.example/a?s=%20'\"#:");
     assert_eq!(spec.restore.expect("a sha256").as_str(), SHA);
     let ca = load(&host.tls, &crate::paths::Paths::under(&scratch.0), Some(Seconds(now))).expect("a good CA");
     assert!((now + 3650 * DAY - 60..=now + 3650 * DAY).contains(&ca.not_after().0));

@@ -326,13 +326,13 @@ fn explain_shows_no_secret() {
     let inline = "|\n      -----BEGIN PRIVATE KEY-----\n      CANARY\n      -----END PRIVATE KEY-----";
     let text = GOOD.replace("{credential: etcd-ca-key}", inline).replace(
         "mode: auto",
-        "restore: {url: \"https://user:CANARY@example.com/CANARY?sig=CANARY\", \
+        "restore: {url: [\"https://user:CANARY@example.com/CANARY?sig=CANARY\"], age_identity: AGE-SECRET-KEY-1CANARY, \
          sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855}",
     );
     let host = Host::new().with(ETC, text);
     let lines = Sources::new(&host.paths()).explain().unwrap().unwrap();
     let shown = |path: &str| lines.iter().find(|l| l.path == path).map(|l| l.value.clone());
-    assert_eq!(shown("restore.url").as_deref(), Some("https://example.com/(secret)"));
+    assert_eq!(shown("restore.url[0]").as_deref(), Some("https://example.com/(secret)"));
     assert_eq!(shown("tls.ca.key").as_deref(), Some("(PEM, 61 bytes)"));
     assert!(lines.iter().all(|l| !l.value.contains("CANARY")));
 }

@@ -1,0 +1,215 @@
+//! A source that is opened: every kind of them is asked for bytes from some byte on, so that all are resumed alike.
+
+use std::io::{ErrorKind, SeekFrom};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use hyper::body::Bytes;
+use plan::founding::Founding;
+use plan::member::PeerUrl;
+use plan::spec::{Secret, Sha256};
+use reqwest::{Client, Response, Url};
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio::time::timeout;
+
+use super::http::{self, Setback, Unreached};
+use super::intake::Version;
+use super::source::{self, Source};
+use crate::paths::Paths;
+use crate::{answer, tls};
+
+/// Bytes that are read of a file at a time.
+const PIECE: usize = 256 << 10;
+
+/// TCP and TLS handshakes with a peer.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// A place that can be asked for an object.
+pub struct Origin {
+    place: String,
+    kind: Kind,
+    peer: bool,
+}
+
+enum Kind {
+    Http { client: Client, url: Url },
+    File(PathBuf),
+}
+
+impl Origin {
+    /// Opens the sources of the spec, in their order.
+    ///
+    /// # Errors
+    /// 65 for a URL that is none of ours, or when no server can be trusted.
+    pub fn open(urls: &[Secret], roots: &[PathBuf]) -> Result<Vec<Origin>> {
+        let mut origins = Vec::new();
+        let mut client: Option<Client> = None;
+        for url in urls {
+            let source = Source::parse(url)?;
+            let place = source.place();
+            let kind = match source {
+                Source::Https(url) => {
+                    let client = match &client {
+                        Some(client) => client,
+                        None => client.insert(source::client(roots)?),
+                    };
+                    Kind::Http { client: client.clone(), url }
+                }
+                Source::File(path) => Kind::File(path),
+            };
+            origins.push(Origin { place, kind, peer: false });
+        }
+        Ok(origins)
+    }
+
+    /// A file of this host.
+    pub fn file(path: PathBuf) -> Origin {
+        Origin { place: path.display().to_string(), kind: Kind::File(path), peer: false }
+    }
+
+    /// The other members of a founding: each hands out what it has whole, over mutual TLS.
+    ///
+    /// # Errors
+    /// When this host's certificates cannot be used.
+    pub fn peers(paths: &Paths, founding: &Founding, me: &PeerUrl, sha256: &Sha256) -> Result<Vec<Origin>> {
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls::client_config(paths)?)
+            .no_proxy()
+            .https_only(true)
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT)
+            .http1_only()
+            .build()
+            .context("cannot make the client for peers")?;
+        let others = founding.founders.iter().filter(|founder| founder.peer_url != *me);
+        others
+            .map(|founder| {
+                let url = format!("{}{}{}", founder.peer_url, answer::SNAPSHOT, sha256.as_str());
+                let url = Url::parse(&url).with_context(|| format!("{url} is no URL"))?;
+                let place = format!("the peer {}", founder.name);
+                Ok(Origin { place, kind: Kind::Http { client: client.clone(), url }, peer: true })
+            })
+            .collect()
+    }
+
+    /// The place for a person: no query, no fragment, no password.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// Whether it is a member of the founding, and none of the sources of the spec.
+    pub fn is_peer(&self) -> bool {
+        self.peer
+    }
+
+    /// What lies beside it under the same name and a suffix.
+    pub fn beside(&self, suffix: &str) -> Origin {
+        let kind = match &self.kind {
+            Kind::Http { client, url } => {
+                let mut url = url.clone();
+                url.set_path(&format!("{}{suffix}", url.path()));
+                Kind::Http { client: client.clone(), url }
+            }
+            Kind::File(path) => {
+                let mut path = path.clone().into_os_string();
+                path.push(suffix);
+                Kind::File(path.into())
+            }
+        };
+        Origin { place: format!("{}{suffix}", self.place), kind, peer: self.peer }
+    }
+
+    /// Asks for the bytes from `from` on of the object that `known` tells.
+    ///
+    /// # Errors
+    /// A setback in words that follow the name of the place.
+    pub(super) async fn ask(&self, from: u64, known: &Version, idle: Duration) -> Result<Body, Setback> {
+        let known = known.at(&self.place);
+        let mut body = match &self.kind {
+            Kind::Http { client, url } => {
+                let answer = http::ask(client, url, from, &known, idle).await?;
+                Body { from: answer.from, version: answer.version, bytes: Pieces::Http(answer.response) }
+            }
+            Kind::File(path) => read(path, from, &known).await?,
+        };
+        body.version.place = Some(self.place.clone());
+        Ok(body)
+    }
+
+    /// All of a small object.
+    ///
+    /// # Errors
+    /// A setback in words that follow the name of the place.
+    pub(super) async fn small(&self, limit: usize, idle: Duration) -> Result<Vec<u8>, Setback> {
+        let mut body = self.ask(0, &Version::default(), idle).await?;
+        let mut whole = Vec::new();
+        while let Some(piece) = body.next(idle).await? {
+            whole.extend_from_slice(&piece);
+            if whole.len() > limit {
+                return Err(Setback::unavailable(format!("it has more than {limit} bytes")));
+            }
+        }
+        Ok(whole)
+    }
+}
+
+/// A body that begins at the byte that was asked for, or at the first.
+pub(super) struct Body {
+    bytes: Pieces,
+    /// Byte of the object that it begins with.
+    pub from: u64,
+    /// Of which object.
+    pub version: Version,
+}
+
+enum Pieces {
+    Http(Response),
+    File(File),
+}
+
+impl Body {
+    /// The next bytes; `None` at the end.
+    ///
+    /// # Errors
+    /// A setback that may pass: nothing for `idle`, or a broken connection.
+    pub async fn next(&mut self, idle: Duration) -> Result<Option<Bytes>, Setback> {
+        let next = async {
+            match &mut self.bytes {
+                Pieces::Http(response) => response.chunk().await.map_err(|e| Setback::passing(http::cause(&e))),
+                Pieces::File(file) => {
+                    let mut piece = vec![0; PIECE];
+                    let read = file.read(&mut piece).await.map_err(|error| lost(&error))?;
+                    piece.truncate(read);
+                    Ok((read > 0).then(|| piece.into()))
+                }
+            }
+        };
+        match timeout(idle, next).await {
+            Ok(next) => next,
+            Err(_) => Err(Setback::passing(format!("nothing came for {} s", idle.as_secs()))),
+        }
+    }
+}
+
+/// A file of this host, which is another one when its time, its length or its inode is.
+async fn read(path: &Path, from: u64, known: &Version) -> Result<Body, Setback> {
+    let mut file = File::open(path).await.map_err(|error| lost(&error))?;
+    let meta = file.metadata().await.map_err(|error| lost(&error))?;
+    if !meta.is_file() {
+        return Err(Setback::unavailable("it is not a file".into()));
+    }
+    let etag = format!("{}.{:09}-{}-{}", meta.mtime(), meta.mtime_nsec(), meta.len(), meta.ino());
+    let same = known.etag.as_ref().is_none_or(|known| *known == etag) && from <= meta.len();
+    let from = if same { from } else { 0 };
+    file.seek(SeekFrom::Start(from)).await.map_err(|error| lost(&error))?;
+    let version = Version { etag: Some(etag), total: Some(meta.len()), place: None };
+    Ok(Body { bytes: Pieces::File(file), from, version })
+}
+
+fn lost(error: &std::io::Error) -> Setback {
+    let hint = if error.kind() == ErrorKind::NotFound { "; is the medium attached and mounted?" } else { "" };
+    Setback::Final(Unreached(format!("{error}{hint}")).into())
+}
