@@ -9,8 +9,14 @@ use crate::spec::{OnTotalLoss, Sha256, Spec};
 
 /// The claim, unless it is of an older epoch: raising the epoch is the operator's word to found anew.
 fn claim<'f>(spec: &Spec, facts: &'f Facts) -> Option<&'f Claim> {
+    of_any_epoch(spec, facts).filter(|c| c.epoch >= spec.epoch)
+}
+
+/// The claim. While it is committing, a raised epoch does not matter: somebody may have committed what it says, and would
+/// pull others out of any later founding.
+fn of_any_epoch<'f>(spec: &Spec, facts: &'f Facts) -> Option<&'f Claim> {
     match &facts.claim {
-        Claims::Read { claim, .. } => claim.as_ref().filter(|c| spec.store.is_some() && c.epoch >= spec.epoch),
+        Claims::Read { claim, .. } => claim.as_ref().filter(|_| spec.store.is_some()),
         Claims::NoStore | Claims::Unreachable { .. } | Claims::Unusable { .. } => None,
     }
 }
@@ -79,7 +85,7 @@ pub(crate) fn under_way<'f>(spec: &Spec, facts: &'f Facts) -> Option<&'f Foundin
 ///
 /// It comes before rows 19 to 25, as row 8 does: all were ready when the claim was swapped, so there is nobody to ask.
 pub(crate) fn committing(spec: &Spec, facts: &Facts) -> Option<Decided> {
-    let founding = match claim(spec, facts)? {
+    let founding = match of_any_epoch(spec, facts)? {
         Claim { state: ClaimState::Committing, founding, .. } => founding,
         Claim { state: ClaimState::Founding | ClaimState::Founded, .. } => return None,
     };
@@ -96,16 +102,19 @@ pub(crate) fn committing(spec: &Spec, facts: &Facts) -> Option<Decided> {
 
 /// Rows 22 and 23.
 pub(crate) fn claimed(spec: &Spec, facts: &Facts) -> Option<Decided> {
-    let claim = claim(spec, facts)?;
-    let newer = claim.epoch > spec.epoch;
+    let claim = of_any_epoch(spec, facts)?;
+    let (newer, older) = (claim.epoch > spec.epoch, claim.epoch < spec.epoch);
     match claim.state {
+        ClaimState::Founding | ClaimState::Founded if older => None,
         ClaimState::Founded if newer => Some(newer_epoch(22, spec, claim)),
         ClaimState::Founding | ClaimState::Committing if newer => Some(newer_epoch(23, spec, claim)),
         ClaimState::Founded => founded(spec, facts, claim),
         ClaimState::Committing => {
             let left: Vec<String> = left(facts, &claim.founding.founders).into_iter().map(place).collect();
             let why = "the store says that another founding is committing";
-            (!left.is_empty()).then(|| wait(23, why, left, "its cluster answers, or its disks are proven gone"))
+            let until = "its cluster answers, its disks are proven gone, or an operator who knows that none of them has \
+                         started removes claim.json from the store";
+            (!left.is_empty()).then(|| wait(23, why, left, until))
         }
         ClaimState::Founding => None,
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::decide::{label, proceed, refuse, wait};
 use crate::decision::{Aim, Code, Decided, Step};
-use crate::facts::{Answer, DataDir, Facts, Heard, Quorum};
+use crate::facts::{Answer, DataDir, Facts, Heard, Peer, Quorum};
 use crate::founding::Founding;
 use crate::member::ClusterId;
 use crate::membership;
@@ -44,6 +44,12 @@ fn pulled(facts: &Facts) -> Option<&Founding> {
     if facts.journal.spent || matches!(facts.data, DataDir::Lost { .. }) {
         return None;
     }
+    let commits = |p: &&Peer| match &p.heard {
+        Heard::Founding { .. } | Heard::Cluster(_) => true,
+        Heard::Waiting(_) | Heard::Holds { .. } | Heard::Unknown { .. } => false,
+    };
+    // Mostly nobody has, and the IDs cost hashes.
+    facts.peers.iter().find(commits)?;
     facts.journal.readied.iter().rev().filter(|founding| ours(facts, founding)).find(|founding| {
         let (id, cluster_id) = (founding.id(), founding.cluster_id());
         // Once it has quorum its list is the truth, and a list without us means that we were removed from it.

@@ -12,12 +12,13 @@ use crate::spec::{Mode, Set, Spec};
 /// Rows 13 to 18.
 pub(crate) fn decide(spec: &Spec, facts: &Facts, quorum: &Quorum) -> Decided {
     let added = facts.journal.added.as_ref().filter(|a| a.cluster_id == quorum.cluster_id).map(|a| a.member_id);
-    if let Some(ours) =
-        quorum.members.iter().find(|l| Some(l.member.id) == added && l.member.has_peer_url(&facts.me.peer_url))
-    {
-        return hand_off(spec, facts, quorum, &ours.member);
+    // This disk never handed it off: once it has started, a copy of this disk has, and it is not ours to resume or remove.
+    let ours = |l: &&Listed| Some(l.member.id) == added && l.member.learner && !l.member.started();
+    let resumed = quorum.members.iter().filter(ours).find(|l| l.member.has_peer_url(&facts.me.peer_url));
+    if let Some(resumed) = resumed {
+        return hand_off(spec, facts, quorum, &resumed.member);
     }
-    let previous = quorum.members.iter().find(|l| Some(l.member.id) == added || previous_life(facts, &l.member));
+    let previous = quorum.members.iter().find(|l| ours(l) || previous_life(facts, &l.member));
     if let Some(previous) = previous {
         return replace(14, quorum, previous, "it is this host's previous life, whose disk is gone");
     }
@@ -44,7 +45,10 @@ pub(crate) fn decide(spec: &Spec, facts: &Facts, quorum: &Quorum) -> Decided {
         quorum.members.len(),
         spec.size
     );
-    wait(18, &why, vec![], "a member is removed")
+    // Whoever is silent may be the next to go, and is all that a person could look after.
+    let silent = quorum.members.iter().filter(|l| !may_live(facts, quorum, l));
+    let who = silent.map(|l| format!("{} does not answer", l.member.label())).collect();
+    wait(18, &why, who, "a member is removed")
 }
 
 /// Row 13.

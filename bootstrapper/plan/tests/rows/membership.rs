@@ -101,6 +101,26 @@ fn row_13_is_for_the_learner_of_this_cluster_that_is_still_listed() {
 }
 
 #[test]
+fn a_learner_that_a_copy_of_this_disk_has_started_is_not_resumed_and_not_removed() {
+    let moved = |l: Listed| Listed { member: Member { peer_urls: vec![url(7).to_string()], ..l.member }, ..l };
+    let started = |learner: bool| {
+        let listed = Listed { answers: false, silent: 999, ..voter(4) };
+        moved(Listed { member: Member { learner, ..listed.member.clone() }, ..listed })
+    };
+    for (listed, expected) in [
+        (moved(added_learner(4, 999)), "14 replace: remove a4"),
+        (started(true), "16 wait: etcd-4 (a4)"),
+        (started(false), "16 join: add"),
+    ] {
+        let world = World::serving(vec![voter(2), listed]).facts(|f| f.journal = added(0xa4));
+        assert_eq!(brief(&world.decide()), expected);
+    }
+    // Under this host's own address it is the previous life of a disk that was put back as it was before.
+    let back = World::serving(vec![dead(1, 0), voter(2), voter(3)]).facts(|f| f.journal = added(0xa1));
+    assert_eq!(brief(&back.decide()), "14 replace: remove a1");
+}
+
+#[test]
 fn row_14_removes_this_host_s_previous_life_if_the_others_keep_quorum() {
     let world = World::serving(vec![dead(1, 0), voter(2), voter(3)]);
     let list = [1, 2, 3].map(|i| voter(i).member).to_vec();
@@ -129,7 +149,7 @@ fn row_14_takes_an_address_for_its_own_only_where_it_is_bound() {
     let group = vec![running(1), running(2), running(3)];
     for world in [world.clone(), world.group(group)] {
         assert_eq!(brief(&world.decide()), "14 replace: remove a1");
-        assert_eq!(brief(&world.facts(|f| f.me.address_bound = false).decide()), "18 wait");
+        assert_eq!(brief(&world.facts(|f| f.me.address_bound = false).decide()), "18 wait: other (a1) does not answer");
     }
 }
 
@@ -232,7 +252,7 @@ fn row_16_has_room_for_one_more_while_a_group_launches_new_before_it_ends_old() 
 fn row_16_collects_a_learner_that_never_started_when_it_takes_the_last_place() {
     let full = |silent| World::serving(vec![voter(2), voter(3), added_learner(4, silent)]);
     assert_eq!(brief(&full(60).decide()), "16 replace: remove a4");
-    assert_eq!(brief(&full(59).decide()), "18 wait");
+    assert_eq!(brief(&full(59).decide()), "18 wait: unstarted member a4 at https://10.0.0.14:2380 does not answer");
     let group = vec![running(1), running(2), running(3), terminated(5)];
     let dead_voter = |silent| vec![voter(2), voter(3), dead(5, 999), added_learner(4, silent)];
     assert_eq!(brief(&World::serving(dead_voter(60)).group(group.clone()).decide()), "16 replace: remove a4");
@@ -253,10 +273,13 @@ fn row_17_replaces_a_dead_voter_whose_instance_is_terminated() {
     let with = |listed: Vec<Listed>| World::serving(listed).group(group());
     for (world, expected) in [
         (with(vec![voter(2), voter(3), dead(4, 60)]), "17 replace: remove a4"),
-        (with(vec![voter(2), voter(3), dead(4, 59)]), "18 wait"),
+        (with(vec![voter(2), voter(3), dead(4, 59)]), "18 wait: etcd-4 (a4) does not answer"),
         (with(vec![voter(2), voter(3), voter(4)]), "18 wait"),
         (with(vec![voter(2), dead(3, 999), dead(4, 999)]), "17 wait: etcd-3 (a3)"),
-        (with(vec![voter(2), voter(3), dead(4, 999)]).group(vec![running(1), running(2), running(3)]), "18 wait"),
+        (
+            with(vec![voter(2), voter(3), dead(4, 999)]).group(vec![running(1), running(2), running(3)]),
+            "18 wait: etcd-4 (a4) does not answer",
+        ),
         (with(vec![voter(2), dead(3, 999), voter(5), dead(4, 999)]), "17 replace: remove a4"),
         (with(vec![voter(2), dead(3, 999), dead(5, 999), dead(4, 999)]), "17 wait: etcd-3 (a3); etcd-5 (a5)"),
         (
@@ -296,7 +319,11 @@ fn a_member_removes_the_terminated_one_that_a_surge_has_replaced_and_nobody_else
 fn row_18_waits_as_a_spare_and_removes_nobody_of_a_static_list() {
     assert_eq!(brief(&World::serving(full()).decide()), "18 wait");
     let foreign = vec![voter(2), voter(3), dead(4, 9_999)];
-    assert_eq!(brief(&World::serving(foreign).decide()), "18 wait", "silence alone is not death");
+    assert_eq!(
+        brief(&World::serving(foreign).decide()),
+        "18 wait: etcd-4 (a4) does not answer",
+        "silence alone is not death"
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The first row that matches wins.
 
-use plan::facts::{Added, DataDir, Past};
+use plan::facts::{Added, DataDir, Listed, Past};
 use plan::member::MemberId;
 use plan::spec::Mode;
 
@@ -91,11 +91,10 @@ fn rows_9_and_10_win_over_founding() {
 
 #[test]
 fn row_11_wins_over_13_and_14() {
-    let mut alive = dead(1, 0);
-    alive.answers = true;
-    for (members, past, otherwise) in
-        [(vec![alive.clone(), voter(2), voter(3)], Past::default(), 14), (vec![alive, voter(2), voter(3)], added(), 13)]
+    let alive = |listed: Listed| Listed { answers: true, ..listed };
+    for (ours, past, otherwise) in [(alive(dead(1, 0)), Past::default(), 14), (alive(added_learner(1, 0)), added(), 13)]
     {
+        let members = vec![ours, voter(2), voter(3)];
         let world = World::serving(members).facts(|f| f.journal = past);
         assert_eq!(world.decide().row, 11);
         let silent = world.facts(|f| f.quorum.as_mut().expect("a quorum").members[0].answers = false);
