@@ -41,8 +41,8 @@ impl World {
                     }
                     Some(_) => {
                         self.claims(h, cluster, next);
-                        for plan in surplus(self, h) {
-                            self.carries_out(h, &plan, false, next);
+                        for plan in surplus(self, h).iter() {
+                            self.carries_out(h, plan, false, next);
                         }
                     }
                 }

@@ -29,19 +29,19 @@ impl View {
                 .config
                 .store
                 .then(|| Store { url: "s3://bucket/prod".into(), on_total_loss: OnTotalLoss::Restore }),
-            ..World::blank().spec
+            ..World::of_one().spec
         }
     }
 
     pub fn facts(&self) -> Facts {
         let host = &self.me;
-        let mut facts = World::blank().facts;
+        let mut facts = World::of_one().facts;
         let me = self.h as u8 + 1;
         (facts.me.name, facts.me.peer_url) = (name(me), url(me));
         (facts.me.client_url, facts.me.nonce) = (client_url(me), nonce(self.shown(host.nonce)));
         facts.journal = Past {
             readied: host.readied.iter().map(|t| self.founding(t).founding.clone()).collect(),
-            prepared: host.prepared.map(|t| self.founding(&t).founding.id()),
+            prepared: host.prepared.map(|t| self.founding(&t).id.clone()),
             added: host
                 .added
                 .map(|(t, id)| Added { cluster_id: self.founding(&t).cluster_id, member_id: self.member_id(&t, id) }),
@@ -59,7 +59,7 @@ impl View {
             },
         };
         facts.quorum = self.list.as_ref().map(|(t, members)| self.quorum(t, members));
-        let asked = self.asked();
+        let asked = self.whom();
         facts.peers = (0..MAX).filter(|h| asked[*h]).map(|h| self.peer(h)).collect();
         // All are taken to agree but for their epochs: who does not agree is only waited for.
         let agreed = plan::terms(&self.spec(), &facts);
@@ -72,7 +72,7 @@ impl View {
     }
 
     /// Those of the list or the group, and whoever an answer names.
-    fn asked(&self) -> [bool; MAX] {
+    pub fn whom(&self) -> [bool; MAX] {
         let mut asked = [false; MAX];
         match &self.group {
             Some(group) => group.iter().filter(|(_, ended)| !ended).for_each(|(h, _)| asked[usize::from(*h)] = true),
@@ -89,8 +89,7 @@ impl View {
     }
 
     /// Whether somebody who is asked has the list that was had.
-    pub fn asks_for_the_list(&self) -> bool {
-        let asked = self.asked();
+    pub fn had_the_list_from(&self, asked: &[bool; MAX]) -> bool {
         let has = |h: usize| matches!((&self.heard[h], &self.list), (Some(Seen::Etcd { t, .. }), Some(l)) if *t == l.0);
         (0..MAX).any(|h| asked[h] && has(h))
     }
@@ -113,8 +112,8 @@ impl View {
     }
 
     fn identity(&self, t: &T, id: Id) -> Identity {
-        let host = id.host + 1;
-        Identity { member_id: self.member_id(t, id), ..crate::support::founder(&self.founding(t).founding, host) }
+        let founder = &self.founding(t).identities[usize::from(id.host)];
+        Identity { member_id: self.member_id(t, id), ..founder.clone() }
     }
 
     fn inventory(&self) -> Inventory {
@@ -161,7 +160,7 @@ impl View {
             None | Some(Seen::Claim(_)) => unknown(),
             Some(Seen::Holds) => crate::support::holds(),
             Some(Seen::Waiting { nonce: n, epoch, ready, prepared }) => Heard::Waiting(Waiting {
-                stage: match ready.map(|t| self.founding(&t).founding.id()) {
+                stage: match ready.map(|t| self.founding(&t).id.clone()) {
                     None => Stage::Blank,
                     Some(id) if *prepared => Stage::Prepared(id),
                     Some(id) => Stage::Ready(id),
@@ -170,7 +169,7 @@ impl View {
                 nonce: nonce(self.shown(*n)),
             }),
             Some(Seen::Committed { nonce: n, t }) => {
-                Heard::Founding { founding: self.founding(t).founding.id(), nonce: nonce(self.shown(*n)) }
+                Heard::Founding { founding: self.founding(t).id.clone(), nonce: nonce(self.shown(*n)) }
             }
             Some(Seen::Etcd { t, members, .. }) => Heard::Cluster(Answer {
                 cluster_id: self.founding(t).cluster_id,

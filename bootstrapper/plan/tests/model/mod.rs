@@ -8,6 +8,7 @@ pub mod check;
 pub mod configurations;
 mod etcds;
 mod facts;
+mod over;
 mod parts;
 mod rounds;
 pub mod rules;

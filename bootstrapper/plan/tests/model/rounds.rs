@@ -37,12 +37,14 @@ struct Scene {
 thread_local! {
     /// Hosts see the same things again and again.
     static ROUNDS: RefCell<Map<Scene, Rc<Vec<Outcome>>>> = RefCell::default();
+    static SURPLUS: RefCell<Map<Scene, Rc<Vec<Plan>>>> = RefCell::default();
     static DECIDED: RefCell<Map<View, Outcome>> = RefCell::default();
 }
 
 /// Makes room before another search.
 pub fn forget() {
     ROUNDS.take();
+    SURPLUS.take();
     DECIDED.take();
 }
 
@@ -68,17 +70,23 @@ pub fn outcomes(world: &World, answers: &Answers, h: usize) -> Rc<Vec<Outcome>> 
 }
 
 /// What a member that serves may do about one voter too many, whatever it hears.
-pub fn surplus(world: &World, h: usize) -> Vec<Plan> {
-    let gone = world.config.group && world.hosts.iter().any(|host| host.place == Place::Gone);
-    let mut plans = Vec::new();
-    if gone {
-        Scene::of(world, &world.answers(), h).each_view(&mut |view| {
-            let plan = view.surplus();
-            if !plan.is_empty() && !plans.contains(&plan) {
-                plans.push(plan);
-            }
-        });
+pub fn surplus(world: &World, h: usize) -> Rc<Vec<Plan>> {
+    if !world.config.group || !world.hosts.iter().any(|host| host.place == Place::Gone) {
+        return Rc::default();
     }
+    let scene = Scene::of(world, &world.answers(), h);
+    if let Some(known) = SURPLUS.with_borrow(|surplus| surplus.get(&scene).cloned()) {
+        return known;
+    }
+    let mut plans = Vec::new();
+    scene.each_view(&mut |view| {
+        let plan = view.surplus();
+        if !plan.is_empty() && !plans.contains(&plan) {
+            plans.push(plan);
+        }
+    });
+    let plans = Rc::new(plans);
+    SURPLUS.with_borrow_mut(|surplus| surplus.insert(scene, plans.clone()));
     plans
 }
 
@@ -107,7 +115,12 @@ impl Scene {
             world.hosts.iter().enumerate().for_each(|(p, host)| places[p] = host.place);
         }
         let claim = world.config.store.then(|| world.shared.claim.clone());
-        Scene { config: world.config.clone(), h, me: world.hosts[h].clone(), now, lists, starting, claim, places }
+        // What only numbers the next life and the next learner is not seen.
+        let me = match &world.hosts[h] {
+            host if (host.lives, host.joins) == (0, 0) => host.clone(),
+            host => Rc::new(Host { lives: 0, joins: 0, ..Host::clone(host) }),
+        };
+        Scene { config: world.config.clone(), h, me, now, lists, starting, claim, places }
     }
 
     fn each_view(&self, see: &mut dyn FnMut(View)) {
@@ -134,7 +147,7 @@ impl Scene {
             for claim in &claims {
                 for group in &groups {
                     for list in self.lists(&heard) {
-                        let view = View {
+                        let mut view = View {
                             config: self.config.clone(),
                             h: self.h,
                             me: me.clone(),
@@ -144,7 +157,12 @@ impl Scene {
                             claim: claim.clone(),
                             group: group.clone(),
                         };
-                        if view.list.is_none() || view.asks_for_the_list() {
+                        let whom = view.whom();
+                        let nobody_asks = |p: usize| self.now[p].is_some() && !whom[p];
+                        // Whom nobody asks may as well answer, and as well not: one view of it is enough.
+                        let seen = asked.iter().any(|p| nobody_asks(*p) && view.heard[*p].is_none());
+                        if !seen && (view.list.is_none() || view.had_the_list_from(&whom)) {
+                            (0..MAX).filter(|p| !whom[*p]).for_each(|p| view.heard[p] = None);
                             see(view);
                         }
                     }
@@ -211,7 +229,9 @@ impl<'w> Before<'w> {
         }
         let late = |world: &World| world.hosts.iter().filter(|h| h.mind != Mind::default()).count();
         let mut worlds = vec![(Vec::new(), after)];
-        for h in (0..self.world.hosts.len()).filter(|h| Some(*h) != actor) {
+        let room = late(&worlds[0].1) < self.world.config.late;
+        let may_be_late = |h: &usize| Some(*h) != actor && (room || self.world.hosts[*h].mind != Mind::default());
+        for h in (0..self.world.hosts.len()).filter(may_be_late) {
             for (stale, mind) in self.memories(&worlds[0].1, &now, h, &changed) {
                 for i in 0..worlds.len() {
                     let (stales, world) = &worlds[i];

@@ -9,10 +9,11 @@ use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::parts::Host;
+use super::parts::{Host, Step};
 use super::rounds::{has_rounds, outcomes};
 use super::tell::Event;
 use super::turn::Turn;
+use super::view::Outcome;
 use super::world::{Shared, World};
 
 /// Fast and good enough: the worlds are hashed more often than anything else happens to them.
@@ -198,7 +199,10 @@ impl Reached {
 
     /// The place of this world, and whether it was just given to it.
     fn place(&mut self, world: &World) -> (u32, bool) {
-        let numbers = self.numbers(world);
+        let numbers = match world.without_what_is_over() {
+            Some(world) => self.numbers(&world),
+            None => self.numbers(world),
+        };
         let mut hash = BuildHasherDefault::<Mix>::default().hash_one(&numbers);
         let width = self.width();
         loop {
@@ -238,11 +242,14 @@ impl Reached {
             places.push(at);
         }
         let (mut way, mut world) = (Vec::new(), self.first.clone());
+        let mut before = 0;
         for place in places.into_iter().rev().skip(1) {
-            let step = world.next().into_iter().find(|(_, next)| self.place(next).0 == place);
+            // In another order of the hosts something else may come first: then the way goes on in the order it was found in.
+            let worlds = [world.clone(), self.world(before)];
+            let step = worlds.iter().find_map(|w| w.next().into_iter().find(|(_, next)| self.place(next).0 == place));
             let (event, next) = step.expect("a way that was found before");
             way.push(event);
-            world = next;
+            (world, before) = (next, place);
         }
         (way, world)
     }
@@ -280,7 +287,9 @@ impl Reached {
 fn good(world: &World) -> bool {
     let answers = world.answers();
     let waits = |h: usize| has_rounds(&world.hosts[h]) && !world.hosts[h].running;
+    // etcd's refusal is told with the voters that it lacks.
+    let told = |o: &Outcome| o.named || matches!(o.plan[..], [Step::Add(t, _)] if !world.takes_one_more(&t));
     world.settled()
         || world.excused()
-            && world.here().filter(|h| waits(*h)).all(|h| outcomes(world, &answers, h).first().is_some_and(|o| o.named))
+            && world.here().filter(|h| waits(*h)).all(|h| outcomes(world, &answers, h).first().is_some_and(told))
 }

@@ -84,7 +84,8 @@ impl World {
             Step::Ready(t) => self.readies(h, t),
             Step::Prepare(t) => self.host(h).prepared = Some(*t),
             Step::Commit(t) => {
-                self.host(h).committed = Some(*t);
+                // A life commits once, so that nothing else it readied can pull it any more.
+                (self.host(h).committed, self.host(h).readied) = (Some(*t), vec![*t]);
                 let ids = self.hosts[h].member(h).map(|m| m.1);
                 if ids != Some(Id::founder(h)) {
                     self.breaks("a host commits a founding in which another host has its disk");
@@ -125,6 +126,8 @@ impl World {
         let host = self.host(h);
         host.said = None;
         host.readied.retain(|r| r != t && rule != Rule::ForgetsReady);
+        // In which order they were readied before is nothing that anybody asks.
+        host.readied.sort();
         host.readied.push(*t);
     }
 
@@ -167,7 +170,7 @@ impl World {
     }
 
     /// etcd adds nobody, not even a learner, unless so many are up that they would be a quorum of one voter more.
-    fn takes_one_more(&self, t: &T) -> bool {
+    pub fn takes_one_more(&self, t: &T) -> bool {
         let Some(members) = self.cluster(t).map(Cluster::current) else { return false };
         let voters = members.iter().filter(|m| !m.learner).count();
         let one_learner = members.len() == voters || self.config.rule == Rule::OldList;

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use plan::decision::{Decided, Decision, Start, Step as Real};
-use plan::facts::ClaimState;
-use plan::founding::{Founder, Founding, Terms};
+use plan::facts::{ClaimState, Identity};
+use plan::founding::{Founder, Founding, FoundingId, Terms};
 use plan::member::{ClusterId, MemberId};
 use plan::spec::Sha256;
 
@@ -46,7 +46,10 @@ pub struct Outcome {
 /// A founding with its IDs, which cost hashes.
 pub struct Known {
     pub founding: Founding,
+    pub id: FoundingId,
     pub cluster_id: ClusterId,
+    /// What it makes of each host.
+    pub identities: Vec<Identity>,
 }
 
 type Foundings = Map<(Rc<Config>, T), Rc<Known>>;
@@ -145,8 +148,9 @@ impl View {
                     nonce: nonce(self.shown(t.nonces[h])),
                 };
                 let founding = Founding::new(self.terms(t), t.hosts().map(founder).collect());
-                let cluster_id = founding.cluster_id();
-                Rc::new(Known { founding, cluster_id })
+                let (id, cluster_id) = (founding.id(), founding.cluster_id());
+                let identities = (1..=MAX as u8).map(|host| crate::support::founder(&founding, host)).collect();
+                Rc::new(Known { founding, id, cluster_id, identities })
             };
             all.entry(key).or_insert_with(make).clone()
         })
@@ -183,7 +187,7 @@ impl View {
     pub fn member_id(&self, t: &T, id: Id) -> MemberId {
         // etcd hashes the time into the ID of a learner, so that no two are alike.
         match id.seq {
-            0 => self.founding(t).founding.member_id(&url(id.host + 1)),
+            0 => self.founding(t).identities[usize::from(id.host)].member_id,
             seq => MemberId(0xb000 + u64::from(id.host) * 0x100 + u64::from(seq)),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::parts::{Claim, Cluster, Host, Id, Members, NOBODY, Place, Seen, State, T};
+use super::parts::{Claim, Cluster, Host, Id, Member, Members, NOBODY, Place, Seen, State, T};
 use super::rounds::Answers;
 use super::rules::Rule;
 
@@ -193,12 +193,14 @@ impl World {
         self.shared.clusters.iter().any(|cluster| {
             let (members, full) = (cluster.current(), cluster.log.len() as u8);
             let voters = self.up(&cluster.t, &members, |log| log == full);
-            // Nobody takes a host out of a static list that is gone, nor out of a group before there is another.
+            // Nobody takes a host out of a static list that is gone, nor out of a group before there is another, nor a
+            // learner before it is in somebody's way.
             let too_many = self.config.group && members.len() > self.config.size;
-            let left_over = |h: usize| self.hosts[h].place == Place::Gone && !too_many;
+            let gone = |m: &Member| self.hosts[usize::from(m.id.host)].place == Place::Gone;
+            let left_over = |m: &Member| gone(m) && (m.learner || !too_many);
             self.serves(cluster)
                 && voters.len() >= self.here().count().min(self.config.size)
-                && members.iter().all(|m| voters.contains(&usize::from(m.id.host)) || left_over(m.id.host.into()))
+                && members.iter().all(|m| voters.contains(&usize::from(m.id.host)) || left_over(m))
                 && self.here().all(|h| voters.contains(&h) || self.config.group)
         })
     }

@@ -8,24 +8,52 @@ mod world;
 pub use brief::brief;
 pub use world::*;
 
+use std::fmt::Debug;
+use std::str::FromStr;
+use std::sync::LazyLock;
+
 use plan::facts::Identity;
 use plan::founding::{Founder, Founding, Terms};
-use plan::member::{ClusterName, MemberName, Nonce, PeerUrl};
+use plan::member::{ClientUrl, ClusterName, MemberName, Nonce, PeerUrl};
 use plan::place::{Place, VolumeId};
+
+/// Parsed once: the model asks for them millions of times.
+struct Parsed {
+    names: Vec<MemberName>,
+    urls: Vec<PeerUrl>,
+    client_urls: Vec<ClientUrl>,
+    nonces: Vec<Nonce>,
+}
+
+static PARSED: LazyLock<Parsed> = LazyLock::new(|| Parsed {
+    names: all(0..10, |host| format!("etcd-{host}")),
+    urls: all(0..10, |host| format!("https://10.0.0.1{host}:2380")),
+    client_urls: all(0..10, |host| format!("https://10.0.0.1{host}:2379")),
+    nonces: all(0..=255, |n| format!("{n:032x}")),
+});
+
+fn all<T: FromStr<Err: Debug>>(numbers: impl Iterator<Item = u8>, text: impl Fn(u8) -> String) -> Vec<T> {
+    numbers.map(|n| text(n).parse().expect("what parses")).collect()
+}
 
 /// etcd-1, etcd-2 …
 pub fn name(host: u8) -> MemberName {
-    format!("etcd-{host}").parse().expect("a name")
+    PARSED.names[usize::from(host)].clone()
 }
 
 /// The peer URL of host n.
 pub fn url(host: u8) -> PeerUrl {
-    format!("https://10.0.0.1{host}:2380").parse().expect("a URL")
+    PARSED.urls[usize::from(host)].clone()
+}
+
+/// The client URL of host n.
+pub fn client_url(host: u8) -> ClientUrl {
+    PARSED.client_urls[usize::from(host)].clone()
 }
 
 /// The n-th disk nonce.
 pub fn nonce(n: u8) -> Nonce {
-    format!("{n:032x}").parse().expect("a nonce")
+    PARSED.nonces[usize::from(n)].clone()
 }
 
 pub fn cluster() -> ClusterName {
@@ -34,7 +62,7 @@ pub fn cluster() -> ClusterName {
 
 /// What three agreeing hosts with the default spec would found.
 pub fn terms() -> Terms {
-    Terms {
+    static TERMS: LazyLock<Terms> = LazyLock::new(|| Terms {
         cluster: cluster(),
         epoch: 1,
         generation: 1,
@@ -43,7 +71,8 @@ pub fn terms() -> Terms {
         store: None,
         snapshot: None,
         etcd: "3.5".into(),
-    }
+    });
+    TERMS.clone()
 }
 
 /// A founding of etcd-1, etcd-2 … under these terms with these disk nonces.

@@ -1,5 +1,7 @@
 //! What this host was told and what it sees, to be changed one thing at a time.
 
+use std::sync::LazyLock;
+
 use plan::decision::Decided;
 use plan::document::PeerEntry;
 use plan::facts::{
@@ -7,10 +9,10 @@ use plan::facts::{
     Seconds, Stage, Waiting,
 };
 use plan::founding::{Founder, Founding};
-use plan::member::{ClientUrl, ClusterId, Member, MemberId, Version};
+use plan::member::{ClusterId, Member, MemberId, Version};
 use plan::spec::{Mode, OnTotalLoss, Set, Spec, Store, Timestamp};
 
-use super::{cluster, name, nonce, url};
+use super::{client_url, cluster, name, nonce, url};
 
 /// The cluster that serves in tests, unless a founding does.
 pub const SERVING: ClusterId = ClusterId(0xc1);
@@ -28,6 +30,13 @@ impl World {
     /// etcd-1, blank, in front of etcd-2 and etcd-3, which answer that they are blank and agree.
     pub fn blank() -> World {
         World { spec: spec(), facts: facts() }.agreed()
+    }
+
+    /// etcd-1, blank, with nobody in front of it.
+    pub fn of_one() -> World {
+        static OF_ONE: LazyLock<World> =
+            LazyLock::new(|| World { spec: spec(), facts: Facts { peers: Vec::new(), ..facts() } });
+        OF_ONE.clone()
     }
 
     /// etcd-1, blank, in front of a cluster that serves with these members; those of them that answer, answer.
@@ -190,10 +199,6 @@ fn facts() -> Facts {
 /// etcd 3.`minor`.30.
 pub fn version(minor: u16) -> Version {
     Version { major: 3, minor, patch: 30 }
-}
-
-pub fn client_url(host: u8) -> ClientUrl {
-    format!("https://10.0.0.1{host}:2379").parse().expect("a URL")
 }
 
 pub fn unknown() -> Heard {
