@@ -34,6 +34,12 @@ pub fn small() -> Vec<World> {
     vec![
         World::blank(Config { name: "a static list, blank, any two faults", may: any(2), ..STATIC }),
         World::blank(Config {
+            name: "a static list, blank, any two faults, copied disks too",
+            may: Faults { clone: 1, ..any(2) },
+            late: 1,
+            ..STATIC
+        }),
+        World::blank(Config {
             name: "a static list, blank, a copied disk",
             may: Faults { clone: 1, ..NOTHING }.at_most(1),
             ..STATIC
@@ -99,12 +105,6 @@ pub fn large() -> Vec<World> {
         World::blank(Config { name: "five hosts, blank, no fault", ..five }),
         World::serving(Config { name: "five hosts that serve, any two faults", may: any(2), ..five }),
         World::blank(Config { name: "a list with a store, blank, any fault, all late", late: 9, may: any(1), ..STORE }),
-        World::blank(Config {
-            name: "a static list, blank, any two faults, copied disks too",
-            may: Faults { clone: 1, ..any(2) },
-            late: 1,
-            ..STATIC
-        }),
         World::blank(Config { name: "a static list, blank, four crashes and losses", may: crash_and_loss, ..STATIC }),
         World::blank(Config {
             name: "five hosts, blank, a crash or a loss",
