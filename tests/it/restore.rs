@@ -9,12 +9,14 @@ use bootstrapper::exit::Exit;
 use bootstrapper::observe::data_dir::look;
 use bootstrapper::paths::Paths;
 use bootstrapper::secrets::Places;
+use bootstrapper::snapshot::origin::Origin;
+use bootstrapper::snapshot::source::Access;
 use bootstrapper::snapshot::stage::{Staging, discard, install, stage, staged};
 use bootstrapper::sys::fs::Owner;
 use plan::document::Source;
 use plan::facts::Wal;
 use plan::founding::{Founder, Founding, REVISION_BUMP, Terms};
-use plan::restore::{RestoreEntry, Urls};
+use plan::restore::RestoreEntry;
 use plan::spec::Secret;
 use plan::store::SecretText;
 
@@ -76,15 +78,9 @@ impl Host {
     }
 
     async fn stage(&self) -> anyhow::Result<Vec<String>> {
-        let sha256 = self.founding.terms.snapshot.clone().unwrap();
-        let url = Urls(self.url.split(' ').map(|url| Secret::new(url.to_owned())).collect());
-        let identity = self.age_identity.as_ref().map(|file| Source::File { file: file.clone() });
-        let wish = RestoreEntry {
-            url,
-            sha256,
-            age_identity: identity.map(SecretText),
-            minisign_key: self.minisign_key.clone(),
-        };
+        let urls: Vec<Secret> = self.url.split(' ').map(|url| Secret::new(url.to_owned())).collect();
+        let age_identity = self.age_identity.as_ref().map(|file| SecretText(Source::File { file: file.clone() }));
+        let keys = RestoreEntry { age_identity, ..RestoreEntry::default() };
         let places = Places { paths: &self.paths, credentials: None };
         let me = &self.founding.founders[0];
         let mut said = Vec::new();
@@ -92,8 +88,9 @@ impl Host {
             paths: &self.paths,
             founding: &self.founding,
             me: (&me.name, &me.peer_url),
-            wish: &wish,
-            peers: Vec::new(),
+            origins: Origin::open(&urls, &Access::without(&self.paths))?,
+            keys: Some(&keys),
+            signer: self.minisign_key.as_deref(),
             places: &places,
             quota: self.quota,
             etcdutl: self.etcdutl.to_str().unwrap(),

@@ -83,7 +83,7 @@ pub(crate) fn check(document: Document) -> Result<(Spec, Host), Vec<Problem>> {
         mode: document.mode,
         set,
         replace_after: seconds(document.replace_after, 60),
-        restore: document.restore.as_ref().map(|r| r.sha256.clone()),
+        restore: document.restore.as_ref().and_then(|r| r.sha256.clone()),
         store: document.store.as_ref().map(|s| Store { url: s.url.clone(), on_total_loss: s.on_total_loss }),
         recover: document.recover,
     };
@@ -194,7 +194,12 @@ fn check_restore(document: &Document, problems: &mut Problems) {
         (None, Mode::Restore) => problems.add("mode", "mode is restore and there is no `restore: {url: …, sha256: …}`"),
         (Some(_), Mode::Join) => problems
             .add("restore", "mode is join, which never founds, so nothing would be restored: remove one of both"),
-        (Some(entry), Mode::Auto | Mode::Init | Mode::Restore) => problems.0.extend(restore::check(entry)),
+        (Some(entry), Mode::Restore) if entry.url.is_none() && entry.sha256.is_none() => {
+            problems.add("mode", "mode is restore and `restore` has no `url` and no `sha256`");
+        }
+        (Some(entry), Mode::Auto | Mode::Init | Mode::Restore) => {
+            problems.0.extend(restore::check(entry, document.store.as_ref()));
+        }
         (None, Mode::Auto | Mode::Init | Mode::Join) => {}
     }
 }

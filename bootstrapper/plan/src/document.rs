@@ -193,6 +193,7 @@ pub struct Ca {
 }
 
 /// Where a value is.
+#[derive(Clone)]
 pub enum Source {
     /// A file on this host.
     File {

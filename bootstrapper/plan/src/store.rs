@@ -11,7 +11,7 @@ use crate::document::{Source, source};
 use crate::spec::{OnTotalLoss, Problem};
 
 /// `store:` — the cluster's home outside its disks.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoreEntry {
     /// `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix` or `file:///directory`; holds no secret.
@@ -37,7 +37,7 @@ pub struct StoreEntry {
 }
 
 /// `store.credentials:`.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub enum Credentials {
     /// `auto`: the instance's own identity.
     #[default]
@@ -47,7 +47,7 @@ pub enum Credentials {
 }
 
 /// Keys of one provider.
-#[derive(Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Keys {
     /// S3: the public half of the key.
@@ -74,6 +74,7 @@ pub struct Keys {
 }
 
 /// A secret that need not be PEM: the text itself, `{file: PATH}` or `{credential: NAME}`.
+#[derive(Clone)]
 pub struct SecretText(pub Source);
 
 impl<'de> Deserialize<'de> for SecretText {

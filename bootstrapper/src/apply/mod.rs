@@ -11,7 +11,6 @@ use plan::facts::{Claim, ClaimState, DataDir, Identity, Me};
 use plan::founding::{Founding, FoundingId};
 use plan::place::Place;
 use plan::progress::{How, Record};
-use plan::restore::{RestoreEntry, Urls};
 use plan::spec::{Host, Sha256, Spec};
 
 use crate::exit::Exit;
@@ -20,6 +19,7 @@ use crate::paths::Paths;
 use crate::report::Report;
 use crate::secrets::Places;
 use crate::snapshot::origin::Origin;
+use crate::snapshot::source::Access;
 use crate::snapshot::stage::{self, Staging};
 use crate::store::claim::{self, Swap};
 use crate::store::{Home, Trouble, manifest};
@@ -187,21 +187,22 @@ async fn recover(
 /// Restores the snapshot beside the data dir, saying how far it is.
 async fn prepare(tools: &Tools<'_>, founding: &Founding, report: &mut Report) -> Result<()> {
     let snapshot = founding.terms.snapshot.as_ref().context("the founding restores nothing")?;
-    let stored;
-    let wish = match tools.host.restore.as_ref().filter(|wish| wish.sha256 == *snapshot) {
-        Some(wish) => wish.as_ref(),
-        None => {
-            stored = from_store(tools, snapshot).await?;
-            &stored
-        }
+    let entry = tools.host.restore.as_deref();
+    let wish = entry.filter(|entry| entry.sha256.as_ref() == Some(snapshot));
+    let mut origins = match wish.and_then(|wish| wish.url.as_ref()) {
+        Some(urls) => Origin::open(&urls.0, &Access::of(tools.paths, tools.host))?,
+        None => vec![from_store(tools, snapshot).await?],
     };
+    // Whoever has it whole has checked it, and it is checked here again.
+    origins.extend(Origin::peers(tools.paths, founding, &tools.me.peer_url, snapshot)?);
     let places = Places::of(tools.paths);
     let staging = Staging {
-        peers: Origin::peers(tools.paths, founding, &tools.me.peer_url, snapshot)?,
         paths: tools.paths,
         founding,
         me: (&tools.me.name, &tools.me.peer_url),
-        wish,
+        origins,
+        keys: entry,
+        signer: wish.and_then(|wish| wish.minisign_key.as_deref()),
         places: &places,
         quota: plan::render::quota(&tools.host.etcd),
         etcdutl: "etcdutl",
@@ -211,21 +212,16 @@ async fn prepare(tools: &Tools<'_>, founding: &Founding, report: &mut Report) ->
 }
 
 /// Where the store keeps the snapshot that the founding pins.
-async fn from_store(tools: &Tools<'_>, snapshot: &Sha256) -> Result<RestoreEntry> {
+async fn from_store(tools: &Tools<'_>, snapshot: &Sha256) -> Result<Origin> {
     let home = tools.store.context("the founding restores a snapshot that is not the spec's, and there is no store")?;
     let found = async {
         let store = home.store().await?;
         let found = manifest::find(store, &tools.spec.cluster, snapshot).await?;
         let found =
             found.ok_or_else(|| Trouble::Unfit(format!("{} has no snapshot {snapshot:?} any more", store.place())))?;
-        store.url(&found.key()).await
+        Ok(Origin::stored(store, &found.key()))
     };
-    match found.await {
-        Ok(url) => {
-            Ok(RestoreEntry { url: Urls(vec![url]), sha256: snapshot.clone(), age_identity: None, minisign_key: None })
-        }
-        Err(trouble) => Err(Exit::Unavailable.because(trouble.to_string())),
-    }
+    found.await.map_err(|trouble: Trouble| Exit::Unavailable.because(trouble.to_string()))
 }
 
 /// Puts a founding's staged data in place before etcd's first start; nothing to do without a snapshot.

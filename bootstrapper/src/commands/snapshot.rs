@@ -8,17 +8,20 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use minisign_verify::PublicKey;
+use plan::restore::ObjectUrl;
 use plan::spec::{Secret, Sha256};
 use serde_json::json;
 
 use crate::exit::Exit;
+use crate::metadata::Sources;
 use crate::paths::Paths;
 use crate::secrets;
 use crate::snapshot::decode::{self, Most, Opening};
 use crate::snapshot::fetch::{Order, Progress, fetch};
 use crate::snapshot::origin::Origin;
+use crate::snapshot::signature;
+use crate::snapshot::source::Access;
 use crate::snapshot::verify::{self, Summary};
-use crate::snapshot::{signature, source};
 use crate::sys::output::{complain, say};
 
 /// Silence after which a connection is given up, and after which the source is.
@@ -79,7 +82,7 @@ async fn checked(paths: &Paths, wanted: &Wanted) -> Result<Summary> {
     let file = (!wanted.subject.contains("://")).then(|| PathBuf::from(&wanted.subject));
     let origins = match &file {
         Some(path) => vec![Origin::file(path.clone())],
-        None => Origin::open(&[Secret::new(wanted.subject.clone())], &source::roots(paths))?,
+        None => remote(paths, Secret::new(wanted.subject.clone()))?,
     };
     let mut opening = Opening::plain(Most::sane());
     if let Some(path) = &wanted.age_identity {
@@ -118,6 +121,17 @@ async fn checked(paths: &Paths, wanted: &Wanted) -> Result<Summary> {
         }
         Some(_) | None => Ok(summary),
     }
+}
+
+/// A URL; a bucket is asked as this host's configuration says, where there is one.
+fn remote(paths: &Paths, url: Secret) -> Result<Vec<Origin>> {
+    let urls = [url];
+    if ObjectUrl::parse(urls[0].reveal()).is_some()
+        && let Some(loaded) = Sources::new(paths).load()?
+    {
+        return Origin::open(&urls, &Access::of(paths, &loaded.host));
+    }
+    Origin::open(&urls, &Access::without(paths))
 }
 
 /// A public key as it is written, or a file that holds one.

@@ -6,6 +6,7 @@ pub mod decode;
 pub mod fetch;
 mod http;
 pub mod intake;
+mod object;
 pub mod origin;
 pub(crate) mod restore;
 pub(crate) mod room;

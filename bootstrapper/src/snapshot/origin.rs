@@ -3,12 +3,18 @@
 use std::io::{ErrorKind, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use hyper::body::Bytes;
+use object_store::ObjectStore;
+use object_store::path::Path as ObjectPath;
 use plan::founding::Founding;
 use plan::member::PeerUrl;
+use plan::restore::{ObjectUrl, RestoreEntry};
 use plan::spec::{Secret, Sha256};
 use reqwest::{Client, Response, Url};
 use tokio::fs::File;
@@ -17,8 +23,11 @@ use tokio::time::timeout;
 
 use super::http::{self, Setback, Unreached};
 use super::intake::Version;
-use super::source::{self, Source};
+use super::object;
+use super::source::{self, Access, Source};
+use crate::exit::Exit;
 use crate::paths::Paths;
+use crate::store::{self, Store};
 use crate::{answer, tls};
 
 /// Bytes that are read of a file at a time.
@@ -37,14 +46,15 @@ pub struct Origin {
 enum Kind {
     Http { client: Client, url: Url },
     File(PathBuf),
+    Object { bucket: Arc<dyn ObjectStore>, path: ObjectPath },
 }
 
 impl Origin {
     /// Opens the sources of the spec, in their order.
     ///
     /// # Errors
-    /// 65 for a URL that is none of ours, or when no server can be trusted.
-    pub fn open(urls: &[Secret], roots: &[PathBuf]) -> Result<Vec<Origin>> {
+    /// 65 for a URL that is none of ours, or when no server can be trusted; 69 and 77 for a secret.
+    pub fn open(urls: &[Secret], access: &Access<'_>) -> Result<Vec<Origin>> {
         let mut origins = Vec::new();
         let mut client: Option<Client> = None;
         for url in urls {
@@ -54,15 +64,22 @@ impl Origin {
                 Source::Https(url) => {
                     let client = match &client {
                         Some(client) => client,
-                        None => client.insert(source::client(roots)?),
+                        None => client.insert(source::client(&access.roots)?),
                     };
                     Kind::Http { client: client.clone(), url }
                 }
                 Source::File(path) => Kind::File(path),
+                Source::Bucket(url) => in_bucket(&url, access)?,
             };
             origins.push(Origin { place, kind, peer: false });
         }
         Ok(origins)
+    }
+
+    /// An object of the cluster's own store.
+    pub fn stored(store: &Store, key: &str) -> Origin {
+        let (bucket, path) = (store.objects().clone(), store.path(key));
+        Origin { place: format!("{}/{key}", store.place()), kind: Kind::Object { bucket, path }, peer: false }
     }
 
     /// A file of this host.
@@ -118,6 +135,10 @@ impl Origin {
                 path.push(suffix);
                 Kind::File(path.into())
             }
+            Kind::Object { bucket, path } => {
+                let path = ObjectPath::from(format!("{path}{suffix}"));
+                Kind::Object { bucket: bucket.clone(), path }
+            }
         };
         Origin { place: format!("{}{suffix}", self.place), kind, peer: self.peer }
     }
@@ -134,6 +155,11 @@ impl Origin {
                 Body { from: answer.from, version: answer.version, bytes: Pieces::Http(answer.response) }
             }
             Kind::File(path) => read(path, from, &known).await?,
+            Kind::Object { bucket, path } => {
+                let asked = object::ask(bucket, path, from, &known);
+                let asked = timeout(idle, asked).await;
+                asked.unwrap_or_else(|_| Err(Setback::passing(format!("no answer for {} s", idle.as_secs()))))?
+            }
         };
         body.version.place = Some(self.place.clone());
         Ok(body)
@@ -158,16 +184,17 @@ impl Origin {
 
 /// A body that begins at the byte that was asked for, or at the first.
 pub(super) struct Body {
-    bytes: Pieces,
+    pub bytes: Pieces,
     /// Byte of the object that it begins with.
     pub from: u64,
     /// Of which object.
     pub version: Version,
 }
 
-enum Pieces {
+pub(super) enum Pieces {
     Http(Response),
     File(File),
+    Object(BoxStream<'static, object_store::Result<Bytes>>),
 }
 
 impl Body {
@@ -179,6 +206,11 @@ impl Body {
         let next = async {
             match &mut self.bytes {
                 Pieces::Http(response) => response.chunk().await.map_err(|e| Setback::passing(http::cause(&e))),
+                Pieces::Object(stream) => match stream.next().await {
+                    None => Ok(None),
+                    Some(Ok(piece)) => Ok(Some(piece)),
+                    Some(Err(error)) => Err(object::setback(&error)),
+                },
                 Pieces::File(file) => {
                     let mut piece = vec![0; PIECE];
                     let read = file.read(&mut piece).await.map_err(|error| lost(&error))?;
@@ -192,6 +224,15 @@ impl Body {
             Err(_) => Err(Setback::passing(format!("nothing came for {} s", idle.as_secs()))),
         }
     }
+}
+
+fn in_bucket(url: &Secret, access: &Access<'_>) -> Result<Kind> {
+    let bad = |why: String| Exit::BadInput.because(format!("the snapshot's URL {why}"));
+    let url = ObjectUrl::parse(url.reveal()).unwrap_or_else(|| Err("is none of a bucket".into())).map_err(bad)?;
+    let entry = RestoreEntry::access(access.restore, access.store, &url);
+    let bucket = store::bucket(&entry, access.paths, "restore")?;
+    let path = ObjectPath::parse(url.key).map_err(|error| bad(format!("names no object: {error}")))?;
+    Ok(Kind::Object { bucket, path })
 }
 
 /// A file of this host, which is another one when its time, its length or its inode is.

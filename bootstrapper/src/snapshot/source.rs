@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use plan::spec::Secret;
+use plan::restore::{ObjectUrl, RestoreEntry};
+use plan::spec::{Host, Secret};
+use plan::store::StoreEntry;
 use reqwest::{Client, Url, redirect};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -20,21 +22,50 @@ const REDIRECTS: usize = 5;
 /// Longest wait for a TCP connection and its TLS handshake.
 const CONNECT: Duration = Duration::from_secs(10);
 
+/// Where sources are looked for on this host, and as whom they are asked.
+pub struct Access<'a> {
+    /// Where everything is.
+    pub paths: &'a Paths,
+    /// Files of CAs that web servers are trusted by.
+    pub roots: Vec<PathBuf>,
+    /// `restore` of the configuration.
+    pub restore: Option<&'a RestoreEntry>,
+    /// `store` of the configuration, for what `restore` does not say of buckets.
+    pub store: Option<&'a StoreEntry>,
+}
+
+impl<'a> Access<'a> {
+    /// As this host's configuration has it.
+    pub fn of(paths: &'a Paths, host: &'a Host) -> Access<'a> {
+        Access { restore: host.restore.as_deref(), store: host.store.as_deref(), ..Access::without(paths) }
+    }
+
+    /// Without any configuration.
+    pub fn without(paths: &'a Paths) -> Access<'a> {
+        Access { paths, roots: roots(paths).into(), restore: None, store: None }
+    }
+}
+
 /// A place that a snapshot can be had from.
 pub enum Source {
-    /// A web server or an object store.
+    /// A web server, or an object store by a presigned URL.
     Https(Url),
+    /// An object in a bucket.
+    Bucket(Secret),
     /// A file of this host.
     File(PathBuf),
 }
 
 impl Source {
-    /// Reads an `https://` or `file://` URL.
+    /// Reads an `https://`, `file://`, `s3://`, `gs://` or `az://` URL.
     ///
     /// # Errors
     /// 65 for anything else; the text is not quoted beyond its scheme, as it may be a secret.
     pub fn parse(url: &Secret) -> Result<Source> {
         let bad = |why: String| Exit::BadInput.because(format!("the snapshot's URL {why}"));
+        if let Some(object) = ObjectUrl::parse(url.reveal()) {
+            return object.map(|_| Source::Bucket(url.clone())).map_err(bad);
+        }
         let url = Url::parse(url.reveal()).map_err(|e| bad(format!("is not one: {e}")))?;
         match url.scheme() {
             "https" if !url.username().is_empty() || url.password().is_some() => Err(bad(
@@ -43,7 +74,9 @@ impl Source {
             "https" => Ok(Source::Https(url)),
             "file" => url.to_file_path().map(Source::File).map_err(|()| bad("has a host: write file:///path".into())),
             "http" => Err(bad("is http, over which anybody could hand us another database: use https".into())),
-            scheme => Err(bad(format!("has the scheme {scheme}: use https (a presigned URL will do) or file"))),
+            scheme => {
+                Err(bad(format!("has the scheme {scheme}: use https (a presigned URL will do), file, s3, gs or az")))
+            }
         }
     }
 
@@ -51,6 +84,7 @@ impl Source {
     pub fn place(&self) -> String {
         match self {
             Source::Https(url) => place(url),
+            Source::Bucket(url) => url.reveal().to_owned(),
             Source::File(path) => path.display().to_string(),
         }
     }
@@ -137,7 +171,11 @@ mod tests {
             ("file:///media/usb/prod%20a.db", Ok("/media/usb/prod a.db")),
             ("http://s3.example/?secret", Err("is http")),
             ("https://u:secret@s3.example/", Err("a user or a password")),
-            ("s3://secret/prod", Err("has the scheme s3")),
+            ("s3://bucket/prod+a:b.db", Ok("s3://bucket/prod+a:b.db")),
+            ("s3://secret@bucket/prod.db", Err("names no bucket")),
+            ("gs://bucket", Err("names no object")),
+            ("az://bucket/prod.db?sig=secret", Err("has a query")),
+            ("ftp://secret/prod", Err("has the scheme ftp")),
             ("file://secret/prod", Err("has a host")),
             ("secret", Err("is not one: relative URL")),
         ] {

@@ -21,7 +21,7 @@ use super::origin::Origin;
 use super::restore::{Image, REPORT, Restore};
 use super::shelf::Shelf;
 use super::verify::Summary;
-use super::{room, signature, source};
+use super::{room, signature};
 use crate::exit::Exit;
 use crate::observe::data_dir;
 use crate::observe::wal::End;
@@ -43,11 +43,13 @@ pub struct Staging<'a> {
     pub founding: &'a Founding,
     /// Which of its members this host is.
     pub me: (&'a MemberName, &'a PeerUrl),
-    /// `restore` of the configuration.
-    pub wish: &'a RestoreEntry,
-    /// Who may have it, when its sources do not deliver.
-    pub peers: Vec<Origin>,
-    /// Where its secrets are.
+    /// Who may have the snapshot, in the order in which they are asked.
+    pub origins: Vec<Origin>,
+    /// `restore` of the configuration: what the snapshot is opened with.
+    pub keys: Option<&'a RestoreEntry>,
+    /// Who must have signed it: its line of `minisign.pub`.
+    pub signer: Option<&'a str>,
+    /// Where the secrets are.
     pub places: &'a Places<'a>,
     /// Bytes that etcd will let its database have; `None` for any.
     pub quota: Option<u64>,
@@ -168,7 +170,7 @@ impl Staging<'_> {
     /// What it takes to open the object.
     fn opening(&self) -> Result<Opening> {
         let mut opening = Opening::plain(Most::of_quota(self.quota));
-        if let Some(SecretText(source)) = &self.wish.age_identity {
+        if let Some(SecretText(source)) = self.keys.and_then(|keys| keys.age_identity.as_ref()) {
             let text = self.places.read(source, "restore.age_identity", true)?;
             opening.identities = decode::identities(&text).context("restore.age_identity")?;
         }
@@ -189,14 +191,12 @@ impl Staging<'_> {
             }
             shelf.clear()?;
         }
-        let origins = Origin::open(&self.wish.url.0, &source::roots(self.paths))?;
-        // Whoever has it whole has checked it, and it is checked here again.
-        let origins: Vec<&Origin> = origins.iter().chain(&self.peers).collect();
+        let origins: Vec<&Origin> = self.origins.iter().collect();
         let admit = |bytes: u64| {
             opening.most.allows(bytes)?;
             room::admit(self.paths, shelf, bytes)
         };
-        let signer = self.wish.minisign_key.as_deref().map(signature::key).transpose();
+        let signer = self.signer.map(signature::key).transpose();
         let signer = signer.context("restore.minisign_key")?;
         let order = Order {
             origins: &origins,

@@ -25,7 +25,9 @@ use tokio::time::timeout;
 
 use crate::sys::random;
 pub use home::Home;
+pub use open::bucket;
 pub use trouble::Trouble;
+pub(crate) use trouble::of as trouble_of;
 
 /// For one small object, the retries of the client included.
 const CALL: Duration = Duration::from_secs(20);

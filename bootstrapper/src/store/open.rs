@@ -46,10 +46,19 @@ impl Store {
             place += &format!(" at {endpoint}");
         }
         let Opened { objects, signer, directory } =
-            objects(entry, &url, paths).with_context(|| format!("the store {place}"))?;
+            objects(entry, &url, paths, "store").with_context(|| format!("the store {place}"))?;
         let prefix = if directory.is_some() { Path::default() } else { Path::from(url.prefix) };
         Ok(Store { objects, signer, prefix, place, directory, honest: OnceCell::new() })
     }
+}
+
+/// A client of a whole bucket for one who only reads, such as a restore; `field` is where the spec has its access.
+///
+/// # Errors
+/// As [`Store::open`].
+pub fn bucket(entry: &StoreEntry, paths: &Paths, field: &'static str) -> Result<Arc<dyn ObjectStore>> {
+    let url = StoreUrl::parse(&entry.url).map_err(|why| Exit::BadInput.because(format!("{field}.url: {why}")))?;
+    Ok(objects(entry, &url, paths, field).with_context(|| entry.url.clone())?.objects)
 }
 
 struct Opened {
@@ -66,11 +75,11 @@ impl Opened {
 }
 
 /// A client of the whole bucket or directory of this URL.
-fn objects(entry: &StoreEntry, url: &StoreUrl<'_>, paths: &Paths) -> Result<Opened> {
+fn objects(entry: &StoreEntry, url: &StoreUrl<'_>, paths: &Paths, field: &'static str) -> Result<Opened> {
     let clear = entry.endpoint.as_ref().is_some_and(|e| e.starts_with("http://"));
     let connector = || Connector::of(paths, clear);
     let options = ClientOptions::new().with_allow_http(clear);
-    let secrets = Secrets { places: Places::of(paths) };
+    let secrets = Secrets { places: Places::of(paths), field };
     let none = Keys::default();
     let keys = match &entry.credentials {
         Credentials::Auto => &none,
@@ -162,6 +171,7 @@ fn retry() -> RetryConfig {
 
 struct Secrets<'a> {
     places: Places<'a>,
+    field: &'static str,
 }
 
 impl Secrets<'_> {
@@ -169,7 +179,7 @@ impl Secrets<'_> {
     fn read(&self, secret: &Option<SecretText>, key: &str) -> Result<Option<String>> {
         let Some(SecretText(source)) = secret else { return Ok(None) };
         let private = matches!(source, Source::File { .. });
-        let text = self.places.read(source, &format!("store.credentials.{key}"), private)?;
+        let text = self.places.read(source, &format!("{}.credentials.{key}", self.field), private)?;
         Ok(Some(text.reveal().trim().to_owned()))
     }
 }

@@ -29,7 +29,7 @@ pub enum Trouble {
 const IDENTITY: [&str; 4] = ["169.254.169.254", "169.254.170.2", "169.254.170.23", "metadata.google.internal"];
 
 /// The trouble that this error of the client is; `what` is a clause such as `cannot read s3://bucket/claim.json`.
-pub(super) fn of(error: &object_store::Error, what: &str) -> Trouble {
+pub(crate) fn of(error: &object_store::Error, what: &str) -> Trouble {
     use object_store::Error;
     let text = error.to_string();
     if let Some(service) = IDENTITY.iter().find(|service| text.contains(&format!("//{service}"))) {

@@ -1,5 +1,6 @@
 //! A snapshot on its way in, with every fault that networks, stores and people have ready for it.
 
+mod buckets;
 mod faults;
 mod keys;
 mod peers;
@@ -19,7 +20,9 @@ use bootstrapper::snapshot::intake;
 use bootstrapper::snapshot::origin::Origin;
 use bootstrapper::snapshot::shelf::Shelf;
 use bootstrapper::snapshot::signature;
+use bootstrapper::snapshot::source::Access;
 use bootstrapper::snapshot::verify::Summary;
+use plan::restore::RestoreEntry;
 use plan::spec::{Secret, Sha256};
 
 use super::support::etcd::port;
@@ -38,11 +41,13 @@ struct Outcome {
 
 struct Fetch {
     scratch: Scratch,
+    home: Scratch,
     url: String,
     roots: PathBuf,
     sha256: Sha256,
     identities: Vec<age::x25519::Identity>,
     signer: Option<String>,
+    access: Option<RestoreEntry>,
     idle: Duration,
     patience: Duration,
 }
@@ -51,11 +56,13 @@ impl Fetch {
     fn from(store: &Store) -> Fetch {
         Fetch {
             scratch: Scratch::new(),
+            home: Scratch::new(),
             url: store.url(),
             roots: store.roots(),
             sha256: sha256(snapshot()).parse().unwrap(),
             identities: Vec::new(),
             signer: None,
+            access: None,
             idle: Duration::from_secs(20),
             patience: Duration::from_secs(20),
         }
@@ -69,7 +76,12 @@ impl Fetch {
         let mut troubles = Vec::new();
         let mut watch = |progress: Progress<'_>| troubles.extend(progress.trouble.map(str::to_owned));
         let urls: Vec<Secret> = self.url.split(' ').map(|url| Secret::new(url.to_owned())).collect();
-        let origins = match Origin::open(&urls, std::slice::from_ref(&self.roots)) {
+        let paths = Paths::under(self.home.path());
+        let restore = self.access.as_ref();
+        fs::create_dir_all(paths.etc()).unwrap();
+        fs::copy(&self.roots, paths.etc().join("roots.pem")).ok();
+        let access = Access { paths: &paths, roots: vec![self.roots.clone()], restore, store: None };
+        let origins = match Origin::open(&urls, &access) {
             Ok(origins) => origins,
             Err(error) => return Outcome { result: Err(error), files: Vec::new(), troubles },
         };
@@ -174,7 +186,7 @@ async fn a_download_goes_on_after_a_reboot_and_believes_no_byte_of_the_disk() {
         let asked = store.asked();
         assert_eq!(
             asked[2],
-            Asked { path: "/bucket/prod.db".into(), from: Some(received), if_range: Some(ETAG.into()) }
+            Asked { path: "/bucket/prod.db".into(), from: Some(received), to: None, if_range: Some(ETAG.into()) }
         );
         assert_eq!(asked.len(), if flipped { 4 } else { 3 }, "{asked:?}");
     }

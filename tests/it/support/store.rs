@@ -21,7 +21,9 @@ pub struct Asked {
     pub path: String,
     /// First byte of the `Range`.
     pub from: Option<u64>,
-    /// `If-Range`.
+    /// Last byte of the `Range`, when it has one.
+    pub to: Option<u64>,
+    /// `If-Range`, as web clients ask, or `If-Match`, as those of object stores do.
     pub if_range: Option<String>,
 }
 
@@ -60,8 +62,9 @@ impl Reply {
         let mut reply = match asked.from {
             Some(from) if same && from >= object.len() as u64 => Reply::new(416, ""),
             Some(from) if same => {
-                let range = format!("bytes {from}-{}/{}", object.len() - 1, object.len());
-                Reply::new(206, &object[from as usize..]).with("Content-Range", range)
+                let last = asked.to.unwrap_or(u64::MAX).min(object.len() as u64 - 1);
+                let range = format!("bytes {from}-{last}/{}", object.len());
+                Reply::new(206, &object[from as usize..=last as usize]).with("Content-Range", range)
             }
             Some(_) | None => Reply::new(200, object),
         };
@@ -135,6 +138,11 @@ impl Store {
         format!("https://localhost:{}/bucket/prod.db?X-Amz-Signature=presigned-secret", self.address.port())
     }
 
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
     /// A file with the CA of this server.
     pub fn roots(&self) -> PathBuf {
         self.scratch.join("roots.pem")
@@ -167,16 +175,24 @@ async fn answer(tcp: TcpStream, acceptor: TlsAcceptor, seen: &Mutex<Vec<Asked>>,
         head.push(tls.read_u8().await?);
     }
     let head = String::from_utf8_lossy(&head).into_owned();
-    let path =
-        head.strip_prefix("GET ").and_then(|head| head.split_once("?X-Amz-Signature=presigned-secret HTTP/1.1\r\n"));
-    let path = path.unwrap_or_else(|| panic!("{head}")).0.to_owned();
-    assert!(path.starts_with("/bucket/"), "{head}");
+    let target = head.strip_prefix("GET ").and_then(|head| head.split_once(" HTTP/1.1\r\n")).expect("a GET").0;
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    // Presigned, or signed by whoever knows the bucket's keys.
+    let signed =
+        query == "X-Amz-Signature=presigned-secret" || head.to_lowercase().contains("\r\nauthorization: aws4-");
+    assert!(path.starts_with("/bucket/") && signed, "{head}");
+    let path = path.to_owned();
     let header = |name: &str| {
         let line = head.lines().find(|l| l.to_lowercase().starts_with(&format!("{name}:")))?;
         Some(line.split_once(": ")?.1.to_owned())
     };
-    let from = header("range").map(|r| r.strip_prefix("bytes=").unwrap().strip_suffix('-').unwrap().parse().unwrap());
-    let asked = Asked { path, from, if_range: header("if-range") };
+    let range = header("range").map(|r| {
+        let (from, to) =
+            r.strip_prefix("bytes=").unwrap().split_once('-').map(|(f, t)| (f.to_owned(), t.to_owned())).unwrap();
+        (from.parse().unwrap(), to.parse().ok())
+    });
+    let (from, to) = range.map_or((None, None), |(from, to)| (Some(from), to));
+    let asked = Asked { path, from, to, if_range: header("if-range").or(header("if-match")) };
     let nth = {
         let mut seen = seen.lock().unwrap();
         seen.push(asked.clone());

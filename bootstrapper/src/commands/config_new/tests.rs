@@ -103,7 +103,10 @@ fn the_spec_means_what_the_arguments_said_and_issues_leaves() {
     let now = clock::now().0;
     assert!((now + 2 * DAY - 60..=now + 2 * DAY).contains(&until.0), "{until:?}");
     assert!(host.allow_inline_secrets);
-    assert_eq!(host.restore.as_ref().expect("a wish").url.0[0].reveal(), "https://x.example/a?s=%20'\"#:");
+    assert_eq!(
+        host.restore.as_ref().expect("a wish").url.as_ref().expect("URLs").0[0].reveal(),
+        "https://x.example/a?s=%20'\"#:"
+    );
     assert_eq!(spec.restore.expect("a sha256").as_str(), SHA);
     let ca = load(&host.tls, &crate::paths::Paths::under(&scratch.0), Some(Seconds(now))).expect("a good CA");
     assert!((now + 3650 * DAY - 60..=now + 3650 * DAY).contains(&ca.not_after().0));
@@ -261,7 +264,7 @@ fn arguments_that_cannot_be_followed_end_with_64_and_the_remedy_and_nothing_is_w
         (&format!("{peer} --restore-sha256 {SHA}"), "--restore-url is missing: say where the snapshot is"),
         (
             &format!("{peer} --restore-url ftp://x/y --restore-sha256 {SHA}"),
-            "restore.url: write an https:// or a file:// URL",
+            "restore.url: write an https://, file://, s3://, gs:// or az:// URL",
         ),
         (&format!("{peer} --force"), "there is no option --force"),
         (&format!("{peer} prod"), "unexpected argument \"prod\""),
