@@ -89,6 +89,9 @@ pub enum Record {
         identity: Identity,
         /// Whose staging it is.
         founding: FoundingId,
+        /// That founding of one, in full, for the store's claim.
+        #[serde(default)]
+        alone: Option<Box<Founding>>,
         /// The directory in `trash/`.
         to: String,
     },
@@ -132,6 +135,8 @@ pub struct Life {
     pub past: Past,
     /// The founding that this nonce committed.
     pub committed: Option<Founding>,
+    /// The founding of one that a recovery made of this disk's member.
+    pub alone: Option<Founding>,
     /// The last hand-off: who, and what etcd was told.
     pub handed_off: Option<(Identity, Vec<(String, String)>)>,
     /// How that member came to be.
@@ -169,6 +174,8 @@ pub struct Recovering {
     pub identity: Identity,
     /// Whose staging takes the place of the data dir.
     pub founding: FoundingId,
+    /// That founding in full.
+    pub alone: Option<Founding>,
     /// The directory in `trash/` for the old data.
     pub to: String,
 }
@@ -249,13 +256,14 @@ impl Life {
                 self.archiving = Some(Archiving { to: to.clone(), lost: *lost });
                 Ok(())
             }
-            Record::Recovered { identity, founding, to } => {
+            Record::Recovered { identity, founding, alone, to } => {
                 if self.lived.is_none() && self.expected().is_none() {
                     return Err(format!("recovers member {}, and no member lived here", identity.member_id));
                 }
                 let (identity, founding, to) = (identity.clone(), founding.clone(), to.clone());
+                let alone = alone.as_deref().cloned();
                 self.reach(identity.epoch);
-                self.recovering = Some(Recovering { identity, founding, to });
+                self.recovering = Some(Recovering { identity, founding, alone, to });
                 Ok(())
             }
             Record::Outlived { epoch } => {
@@ -277,6 +285,7 @@ impl Life {
             *self = Life {
                 nonce: Some(nonce.clone()),
                 past: Past { epoch: self.past.epoch, spent: true, ..Past::default() },
+                alone: recovering.alone,
                 lived: Some(identity.clone()),
                 handed_off: Some((identity, alone)),
                 how: Some(How::Recovered),

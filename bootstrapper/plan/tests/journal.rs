@@ -158,7 +158,8 @@ fn a_field_of_a_later_program_is_ignored_and_an_event_of_one_is_not() {
 }
 
 fn recovered(t: &Founding, identity: &Identity) -> Record {
-    Record::Recovered { identity: identity.clone(), founding: t.id(), to: "trash-1".into() }
+    let alone = Some(Box::new(t.clone()));
+    Record::Recovered { identity: identity.clone(), founding: t.id(), alone, to: "trash-1".into() }
 }
 
 #[test]
@@ -177,6 +178,7 @@ fn a_recovery_keeps_the_member_through_the_new_nonce_and_remembers_its_epoch() {
     let begun = life(&records);
     assert_eq!(begun.recovering.as_ref().map(|r| (&r.identity, &r.founding)), Some((&alone, &t.id())));
     let done = life(&[&records[..], &[begin(2)]].concat());
+    assert_eq!(done.alone.as_ref(), Some(&t), "for the store's claim");
     assert_eq!((done.recovering.as_ref(), done.committed.as_ref(), done.settled), (None, None, false));
     assert_eq!(
         (done.expected(), done.lived.clone(), done.how),

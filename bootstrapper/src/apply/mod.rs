@@ -180,7 +180,8 @@ async fn recover(
         return Ok(Made::Stale("the survivor's data is staged and proven; everybody is asked once more".into()));
     }
     let alone = Identity::founder(founding, &tools.me.nonce).context("the recovery was planned for another disk")?;
-    journal.append(&Record::Recovered { identity: alone, founding: founding.id(), to: trash_name()? })?;
+    let (id, whole) = (founding.id(), Some(Box::new(founding.clone())));
+    journal.append(&Record::Recovered { identity: alone, founding: id, alone: whole, to: trash_name()? })?;
     journal.open().map(|_| Made::True)
 }
 

@@ -95,7 +95,7 @@ impl Finish<'_> {
         let of_this = |founding: &Founding| founding.cluster_id() == list.cluster_id;
         let told = own.ours(FOUNDING).await?.into_values().next();
         let told = told.and_then(|json| serde_json::from_str(&json).ok()).filter(of_this);
-        let known = self.life.committed.clone().filter(of_this);
+        let known = self.life.committed.clone().or_else(|| self.life.alone.clone()).filter(of_this);
         if let (None, Some(founding)) = (&told, &known) {
             let json = serde_json::to_string(founding).map_err(|e| Unkept::Other(e.to_string()))?;
             own.put(FOUNDING, &json).await?;
@@ -108,13 +108,14 @@ impl Finish<'_> {
     }
 }
 
-/// Whether a cluster that serves writes over this claim: one that nothing was committed for, its own, or one of before
-/// the operator raised the epoch.
+/// Whether a cluster that serves writes over this claim: one that nothing was committed for, its own, or that of the cluster
+/// before, which the operator gave up by a higher epoch.
 fn may_replace(claim: &Claim, wanted: &Claim) -> bool {
     claim.founding == wanted.founding
         || match claim.state {
             ClaimState::Founding => true,
-            ClaimState::Committing | ClaimState::Founded => claim.epoch < wanted.epoch,
+            ClaimState::Committing => false,
+            ClaimState::Founded => claim.epoch < wanted.epoch,
         }
 }
 

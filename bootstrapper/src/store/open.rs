@@ -131,7 +131,8 @@ fn objects(entry: &StoreEntry, url: &StoreUrl<'_>, paths: &Paths, field: &'stati
 }
 
 fn s3(entry: &StoreEntry, url: &StoreUrl<'_>, keys: &Keys, secrets: &Secrets<'_>) -> Result<AmazonS3Builder> {
-    let mut builder = AmazonS3Builder::new().with_bucket_name(url.bucket);
+    // Deleting in bulk is one more thing that not every server knows.
+    let mut builder = AmazonS3Builder::new().with_bucket_name(url.bucket).with_disable_bulk_delete(true);
     builder = builder.with_region(entry.region.as_deref().unwrap_or("us-east-1"));
     // A bucket with a dot in its name has no certificate of the provider's that fits its host name.
     let in_path = entry.path_style.unwrap_or(entry.endpoint.is_some() || url.bucket.contains('.'));

@@ -42,7 +42,8 @@ pub(crate) fn of(error: &object_store::Error, what: &str) -> Trouble {
     match error {
         Error::NotFound { .. } => Trouble::Absent,
         Error::AlreadyExists { .. } | Error::Precondition { .. } | Error::NotModified { .. } => Trouble::Conflict,
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => Trouble::Denied(format!(
+        // A listing's have no kind of their own.
+        _ if matches!(status(&text), Some("401" | "403")) => Trouble::Denied(format!(
             "{what}: {}; give this host's identity the right to list the prefix and to read and write its objects, and \
              look at this host's clock",
             why(error, &text)
@@ -50,12 +51,17 @@ pub(crate) fn of(error: &object_store::Error, what: &str) -> Trouble {
         Error::NotSupported { .. } | Error::NotImplemented { .. } | Error::InvalidPath { .. } => {
             Trouble::Unfit(format!("{what}: {}", why(error, &text)))
         }
-        _ if text.contains("501 Not Implemented") => Trouble::Unfit(format!(
+        _ if status(&text) == Some("501") => Trouble::Unfit(format!(
             "{what}: {}; the store has to know conditional writes (If-Match and If-None-Match)",
             why(error, &text)
         )),
         _ => Trouble::Unreached(format!("{what}: {}", why(error, &text))),
     }
+}
+
+/// The digits of the status that the server answered with, if it answered.
+fn status(text: &str) -> Option<&str> {
+    text.split_once("status code: ").and_then(|(_, said)| said.get(..3))
 }
 
 /// The server's words where it said any, else the innermost cause.

@@ -202,3 +202,28 @@ fn nothing_is_restored_over_disks_that_may_still_be_there() {
     assert_eq!(world.get(2, "written after the backup"), "yes");
     assert_eq!(claim(&store)["generation"], 1);
 }
+
+#[test]
+fn a_survivor_that_goes_on_alone_takes_the_claim_over() {
+    let (mut world, store) = world(3, "");
+    world.boot_all();
+    world.put(0, "kept", "yes");
+    for host in &mut world.hosts[1..] {
+        host.wipe();
+    }
+    world.hosts[0].kill();
+    let config = format!("{}recover: {{survivor: etcd-1, epoch: 2}}\n", with_store(&world.config(), ""));
+    world.hosts.iter().for_each(|host| host.configure(&config));
+    for host in &mut world.hosts[1..] {
+        host.boot();
+        host.wait_for("run", "row 20");
+    }
+    world.hosts[0].boot();
+    for host in &mut world.hosts {
+        host.settle();
+    }
+    assert_eq!(world.get(2, "kept"), "yes");
+    let claim = claim(&store);
+    assert_eq!((&claim["state"], &claim["epoch"]), (&"founded".into(), &2.into()));
+    assert_eq!((&claim["cluster_id"], nonces(&claim).len()), (&world.hosts[0].cluster_id().into(), 3));
+}

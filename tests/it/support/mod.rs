@@ -1,5 +1,6 @@
 //! What several tests need.
 
+pub mod bucket;
 pub mod clock;
 pub mod etcd;
 pub mod fixture;
