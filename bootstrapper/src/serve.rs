@@ -48,7 +48,7 @@ impl Body for Outgoing {
     }
 }
 
-/// What is answered to a request for this name: a sha256, or one and `.minisig`.
+/// What is answered to a request for this name: a sha256, or one and `.minisig` or `.manifest`.
 ///
 /// # Errors
 /// When an answer cannot be made at all.
@@ -78,18 +78,21 @@ pub async fn snapshot(downloads: &Path, name: &str, asked: &HeaderMap, moved: &M
 
 /// The object as it lay at its source: the database itself, unless that came out of something that lies beside it.
 fn file(downloads: &Path, name: &str) -> Option<(PathBuf, Sha256)> {
-    let (digits, signature) = match name.strip_suffix(".minisig") {
-        Some(digits) => (digits, true),
-        None => (name, false),
-    };
+    let (digits, beside) = name.split_once('.').unwrap_or((name, ""));
     let sha256: Sha256 = digits.parse().ok()?;
     let shelf = Shelf { directory: downloads.to_owned(), sha256: sha256.clone(), owner: None };
     // It has this name only once its sha256 was seen to match.
     if !shelf.path().exists() {
         return None;
     }
-    let object = if shelf.object().exists() { shelf.object() } else { shelf.path() };
-    Some((if signature { shelf.signature() } else { object }, sha256))
+    let path = match beside {
+        "minisig" => shelf.signature(),
+        "manifest" => shelf.manifest(),
+        "" if shelf.object().exists() => shelf.object(),
+        "" => shelf.path(),
+        _ => return None,
+    };
+    Some((path, sha256))
 }
 
 fn absent() -> Result<Response<Outgoing>> {

@@ -21,6 +21,7 @@ mod joining;
 mod operator;
 mod output;
 mod restore;
+mod restored;
 mod snapshot;
 mod store;
 mod support;

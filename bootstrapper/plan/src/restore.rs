@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::check::misplaced;
 use crate::document::Source;
+use crate::member::ClusterName;
 use crate::spec::{OnTotalLoss, Problem, Secret, Sha256};
 use crate::store::{self, Credentials, SecretText, StoreEntry};
 
@@ -26,6 +27,9 @@ pub struct RestoreEntry {
     /// Who must have signed it: minisign's public key; the signature lies beside it as `….minisig`.
     #[serde(default)]
     pub minisign_key: Option<String>,
+    /// The cluster that the snapshot is of, when that is another one than `cluster.name`.
+    #[serde(default)]
+    pub from_cluster: Option<ClusterName>,
     /// As `store.endpoint`, for a bucket of a URL; with it or one of the four below, none of the store's are taken.
     #[serde(default)]
     pub endpoint: Option<String>,

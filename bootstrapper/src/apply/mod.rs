@@ -196,6 +196,14 @@ async fn prepare(tools: &Tools<'_>, founding: &Founding, report: &mut Report) ->
     };
     // Whoever has it whole has checked it, and it is checked here again.
     origins.extend(Origin::peers(tools.paths, founding, &tools.me.peer_url, snapshot)?);
+    // Only told: which one is restored is pinned.
+    let newest = match tools.store {
+        Some(home) => match home.store().await {
+            Ok(store) => manifest::newest(store, &tools.spec.cluster).await.ok().flatten(),
+            Err(_) => None,
+        },
+        None => None,
+    };
     let places = Places::of(tools.paths);
     let staging = Staging {
         paths: tools.paths,
@@ -204,6 +212,7 @@ async fn prepare(tools: &Tools<'_>, founding: &Founding, report: &mut Report) ->
         origins,
         keys: entry,
         signer: wish.and_then(|wish| wish.minisign_key.as_deref()),
+        newest: newest.as_ref().map(|snapshot| &snapshot.manifest),
         places: &places,
         quota: plan::render::quota(&tools.host.etcd),
         etcdutl: "etcdutl",

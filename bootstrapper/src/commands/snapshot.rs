@@ -94,6 +94,7 @@ async fn checked(paths: &Paths, wanted: &Wanted) -> Result<Summary> {
         origins: &origins.iter().collect::<Vec<_>>(),
         sha256: wanted.sha256.as_ref(),
         signer: signer.as_ref(),
+        accept: Some(&|_| Ok(())),
         shelf: None,
         idle: IDLE,
         patience: PATIENCE,
@@ -151,6 +152,7 @@ fn told(summary: &Summary, as_json: bool) -> String {
             "object_bytes": summary.object_bytes,
             "sha256": summary.sha256,
             "sha256_db": summary.sha256_db,
+            "manifest": summary.manifest,
             "wrapped_in": summary.wrappings.iter().map(|w| w.name()).collect::<Vec<_>>(),
             "revision": summary.revision,
             "etcd": version,
@@ -167,6 +169,10 @@ fn told(summary: &Summary, as_json: bool) -> String {
     }
     if let Some(version) = version {
         text.push_str(&format!("etcd      {version} or newer\n"));
+    }
+    if let Some(of) = &summary.manifest {
+        let (cluster, revision, member) = (&of.cluster_name, of.revision, &of.member);
+        text.push_str(&format!("manifest  cluster {cluster}, revision {revision}, by {member} at {}\n", of.created_at));
     }
     text
 }

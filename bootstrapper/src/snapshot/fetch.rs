@@ -1,6 +1,6 @@
 //! Downloads that survive what networks, servers and power cuts do to them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use hyper::body::Bytes;
@@ -12,18 +12,15 @@ use super::decode::Opening;
 use super::http::{Setback, Unreached};
 use super::intake::{Intake, blocking};
 use super::origin::{Body, Origin};
+use super::patience::Patience;
 use super::shelf::Shelf;
-use super::signature::{self, Signed};
 use super::verify::{Summary, Unfit};
+use super::{about, beside};
 use crate::exit::Exit;
-use crate::sys::fs;
+use crate::store::manifest::Manifest;
 
 /// Pieces between the network and the disk: enough to keep both busy, a few megabytes.
 const QUEUE: usize = 64;
-
-/// First pause before another attempt; doubled up to the last.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LAST_PAUSE: Duration = Duration::from_secs(30);
 
 /// How often the object may be another one before we stop believing in it.
 const RESTARTS: u32 = 3;
@@ -40,6 +37,8 @@ pub struct Order<'a> {
     pub sha256: Option<&'a Sha256>,
     /// Who must have signed it.
     pub signer: Option<&'a PublicKey>,
+    /// Asked with the manifest beside it, where there is one; without, nobody looks for one.
+    pub accept: Option<&'a Accept<'a>>,
     /// Where to keep it; without, it is only checked.
     pub shelf: Option<Shelf>,
     /// Silence after which a connection is given up, 30 s for people.
@@ -64,6 +63,9 @@ pub struct Progress<'a> {
     /// Why it does not move, when it does not.
     pub trouble: Option<&'a str>,
 }
+
+/// Whether the snapshot that a manifest tells of may be restored here.
+pub type Accept<'a> = dyn Fn(&Manifest) -> Result<()> + Sync + 'a;
 
 /// Told of every piece and every trouble.
 pub type Watch<'a> = dyn FnMut(Progress<'_>) + Send + 'a;
@@ -157,7 +159,14 @@ impl Transfer<'_> {
 
     async fn attempted(&mut self, watch: &mut Watch<'_>) -> Result<Summary> {
         let (shelf, mut opening) = (self.order.shelf.clone(), self.order.opening.clone());
-        opening.signed = self.signed(watch).await?;
+        if let Some(key) = self.order.signer {
+            let mut say = |why: &str| self.told(watch, 0, None, Some(why));
+            opening.signed = Some(beside::signed(self.origin, key, shelf.as_ref(), self.timing(), &mut say).await?);
+        }
+        let manifest = match self.order.accept {
+            Some(accept) => beside::manifest(self.origin, self.order, accept).await?,
+            None => None,
+        };
         let intake = blocking(move || match shelf {
             Some(shelf) => Intake::resume(shelf, opening),
             None => Ok(Intake::checking(opening)),
@@ -165,38 +174,22 @@ impl Transfer<'_> {
         self.intake = Some(intake.await?);
         self.download(watch).await?;
         let (intake, expected) = (self.taken()?, self.order.sha256.cloned());
-        blocking(move || intake.finish(expected.as_ref())).await
+        let shelf = self.order.shelf.clone();
+        blocking(move || {
+            let summary = intake.finish(expected.as_ref())?;
+            let Some(manifest) = manifest.filter(|manifest| manifest.sha256 == summary.sha256) else {
+                return Ok(summary);
+            };
+            match about::agrees(&manifest, &summary) {
+                Ok(()) => Ok(Summary { manifest: Some(Box::new(manifest)), ..summary }),
+                Err(unfit) => shelf.map_or(Ok(()), |shelf| shelf.clear()).and(Err(unfit.into())),
+            }
+        })
+        .await
     }
 
-    /// The signature beside the object, where one is asked for; it is kept for those who take the object from here.
-    async fn signed(&mut self, watch: &mut Watch<'_>) -> Result<Option<Signed>> {
-        let Some(key) = self.order.signer else { return Ok(None) };
-        let beside = self.origin.beside(".minisig");
-        let mut patience = Patience::new(self.patience);
-        let file = loop {
-            let (why, after) = match beside.small(signature::LIMIT, self.order.idle).await {
-                Ok(file) => break file,
-                Err(Setback::Final(error)) => {
-                    return Err(match error.downcast::<Unreached>() {
-                        Ok(why) => unsigned(&beside, &why.to_string()),
-                        Err(error) => error,
-                    });
-                }
-                Err(Setback::Passing { why, after }) => (why, after),
-                Err(Setback::Restart { why }) => (why, None),
-            };
-            let Some(pause) = patience.pause(0, after) else {
-                return Err(unsigned(&beside, &why));
-            };
-            self.told(watch, 0, None, Some(&why));
-            tokio::time::sleep(pause).await;
-        };
-        let signed = Signed::parse(key, &file);
-        let signed = signed.map_err(|what| Unfit::Unusable(format!("{} {what}", beside.place())))?;
-        if let Some(shelf) = &self.order.shelf {
-            fs::write_atomic(&shelf.signature(), &file, 0o600, None)?;
-        }
-        Ok(Some(signed))
+    fn timing(&self) -> (Patience, Duration) {
+        (Patience::new(self.patience), self.order.idle)
     }
 
     /// Downloads until the object is whole, however often it takes.
@@ -318,32 +311,3 @@ impl Transfer<'_> {
 
 /// A defect of this file: two threads would have to hold one intake.
 const AWAY: &str = "the snapshot's receiving end is gone";
-
-fn unsigned(beside: &Origin, why: &str) -> anyhow::Error {
-    Unreached(format!("it must be signed, and {} cannot be read: {why}", beside.place())).into()
-}
-
-/// How long no new byte may come, and how long to pause until then.
-struct Patience {
-    limit: Duration,
-    since: Instant,
-    most: u64,
-    pause: Duration,
-}
-
-impl Patience {
-    fn new(limit: Duration) -> Patience {
-        Patience { limit, since: Instant::now(), most: 0, pause: FIRST_PAUSE }
-    }
-
-    /// The pause before the next attempt; `None` when there is none. Bytes that came before do not count again.
-    fn pause(&mut self, bytes: u64, after: Option<Duration>) -> Option<Duration> {
-        if bytes > self.most {
-            (self.most, self.since, self.pause) = (bytes, Instant::now(), FIRST_PAUSE);
-        }
-        let left = self.limit.checked_sub(self.since.elapsed())?;
-        let pause = after.unwrap_or(self.pause);
-        self.pause = (self.pause * 2).min(LAST_PAUSE);
-        Some(pause.min(left))
-    }
-}

@@ -2,12 +2,15 @@
 //!
 //! One pass over the bytes writes, hashes and checks them; `etcdutl` makes the only other one.
 
+pub mod about;
+mod beside;
 pub mod decode;
 pub mod fetch;
 mod http;
 pub mod intake;
 mod object;
 pub mod origin;
+mod patience;
 pub(crate) mod restore;
 pub(crate) mod room;
 pub mod shelf;

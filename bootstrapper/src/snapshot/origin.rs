@@ -143,6 +143,28 @@ impl Origin {
         Origin { place: format!("{}{suffix}", self.place), kind, peer: self.peer }
     }
 
+    /// The manifest of the object: `manifest.json` in its directory, or what a peer keeps under the object's name.
+    pub fn manifest(&self) -> Origin {
+        const NAME: &str = "manifest.json";
+        let kind = match &self.kind {
+            _ if self.peer => return self.beside(".manifest"),
+            Kind::Http { client, url } => {
+                let mut url = url.clone();
+                let directory = url.path().rsplit_once('/').map_or("", |(directory, _)| directory);
+                url.set_path(&format!("{directory}/{NAME}"));
+                Kind::Http { client: client.clone(), url }
+            }
+            Kind::File(path) => Kind::File(path.with_file_name(NAME)),
+            Kind::Object { bucket, path } => {
+                let path = path.to_string();
+                let path = path.rsplit_once('/').map_or(NAME.into(), |(directory, _)| format!("{directory}/{NAME}"));
+                Kind::Object { bucket: bucket.clone(), path: ObjectPath::from(path) }
+            }
+        };
+        let place = self.place.rsplit_once('/').map_or(NAME.into(), |(directory, _)| format!("{directory}/{NAME}"));
+        Origin { place, kind, peer: false }
+    }
+
     /// Asks for the bytes from `from` on of the object that `known` tells.
     ///
     /// # Errors

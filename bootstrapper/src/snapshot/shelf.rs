@@ -42,6 +42,10 @@ impl Shelf {
     pub fn signature(&self) -> PathBuf {
         self.file("minisig")
     }
+    /// What the object is of, where its source says so.
+    pub fn manifest(&self) -> PathBuf {
+        self.file("manifest")
+    }
     fn file(&self, extension: &str) -> PathBuf {
         self.directory.join(format!("{}.{extension}", self.sha256.as_str()))
     }
@@ -69,7 +73,7 @@ impl Shelf {
     /// Any failing system call, with the path.
     pub fn clear(&self) -> Result<()> {
         // The database first: beside one without its object nothing says what it must hash to.
-        for file in [self.path(), self.inside(), self.sidecar(), self.object(), self.signature()] {
+        for file in [self.path(), self.inside(), self.sidecar(), self.object(), self.signature(), self.manifest()] {
             fs::remove(&file)?;
         }
         Ok(())

@@ -21,12 +21,14 @@ use super::origin::Origin;
 use super::restore::{Image, REPORT, Restore};
 use super::shelf::Shelf;
 use super::verify::Summary;
-use super::{room, signature};
+use super::{about, room, signature};
 use crate::exit::Exit;
 use crate::observe::data_dir;
 use crate::observe::wal::End;
 use crate::paths::Paths;
 use crate::secrets::Places;
+use crate::store::manifest::Manifest;
+use crate::sys::clock;
 use crate::sys::fs::{self, Owner};
 
 /// Silence after which a connection is given up.
@@ -49,6 +51,8 @@ pub struct Staging<'a> {
     pub keys: Option<&'a RestoreEntry>,
     /// Who must have signed it: its line of `minisign.pub`.
     pub signer: Option<&'a str>,
+    /// The newest snapshot that the cluster's store knows of.
+    pub newest: Option<&'a Manifest>,
     /// Where the secrets are.
     pub places: &'a Places<'a>,
     /// Bytes that etcd will let its database have; `None` for any.
@@ -91,8 +95,13 @@ pub async fn stage(staging: &Staging<'_>, say: &mut (dyn FnMut(String) + Send)) 
     let shelf = Shelf { directory: paths.download(), sha256: sha256.clone(), owner };
     let fetched = staging.on_shelf(&shelf, say).await;
     let summary = fetched.map_err(|error| room::lack_of_space(error, paths, None))?;
+    let manifest = fs::read_text(&shelf.manifest(), 1 << 16)?.and_then(|text| Manifest::parse(text.as_bytes()).ok());
+    if let Some(manifest) = &manifest {
+        staging.wanted(manifest)?;
+    }
+    say(about::told(manifest.as_ref(), &summary, clock::vouched(paths), staging.newest));
     version_fits(&summary, &founding.terms.etcd)?;
-    quota_fits(&summary, staging.quota)?;
+    quota_fits(summary.bytes, staging.quota)?;
     room::restorable(paths, summary.bytes)?;
     fs::create_dir(&paths.staging(), 0o711, None)?;
     fs::create_dir(&home, 0o711, None)?;
@@ -167,6 +176,13 @@ fn proof(paths: &Paths, id: &FoundingId) -> Option<Proof> {
 }
 
 impl Staging<'_> {
+    /// Whether it is of a cluster that is meant, and small enough.
+    fn wanted(&self, manifest: &Manifest) -> Result<()> {
+        let from = self.keys.and_then(|keys| keys.from_cluster.as_ref());
+        about::wanted(manifest, &self.founding.terms.cluster, from)?;
+        quota_fits(manifest.db_bytes, self.quota)
+    }
+
     /// What it takes to open the object.
     fn opening(&self) -> Result<Opening> {
         let mut opening = Opening::plain(Most::of_quota(self.quota));
@@ -202,6 +218,7 @@ impl Staging<'_> {
             origins: &origins,
             sha256: Some(&shelf.sha256),
             signer: signer.as_ref(),
+            accept: Some(&|manifest| self.wanted(manifest)),
             shelf: Some(shelf.clone()),
             idle: IDLE,
             patience: PATIENCE,
@@ -245,12 +262,11 @@ fn version_fits(summary: &Summary, etcd: &str) -> Result<()> {
 }
 
 /// etcd raises its alarm and refuses all writes as soon as it starts on a database above its quota.
-fn quota_fits(summary: &Summary, quota: Option<u64>) -> Result<()> {
+fn quota_fits(bytes: u64, quota: Option<u64>) -> Result<()> {
     match quota {
-        Some(quota) if summary.bytes > quota => Err(Exit::Refused.because(format!(
-            "the snapshot is a database of {} bytes and etcd's quota is {quota}, so that etcd would refuse every write: \
-             raise quota-backend-bytes below `etcd` in the configuration of all hosts",
-            summary.bytes
+        Some(quota) if bytes > quota => Err(Exit::Refused.because(format!(
+            "the snapshot is a database of {bytes} bytes and etcd's quota is {quota}, so that etcd would refuse every write: \
+             raise quota-backend-bytes below `etcd` in the configuration of all hosts"
         ))),
         Some(_) | None => Ok(()),
     }

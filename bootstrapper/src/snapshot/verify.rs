@@ -13,6 +13,7 @@ use super::decode::Wrapping;
 use crate::observe::bolt::{self, Bolt, Meta};
 use crate::observe::data_dir::version_of;
 use crate::observe::unsound::{Unsound, finding};
+use crate::store::manifest::Manifest;
 
 /// Bytes of the sha256 that a snapshot ends with.
 const TRAILER: u64 = 32;
@@ -40,6 +41,8 @@ pub struct Summary {
     pub sha256: Sha256,
     /// What the database is wrapped in, the outermost first.
     pub wrappings: Vec<Wrapping>,
+    /// What its source says of it; absent when it says nothing, or of another object.
+    pub manifest: Option<Box<Manifest>>,
     /// Revision of its last key; absent when there is none, or when the bytes were not kept.
     pub revision: Option<u64>,
     /// Storage or cluster version that the database holds; absent when it holds none, or when the bytes were not kept.
@@ -149,6 +152,7 @@ impl Inspector {
             object_bytes: self.bytes,
             sha256,
             wrappings: Vec::new(),
+            manifest: None,
             revision: None,
             version: None,
         })

@@ -57,6 +57,20 @@ pub struct Manifest {
     pub program: String,
 }
 
+impl Manifest {
+    /// Reads one; what a later version may have added is passed over.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words that follow its name.
+    pub fn parse(bytes: &[u8]) -> Result<Manifest, String> {
+        let head: serde_json::Value = serde_json::from_slice(bytes).map_err(|e| format!("is not a manifest: {e}"))?;
+        if head.get("format").and_then(serde_json::Value::as_u64).is_none_or(|format| format > FORMAT.into()) {
+            return Err(format!("has no format that this program knows, which is {FORMAT}: boot a newer image"));
+        }
+        serde_json::from_value(head).map_err(|e| format!("is not a manifest: {e}"))
+    }
+}
+
 /// How a database was packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -164,12 +178,7 @@ pub async fn at(store: &Store, directory: &str, cluster: &ClusterName) -> Result
     let key = format!("{directory}/manifest.json");
     let Some(object) = store.read(&key, LIMIT).await? else { return Ok(None) };
     let unfit = |why: String| Trouble::Unfit(format!("{}/{key} {why}", store.place()));
-    let head: serde_json::Value =
-        serde_json::from_slice(&object.bytes).map_err(|e| unfit(format!("is not a manifest: {e}")))?;
-    if head.get("format").and_then(serde_json::Value::as_u64).is_none_or(|format| format > FORMAT.into()) {
-        return Err(unfit(format!("has no format that this program knows, which is {FORMAT}: boot a newer image")));
-    }
-    let manifest: Manifest = serde_json::from_value(head).map_err(|e| unfit(format!("is not a manifest: {e}")))?;
+    let manifest = Manifest::parse(&object.bytes).map_err(unfit)?;
     if manifest.cluster_name != *cluster {
         return Err(unfit(format!("is of cluster {}, and this host's spec says {cluster}", manifest.cluster_name)));
     }

@@ -3,6 +3,7 @@
 mod buckets;
 mod faults;
 mod keys;
+mod manifests;
 mod peers;
 mod sources;
 mod wrapped;
@@ -22,6 +23,7 @@ use bootstrapper::snapshot::shelf::Shelf;
 use bootstrapper::snapshot::signature;
 use bootstrapper::snapshot::source::Access;
 use bootstrapper::snapshot::verify::Summary;
+use bootstrapper::store::manifest::Manifest;
 use plan::restore::RestoreEntry;
 use plan::spec::{Secret, Sha256};
 
@@ -48,6 +50,7 @@ struct Fetch {
     identities: Vec<age::x25519::Identity>,
     signer: Option<String>,
     access: Option<RestoreEntry>,
+    accept: Option<fn(&Manifest) -> anyhow::Result<()>>,
     idle: Duration,
     patience: Duration,
 }
@@ -63,6 +66,7 @@ impl Fetch {
             identities: Vec::new(),
             signer: None,
             access: None,
+            accept: None,
             idle: Duration::from_secs(20),
             patience: Duration::from_secs(20),
         }
@@ -91,6 +95,7 @@ impl Fetch {
         let order = Order {
             origins: &origins.iter().collect::<Vec<_>>(),
             signer: signer.as_ref(),
+            accept: self.accept.as_ref().map(|accept| accept as _),
             sha256: Some(&self.sha256),
             shelf: Some(self.shelf()),
             idle: self.idle,
@@ -218,8 +223,11 @@ async fn snapshot_verify_tells_a_whole_one_from_a_bad_one() {
     let mut bytes = snapshot().to_vec();
     bytes[1_000_000] ^= 1;
     fs::write(&bad, &bytes).unwrap();
-    let store =
-        Store::serve(move |n, asked| Reply::honest(if n == 0 { snapshot() } else { &bytes }, ETAG, asked)).await;
+    let store = Store::serve(move |n, asked| match asked.path.ends_with("/manifest.json") {
+        true => Reply::new(404, ""),
+        false => Reply::honest(if n <= 1 { snapshot() } else { &bytes }, ETAG, asked),
+    })
+    .await;
     let paths = Paths::under(scratch.path());
     fs::create_dir_all(paths.etc()).unwrap();
     fs::copy(store.roots(), paths.etc().join("roots.pem")).unwrap();

@@ -92,6 +92,7 @@ impl Two {
             origins: &peers.iter().collect::<Vec<_>>(),
             sha256: Some(&self.pinned()),
             signer: None,
+            accept: None,
             shelf: Some(self.shelf(2)),
             idle: Duration::from_secs(5),
             patience: Duration::from_secs(5),

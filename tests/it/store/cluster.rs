@@ -120,7 +120,7 @@ fn a_claim_that_is_not_this_cluster_s_is_a_refusal_and_no_absence() {
 /// What `backup` leaves in a store: the object, its manifest, and then the pointer to it.
 fn back_up(world: &World, store: &Path) -> String {
     let claim = claim(store);
-    let directory = "snapshots/000001-00000000000000000002-1700000000-etcd-1";
+    let directory = "snapshots/000001-00000000000000000020-1700000000-etcd-1";
     fs::create_dir_all(store.join(directory)).expect("a directory");
     let file = store.join(directory).join("snapshot.db");
     let saved = world.etcdctl(0, &["snapshot", "save", file.to_str().expect("a path")]);
@@ -129,13 +129,13 @@ fn back_up(world: &World, store: &Path) -> String {
     let sha256 = sha256(&bytes);
     let manifest = json!({
         "format": 1, "cluster_name": "prod", "cluster_id": claim["cluster_id"], "epoch": 1, "generation": 1,
-        "founding": claim["t"], "member": "etcd-1", "etcd_version": "3.5.30", "revision": 2, "db_bytes": bytes.len(),
+        "founding": claim["t"], "member": "etcd-1", "etcd_version": "3.5.30", "revision": 20, "db_bytes": bytes.len(),
         "object_bytes": bytes.len(), "sha256": sha256, "sha256_db": sha256, "codec": "none", "cipher": "none",
         "created_at": "2026-11-21T03:00:00Z", "program": "0.1.0", "a key of a later version": true,
     });
     fs::write(store.join(directory).join("manifest.json"), manifest.to_string()).expect("a manifest");
     let latest =
-        json!({"generation": 1, "revision": 2, "manifest": format!("{directory}/manifest.json"), "sha256": sha256});
+        json!({"generation": 1, "revision": 20, "manifest": format!("{directory}/manifest.json"), "sha256": sha256});
     fs::write(store.join("latest.json"), latest.to_string()).expect("a pointer");
     sha256
 }
