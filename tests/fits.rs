@@ -19,7 +19,7 @@ pub fn fits(schema: &Value, value: &Value, root: &Value) -> bool {
         },
         "const" => value == says,
         "enum" => says.as_array().unwrap().contains(value),
-        "minimum" => value.as_u64().is_none_or(|n| n >= says.as_u64().unwrap()),
+        "minimum" => value.as_i64().is_none_or(|n| n >= says.as_i64().unwrap()),
         "maximum" => value.as_u64().is_none_or(|n| n <= says.as_u64().unwrap()),
         "pattern" => value.as_str().is_none_or(|text| Regex::new(says.as_str().unwrap()).unwrap().is_match(text)),
         "minItems" => value.as_array().is_none_or(|items| items.len() as u64 >= says.as_u64().unwrap()),

@@ -4,6 +4,7 @@
 
 pub mod answer;
 pub mod apply;
+pub mod backup;
 pub mod commands;
 pub mod etcd;
 pub mod exit;

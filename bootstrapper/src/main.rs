@@ -19,6 +19,8 @@ usage: etcd-bootstrapper [--root DIR] COMMAND
   config new|validate|explain|schema
                            a new cluster's certificates and user-data; checks of a configuration
   snapshot verify FILE|URL whether a snapshot is whole
+  backup [--now|list|verify [NAME]]
+                           snapshots of this cluster in its store (a systemd timer runs this)
   certs renew|show         this host's certificates
   reset [--yes] [--json] [CLUSTER]
                            move this host's data to the trash and become blank
@@ -72,6 +74,7 @@ async fn command() -> Result<()> {
         "etcd-stopped" => commands::state::etcd_stopped(&paths).await,
         "config" => commands::config::run(&paths, args),
         "snapshot" => commands::snapshot::run(&paths, args).await,
+        "backup" => commands::backup::run(&paths, args).await,
         "certs" => commands::certs::run(&paths, lexopt::Parser::from_args(args)).await,
         "version" | "--version" => sys::output::say(concat!("etcd-bootstrapper ", env!("CARGO_PKG_VERSION"))),
         "help" | "--help" | "-h" => sys::output::say(USAGE),

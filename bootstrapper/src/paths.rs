@@ -79,6 +79,14 @@ impl Paths {
     pub fn me(&self) -> PathBuf {
         self.run().join("me.json")
     }
+    /// Says that the configuration has `backup`: the timer's condition.
+    pub fn backup(&self) -> PathBuf {
+        self.run().join("backup")
+    }
+    /// Metrics for a textfile collector.
+    pub fn metrics(&self) -> PathBuf {
+        self.run().join("metrics")
+    }
     /// Says that etcd ended by its own will, as a removed member does: its cluster is asked before it starts again.
     pub fn left(&self) -> PathBuf {
         self.run().join("left")

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::document::{Address, Document, PeerEntry, Source};
 use crate::member::is_name_or_address;
 use crate::spec::{Host, Problem, Set, Spec, Store};
-use crate::{restore, store};
+use crate::{backup, restore, store};
 
 /// etcd's options that the bootstrapper decides; a user who could set them could undo its laws.
 const OURS: [&str; 30] = [
@@ -64,6 +64,7 @@ pub(crate) fn check(document: Document) -> Result<(Spec, Host), Vec<Problem>> {
     check_peers(&document, &mut problems);
     check_absent(&document, &mut problems);
     problems.0.extend(document.store.iter().flat_map(store::check));
+    problems.0.extend(document.backup.iter().flat_map(|entry| backup::check(entry, document.store.is_some())));
     check_restore(&document, &mut problems);
     check_recover(&document, &mut problems);
     check_member(&document, &mut problems);
@@ -95,6 +96,7 @@ pub(crate) fn check(document: Document) -> Result<(Spec, Host), Vec<Problem>> {
         tls: document.tls,
         restore: document.restore.map(Arc::new),
         store: document.store.map(Arc::new),
+        backup: document.backup,
         allow_inline_secrets: document.allow_inline_secrets,
         metadata_timeout: seconds(document.timeouts.metadata, 120),
         data_device_timeout: seconds(document.timeouts.data_device, 60),
@@ -176,11 +178,7 @@ fn entries(n: usize) -> String {
 }
 
 fn check_absent(document: &Document, problems: &mut Problems) {
-    let later = [
-        ("backup", document.backup.is_some()),
-        ("health", document.health.is_some()),
-        ("metadata", document.metadata.is_some()),
-    ];
+    let later = [("health", document.health.is_some()), ("metadata", document.metadata.is_some())];
     for (key, there) in later {
         if there {
             problems.add(key, format!("`{key}` is planned and not in this version: remove it"));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::de::{self, DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::backup::BackupEntry;
 use crate::member::{ClusterName, MemberName, PeerUrl};
 use crate::restore::RestoreEntry;
 use crate::spec::{Duration, Mode, Secret, Timestamp};
@@ -56,9 +57,9 @@ pub struct Document {
     /// The cluster's home outside its disks.
     #[serde(default)]
     pub store: Option<StoreEntry>,
-    /// Not in this version.
+    /// Snapshots of this cluster into its store.
     #[serde(default)]
-    pub backup: Option<IgnoredAny>,
+    pub backup: Option<BackupEntry>,
     /// Not in this version.
     #[serde(default)]
     pub health: Option<IgnoredAny>,

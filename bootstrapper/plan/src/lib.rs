@@ -4,6 +4,7 @@
 //! it true. The decision table is in `decide.rs` (data dirs), `joining.rs` and `membership.rs` (a
 //! cluster answers) and `founding_rows.rs` (nobody answers); the first row that matches wins and is named in the answer.
 
+pub mod backup;
 mod check;
 mod claims;
 pub mod classify;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::backup::BackupEntry;
 use crate::document::{Address, Auto, Device, Document, PeerEntry, Recover, Tls};
 use crate::facts::Seconds;
 use crate::member::{ClusterName, Malformed, MemberName};
@@ -102,6 +103,8 @@ pub struct Host {
     pub restore: Option<Arc<RestoreEntry>>,
     /// `store`.
     pub store: Option<Arc<StoreEntry>>,
+    /// `backup`.
+    pub backup: Option<BackupEntry>,
     /// Where inline keys are allowed to come from a metadata service.
     pub allow_inline_secrets: bool,
     /// Seconds for a configuration volume to appear.

@@ -1,5 +1,6 @@
 //! The tests of the decision: its journal, its classes, its rows, its laws, and several machines at once.
 
+mod backup;
 mod checks;
 mod classes;
 #[path = "../../../tests/fits.rs"]

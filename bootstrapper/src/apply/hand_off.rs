@@ -44,6 +44,10 @@ pub async fn hand_off(tools: &Tools<'_>, to: &HandOff, report: &mut Report) -> R
     fs::create_dir(&paths.run(), 0o755, None)?;
     fs::write_atomic(&paths.environment(), config.environment().as_bytes(), 0o600, None)?;
     fs::write_atomic(&paths.me(), serde_json::to_string(tools.me)?.as_bytes(), 0o600, None)?;
+    match &tools.host.backup {
+        Some(_) => fs::write_atomic(&paths.backup(), b"", 0o644, None)?,
+        None => fs::remove(&paths.backup())?,
+    }
     fs::write_atomic(&paths.ready(), b"", 0o644, None)?;
     report.reached("handed_off");
     let status = report.status();

@@ -1,5 +1,6 @@
 //! The commands of the program.
 
+pub mod backup;
 pub mod certs;
 pub mod config;
 pub mod config_new;

@@ -1,5 +1,6 @@
 //! One etcd at a time: asking all at once through a balanced client would hide who answered.
 
+mod backup;
 mod error;
 mod lock;
 
@@ -7,8 +8,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use etcd_client::{AlarmAction, AlarmType, Client, ConnectOptions, GetOptions, MemberAddOptions, TlsOptions};
+use plan::facts::Me;
 use plan::member::{ClusterId, ClusterName, Member, MemberId, PeerUrl, Version};
 
+pub use backup::{KEEP, Noted, Stream, Turn};
 pub use error::EtcdError;
 pub use lock::Locked;
 
@@ -42,6 +45,10 @@ pub struct Status {
     pub version: Option<Version>,
     /// Whether it knows a leader.
     pub led: bool,
+    /// Whether it is the leader itself.
+    pub leads: bool,
+    /// What it says is wrong with it.
+    pub errors: Vec<String>,
     /// Whether it is a learner.
     pub learner: bool,
     /// Size of its database, bytes.
@@ -61,6 +68,14 @@ pub struct MemberList {
     pub members: Vec<Member>,
     /// The name that the first settled member wrote.
     pub name: Option<ClusterName>,
+}
+
+/// This host's own member: etcd listens on every address, unless several members share this host's loopback.
+pub fn local_url(me: &Me) -> String {
+    match me.client_url.host().parse::<std::net::IpAddr>() {
+        Ok(ip) if ip.is_loopback() => me.client_url.to_string(),
+        Ok(_) | Err(_) => format!("https://127.0.0.1:{}", me.client_url.port()),
+    }
 }
 
 impl Etcd {
@@ -122,6 +137,8 @@ impl Etcd {
             member_id: MemberId(header.map_or(0, |h| h.member_id())),
             version: status.version().parse().ok(),
             led: status.leader() != 0,
+            leads: status.leader() != 0 && header.is_some_and(|h| h.member_id() == status.leader()),
+            errors: status.errors().to_vec(),
             learner: status.is_learner(),
             db_size: u64::try_from(status.db_size()).unwrap_or_default(),
             raft_index: status.raft_index(),

@@ -16,7 +16,7 @@ use plan::spec::{Host, Spec};
 
 pub use self::settle::answering;
 use crate::apply::journal::Journal;
-use crate::etcd::{Etcd, EtcdError, Status};
+use crate::etcd::{Etcd, EtcdError, Status, local_url};
 use crate::exit::Exit;
 use crate::metadata;
 use crate::observe::{self, Observer};
@@ -116,7 +116,7 @@ impl<'a> Finish<'a> {
     }
 
     async fn step(&mut self, report: &mut Report) -> Result<Next> {
-        let mut own = match Etcd::local(&self.local_url(), tls::etcd_tls(self.paths)?).await {
+        let mut own = match Etcd::local(&local_url(&self.me), tls::etcd_tls(self.paths)?).await {
             Ok(etcd) => etcd,
             Err(error) => return Ok(Next::Look(format!("waiting for etcd to start: {error}"))),
         };
@@ -151,14 +151,6 @@ impl<'a> Finish<'a> {
             self.observer = Observer::new(self.paths, self.etcd, &self.host)?;
         }
         Ok(())
-    }
-
-    /// etcd listens on every address, unless several members share this host's loopback.
-    fn local_url(&self) -> String {
-        match self.me.client_url.host().parse::<std::net::IpAddr>() {
-            Ok(ip) if ip.is_loopback() => self.me.client_url.to_string(),
-            Ok(_) | Err(_) => format!("https://127.0.0.1:{}", self.me.client_url.port()),
-        }
     }
 
     /// Journalled once, so that a log that vanishes later is known to be lost.

@@ -124,7 +124,8 @@ fn objects(entry: &StoreEntry, url: &StoreUrl<'_>, paths: &Paths, field: &'stati
             let directory = paths.host(url.prefix);
             directory::is_there(&directory)
                 .map_err(|trouble: Trouble| Exit::Unavailable.because(trouble.to_string()))?;
-            let files = LocalFileSystem::new_with_prefix(&directory).map_err(unusable)?.with_fsync(true);
+            let files = LocalFileSystem::new_with_prefix(&directory).map_err(unusable)?;
+            let files = files.with_fsync(true).with_automatic_cleanup(true);
             Opened { objects: Arc::new(files), signer: None, directory: Some(directory) }
         }
     })

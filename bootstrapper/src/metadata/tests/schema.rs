@@ -14,7 +14,9 @@ mod fits;
 use fits::fits;
 
 /// Faults that only the program finds: between values, in YAML itself, or of what a schema cannot count.
-const BEYOND_A_SCHEMA: [&str; 32] = [
+const BEYOND_A_SCHEMA: [&str; 34] = [
+    "backup-no-store.yaml",
+    "backup-often.yaml",
     "discovery-and-peers.yaml",
     "etcd-option-ours.yaml",
     "etcd-option-newline.yaml",
@@ -101,6 +103,8 @@ fn the_schema_has_exactly_the_keys_that_the_reader_knows() {
         ("/properties/member", inside("mode: auto", "member: {no such key: 1}")),
         ("/properties/restore", inside("mode: auto", "restore: {no such key: 1}")),
         ("/properties/store", inside("mode: auto", "store: {no such key: 1}")),
+        ("/properties/backup", inside("mode: auto", "backup: {no such key: 1}")),
+        ("/properties/backup/properties/keep", inside("mode: auto", "backup: {keep: {no such key: 1}}")),
         ("/$defs/credentials/oneOf/1", inside("mode: auto", "store: {url: \"gs://b\", credentials: {no such key: 1}}")),
         ("/properties/recover", inside("mode: auto", "recover: {no such key: 1}")),
         ("/properties/tls", inside("tls:\n", "tls:\n  no such key: 1\n")),
