@@ -168,6 +168,8 @@ async fn verify(backup: &Backup<'_>, wanted: &Wanted) -> Result<()> {
         origins: &[&origin],
         sha256: Some(&snapshot.manifest.sha256),
         signer: None,
+        // The manifest is at hand.
+        accept: None,
         shelf: None,
         idle: IDLE,
         patience: PATIENCE,
