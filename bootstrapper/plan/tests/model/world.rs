@@ -193,9 +193,10 @@ impl World {
         self.shared.clusters.iter().any(|cluster| {
             let (members, full) = (cluster.current(), cluster.log.len() as u8);
             let voters = self.up(&cluster.t, &members, |log| log == full);
-            // Nobody takes a host out of a static list that is gone, nor out of a group before there is another, nor a
-            // learner before it is in somebody's way.
-            let too_many = self.config.group && members.len() > self.config.size;
+            // Nobody takes a host out of a static list that is gone, nor out of a group before another votes, nor a learner
+            // before it is in somebody's way.
+            let listed = members.iter().filter(|m| !m.learner).count();
+            let too_many = self.config.group && listed > self.config.size;
             let gone = |m: &Member| self.hosts[usize::from(m.id.host)].place == Place::Gone;
             let left_over = |m: &Member| gone(m) && (m.learner || !too_many);
             self.serves(cluster)
