@@ -17,9 +17,7 @@ use std::time::Duration;
 
 use hyper::body::Bytes;
 use object_store::path::Path;
-use object_store::signer::Signer;
 use object_store::{GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload, UpdateVersion};
-use plan::spec::Secret;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
@@ -32,16 +30,12 @@ pub(crate) use trouble::of as trouble_of;
 /// For one small object, the retries of the client included.
 const CALL: Duration = Duration::from_secs(20);
 
-/// For how long a URL of a snapshot is good; whoever needs longer asks for another.
-const SIGNED: Duration = Duration::from_secs(6 * 3600);
-
 /// An ETag that no object has.
 const NEVER: &str = "\"00000000000000000000000000000000\"";
 
 /// One cluster's store.
 pub struct Store {
     objects: Arc<dyn ObjectStore>,
-    signer: Option<Arc<dyn Signer>>,
     prefix: Path,
     place: String,
     directory: Option<PathBuf>,
@@ -112,25 +106,6 @@ impl Store {
             Err(Trouble::Absent) => self.names("").await.map(|_| None),
             Err(trouble) => Err(trouble),
         }
-    }
-
-    /// A URL that an object can be fetched from for some hours, and that is a secret as long.
-    ///
-    /// # Errors
-    /// [`Trouble::Unreached`] while this host does not know as whom to sign it.
-    pub async fn url(&self, key: &str) -> Result<Secret, Trouble> {
-        let unusable = || Trouble::Unfit(format!("{} cannot be written as a URL", self.at(key)));
-        let signer = match (&self.directory, &self.signer) {
-            (Some(directory), _) => {
-                let url = reqwest::Url::from_file_path(directory.join(key)).map_err(|()| unusable())?;
-                return Ok(Secret::new(url.to_string()));
-            }
-            (None, Some(signer)) => signer,
-            (None, None) => return Err(unusable()),
-        };
-        let path = self.path(key);
-        let url = self.within(key, "sign a URL of", signer.signed_url(reqwest::Method::GET, &path, SIGNED)).await?;
-        Ok(Secret::new(url.to_string()))
     }
 
     /// Writes an object unless there is one.

@@ -10,7 +10,6 @@ use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::signer::Signer;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use plan::document::Source;
 use plan::store::{Credentials, Keys, Provider, SecretText, StoreEntry, StoreUrl};
@@ -45,10 +44,10 @@ impl Store {
         if let Some(endpoint) = &entry.endpoint {
             place += &format!(" at {endpoint}");
         }
-        let Opened { objects, signer, directory } =
+        let Opened { objects, directory } =
             objects(entry, &url, paths, "store").with_context(|| format!("the store {place}"))?;
         let prefix = if directory.is_some() { Path::default() } else { Path::from(url.prefix) };
-        Ok(Store { objects, signer, prefix, place, directory, honest: OnceCell::new() })
+        Ok(Store { objects, prefix, place, directory, honest: OnceCell::new() })
     }
 }
 
@@ -63,14 +62,12 @@ pub fn bucket(entry: &StoreEntry, paths: &Paths, field: &'static str) -> Result<
 
 struct Opened {
     objects: Arc<dyn ObjectStore>,
-    signer: Option<Arc<dyn Signer>>,
     directory: Option<PathBuf>,
 }
 
 impl Opened {
-    fn signing<S: ObjectStore + Signer>(store: S) -> Opened {
-        let store = Arc::new(store);
-        Opened { objects: store.clone(), signer: Some(store), directory: None }
+    fn bucket(store: impl ObjectStore) -> Opened {
+        Opened { objects: Arc::new(store), directory: None }
     }
 }
 
@@ -90,7 +87,7 @@ fn objects(entry: &StoreEntry, url: &StoreUrl<'_>, paths: &Paths, field: &'stati
         Provider::S3 => {
             let builder = s3(entry, url, keys, &secrets)?;
             let builder = builder.with_http_connector(connector()?).with_client_options(options).with_retry(retry());
-            Opened::signing(builder.build().map_err(unusable)?)
+            Opened::bucket(builder.build().map_err(unusable)?)
         }
         Provider::Gcs => {
             let mut builder = GoogleCloudStorageBuilder::new().with_bucket_name(url.bucket);
@@ -101,7 +98,7 @@ fn objects(entry: &StoreEntry, url: &StoreUrl<'_>, paths: &Paths, field: &'stati
                 builder = builder.with_service_account_key(key);
             }
             let builder = builder.with_http_connector(connector()?).with_client_options(options).with_retry(retry());
-            Opened::signing(builder.build().map_err(unusable)?)
+            Opened::bucket(builder.build().map_err(unusable)?)
         }
         Provider::Azure => {
             let mut builder = MicrosoftAzureBuilder::new().with_container_name(url.bucket);
@@ -118,7 +115,7 @@ fn objects(entry: &StoreEntry, url: &StoreUrl<'_>, paths: &Paths, field: &'stati
                 builder = builder.with_config(object_store::azure::AzureConfigKey::SasKey, sas);
             }
             let builder = builder.with_http_connector(connector()?).with_client_options(options).with_retry(retry());
-            Opened::signing(builder.build().map_err(unusable)?)
+            Opened::bucket(builder.build().map_err(unusable)?)
         }
         Provider::Directory => {
             let directory = paths.host(url.prefix);
@@ -126,7 +123,7 @@ fn objects(entry: &StoreEntry, url: &StoreUrl<'_>, paths: &Paths, field: &'stati
                 .map_err(|trouble: Trouble| Exit::Unavailable.because(trouble.to_string()))?;
             let files = LocalFileSystem::new_with_prefix(&directory).map_err(unusable)?;
             let files = files.with_fsync(true).with_automatic_cleanup(true);
-            Opened { objects: Arc::new(files), signer: None, directory: Some(directory) }
+            Opened { objects: Arc::new(files), directory: Some(directory) }
         }
     })
 }

@@ -3,6 +3,7 @@
 mod claims;
 mod cluster;
 mod faults;
+mod servers;
 
 use bootstrapper::paths::Paths;
 use bootstrapper::store::Store;

@@ -1,0 +1,16 @@
+#!/bin/sh
+# Prints moto's server, an S3 for tests, of the Python registry.
+set -eu
+. "$(dirname "$0")/lib.sh"
+version=5.2.5
+dir=$cache/moto-$version
+if ! [ -x "$dir/bin/moto_server" ]; then
+  say "installing moto $version"
+  rm -rf "$dir"
+  python3 -m venv "$dir.new" && "$dir.new/bin/pip" install --quiet --disable-pip-version-check "moto[s3,server]==$version" >&2
+  # The scripts in it begin with its path.
+  rm -rf "$dir.new"/bin/moto_server.tmp
+  sed -i "1s,$dir.new,$dir," "$dir.new"/bin/*_server
+  mv "$dir.new" "$dir"
+fi
+echo "$dir/bin/moto_server"
