@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use anyhow::{Context, Result};
-use plan::facts::{DataDir, Facts, Heard, Instance, Inventory, Me, Peer};
+use plan::facts::{Claims, DataDir, Facts, Heard, Instance, Inventory, Me, Peer};
 use plan::member::Nonce;
 use plan::recovery;
 use plan::spec::{Set, Spec};
@@ -17,6 +17,7 @@ use crate::observe::{self, Observer};
 use crate::paths::Paths;
 use crate::report::{self, Status};
 use crate::run::etcd_version;
+use crate::store::claim::word;
 use crate::sys::output::say;
 use crate::sys::{clock, env, fs, systemd};
 use crate::tls;
@@ -85,6 +86,7 @@ pub async fn plan(paths: &Paths, args: Vec<OsString>) -> Result<()> {
         let life = if listed.answers { "answers".to_owned() } else { format!("silent for {} s", listed.silent) };
         text.push(format!("member         {}: {vote}, {life}", listed.member.label()));
     }
+    text.extend(stored(&facts.claim).map(|said| format!("store          {said}")));
     text.extend(facts.quorum.iter().map(|q| format!("quorum         {}", plan::explain::quorum(q))));
     text.push(decided.explain());
     if !word.is_empty() {
@@ -185,6 +187,26 @@ fn class(data: &DataDir) -> String {
         DataDir::Newer { found } => format!("written by a newer etcd: {found}"),
         DataDir::Locked => "an etcd runs on it".into(),
     }
+}
+
+fn stored(claims: &Claims) -> Option<String> {
+    Some(match claims {
+        Claims::NoStore => return None,
+        Claims::Unreachable { reason } => format!("unknown: {reason}"),
+        Claims::Unusable { reason } => format!("cannot be used: {reason}"),
+        Claims::Read { claim: None, .. } => "has no claim".into(),
+        Claims::Read { claim: Some(claim), .. } => {
+            let voters: Vec<&str> = claim.voters.iter().map(|v| v.name.as_str()).collect();
+            format!(
+                "its claim is {} for founding {} of epoch {}, generation {}, with {}",
+                word(claim.state),
+                plan::decision::short(&claim.founding.id()),
+                claim.epoch,
+                claim.generation,
+                voters.join(", ")
+            )
+        }
+    })
 }
 
 fn said(heard: &Heard) -> String {
