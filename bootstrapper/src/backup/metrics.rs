@@ -52,9 +52,12 @@ fn merged(before: &str, outcome: &Result<Outcome>, took: Duration) -> BTreeMap<&
             ("last_success_revision", manifest.revision as f64),
             ("last_success_database_bytes", manifest.db_bytes as f64),
             ("last_success_object_bytes", manifest.object_bytes as f64),
-            ("snapshots", pruned.kept as f64),
             ("removed_snapshots", pruned.removed as f64),
         ]);
+        // The one that was made is there, so that none means that nobody could count them.
+        if pruned.kept > 0 {
+            values.insert("snapshots", pruned.kept as f64);
+        }
     }
     values
 }

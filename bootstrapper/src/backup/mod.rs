@@ -20,7 +20,7 @@ use crate::etcd::{Etcd, KEEP, Status, Turn, local_url};
 use crate::exit::Exit;
 use crate::metadata;
 use crate::paths::Paths;
-use crate::store::manifest::{Cipher, Codec, FORMAT, Manifest, SNAPSHOTS, Snapshot};
+use crate::store::manifest::{self, Cipher, Codec, FORMAT, Manifest, SNAPSHOTS, Snapshot};
 use crate::store::{Home, Store, Trouble, claim};
 use crate::sys::{clock, fs, systemd};
 use crate::tls;
@@ -243,28 +243,9 @@ impl<'a> Backup<'a> {
         let member = self.me.name.clone();
         let taken =
             Taken { generation: claim.generation, revision: status.revision, at: now, member: member.to_string() };
-        let mut snapshot = Snapshot {
-            directory: format!("{SNAPSHOTS}/{}", taken.name()),
-            manifest: Manifest {
-                format: FORMAT,
-                cluster_name: self.spec.cluster.clone(),
-                cluster_id: claim.founding.cluster_id(),
-                epoch: claim.epoch,
-                generation: claim.generation,
-                founding: claim.founding.id(),
-                member,
-                etcd_version: status.version.map(|v| v.to_string()).unwrap_or_default(),
-                revision: status.revision,
-                db_bytes: 0,
-                object_bytes: 0,
-                sha256: "0".repeat(64).parse()?,
-                sha256_db: "0".repeat(64).parse()?,
-                codec: Codec::Zstd,
-                cipher: if entry.age_recipient.is_some() { Cipher::Age } else { Cipher::None },
-                created_at: Timestamp(now),
-                program: env!("CARGO_PKG_VERSION").to_owned(),
-            },
-        };
+        let directory = format!("{SNAPSHOTS}/{}", taken.name());
+        let cipher = if entry.age_recipient.is_some() { Cipher::Age } else { Cipher::None };
+        let key = manifest::object(&directory, Codec::Zstd, cipher);
         let stream = own.snapshot().await?;
         let mut last = Instant::now();
         let mut watch = |bytes: u64, total: u64| {
@@ -276,11 +257,27 @@ impl<'a> Backup<'a> {
                 tracing::info!("{text}");
             }
         };
-        let packed = upload::upload(stream, store, &snapshot.key(), entry.age_recipient.as_deref(), &mut watch).await?;
-        let manifest = &mut snapshot.manifest;
-        (manifest.db_bytes, manifest.sha256_db) = (packed.summary.bytes, packed.summary.sha256_db);
-        (manifest.object_bytes, manifest.sha256) = (packed.bytes, packed.sha256);
-        Ok(snapshot)
+        let packed = upload::upload(stream, store, &key, entry.age_recipient.as_deref(), &mut watch).await?;
+        let manifest = Manifest {
+            format: FORMAT,
+            cluster_name: self.spec.cluster.clone(),
+            cluster_id: claim.founding.cluster_id(),
+            epoch: claim.epoch,
+            generation: claim.generation,
+            founding: claim.founding.id(),
+            member,
+            etcd_version: status.version.map(|v| v.to_string()).unwrap_or_default(),
+            revision: status.revision,
+            db_bytes: packed.summary.bytes,
+            object_bytes: packed.bytes,
+            sha256: packed.sha256,
+            sha256_db: packed.summary.sha256_db,
+            codec: Codec::Zstd,
+            cipher,
+            created_at: Timestamp(now),
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        Ok(Snapshot { directory, manifest })
     }
 }
 

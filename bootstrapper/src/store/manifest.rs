@@ -118,17 +118,22 @@ pub struct Snapshot {
 impl Snapshot {
     /// The object's key.
     pub fn key(&self) -> String {
-        let codec = match self.manifest.codec {
-            Codec::Zstd => ".zst",
-            Codec::Gzip => ".gz",
-            Codec::None => "",
-        };
-        let cipher = match self.manifest.cipher {
-            Cipher::Age => ".age",
-            Cipher::None => "",
-        };
-        format!("{}/snapshot.db{codec}{cipher}", self.directory)
+        object(&self.directory, self.manifest.codec, self.manifest.cipher)
     }
+}
+
+/// The key of the object in a snapshot's directory.
+pub fn object(directory: &str, codec: Codec, cipher: Cipher) -> String {
+    let codec = match codec {
+        Codec::Zstd => ".zst",
+        Codec::Gzip => ".gz",
+        Codec::None => "",
+    };
+    let cipher = match cipher {
+        Cipher::Age => ".age",
+        Cipher::None => "",
+    };
+    format!("{directory}/snapshot.db{codec}{cipher}")
 }
 
 /// The newest snapshot of the cluster with this name, by `latest.json`; `None` when there never was one.
