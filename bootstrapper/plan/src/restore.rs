@@ -45,6 +45,9 @@ pub struct RestoreEntry {
     /// As `store.credentials`.
     #[serde(default)]
     pub credentials: Option<Credentials>,
+    /// As `store.proxy`, for `https://` URLs as well; never for the other members.
+    #[serde(default)]
+    pub proxy: Option<Secret>,
 }
 
 /// A URL of an object in a bucket.
@@ -87,8 +90,9 @@ impl RestoreEntry {
     pub fn access(entry: Option<&RestoreEntry>, store: Option<&StoreEntry>, url: &ObjectUrl<'_>) -> StoreEntry {
         let bucket = format!("{}://{}", url.scheme, url.bucket);
         let of_store = store.filter(|store| store.url.starts_with(&format!("{}://", url.scheme)));
+        let proxy = entry.and_then(|e| e.proxy.clone()).or_else(|| of_store.and_then(|store| store.proxy.clone()));
         match (entry.filter(|entry| entry.has_access()), of_store) {
-            (None, Some(store)) => StoreEntry { url: bucket, ..store.clone() },
+            (None, Some(store)) => StoreEntry { url: bucket, proxy, ..store.clone() },
             (entry, _) => StoreEntry {
                 url: bucket,
                 on_total_loss: OnTotalLoss::Wait,
@@ -97,6 +101,7 @@ impl RestoreEntry {
                 path_style: entry.and_then(|e| e.path_style),
                 allow_http: entry.is_some_and(|e| e.allow_http),
                 credentials: entry.and_then(|e| e.credentials.clone()).unwrap_or_default(),
+                proxy,
             },
         }
     }
@@ -202,6 +207,9 @@ fn check_urls(restore: &RestoreEntry, of_store: Option<&StoreEntry>) -> Vec<Prob
             None if matches!(scheme.as_str(), "https" | "file") => {}
             None => add(&path, "write an https://, file://, s3://, gs:// or az:// URL".into()),
         }
+    }
+    if let Some(why) = restore.proxy.as_ref().and_then(store::bad_proxy) {
+        add(".proxy", why);
     }
     if buckets == 0 && restore.has_access() {
         add("", "`endpoint`, `region`, `path_style`, `allow_http` and `credentials` are for s3://, gs:// and az:// URLs, and there is none".into());

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::check::misplaced;
 use crate::document::{Source, source};
-use crate::spec::{OnTotalLoss, Problem};
+use crate::spec::{OnTotalLoss, Problem, Secret};
 
 /// `store:` — the cluster's home outside its disks.
 #[derive(Clone, Deserialize)]
@@ -34,6 +34,9 @@ pub struct StoreEntry {
     /// As whom the store is asked; the instance's own identity without it.
     #[serde(default)]
     pub credentials: Credentials,
+    /// Through which proxy, `http://HOST:PORT`; may have a password in it.
+    #[serde(default)]
+    pub proxy: Option<Secret>,
 }
 
 /// `store.credentials:`.
@@ -199,8 +202,23 @@ pub(crate) fn check(store: &StoreEntry) -> Vec<Problem> {
             add(key, "only S3 has it: remove it".into());
         }
     }
+    if let Some(why) = store.proxy.as_ref().and_then(bad_proxy) {
+        add(".proxy", why);
+    }
+    if store.proxy.is_some() && provider == Provider::Directory {
+        add(".proxy", "a directory has none: remove it".into());
+    }
     check_credentials(provider, &store.credentials, &mut |key, why| add(&format!(".credentials{key}"), why));
     problems
+}
+
+/// Why this is no proxy; the text is not quoted.
+pub(crate) fn bad_proxy(proxy: &Secret) -> Option<String> {
+    let rest = proxy.reveal().strip_prefix("http://").or_else(|| proxy.reveal().strip_prefix("https://"));
+    let host = rest.map(|rest| rest.rsplit('@').next().unwrap_or_default().trim_end_matches('/'));
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
+    let fits = host.is_some_and(|host| !host.is_empty() && host.chars().all(plain));
+    (!fits).then(|| "write it as http://HOST:PORT, with USER:PASSWORD@ before the host where it wants one".into())
 }
 
 fn check_endpoint(endpoint: &str, allow_http: bool, add: &mut dyn FnMut(String)) {

@@ -77,7 +77,7 @@ fn shown(path: &str, node: &Node) -> String {
         {
             format!("(secret, {} bytes)", text.len())
         }
-        "restore.age_identity" => format!("(secret, {} bytes)", text.len()),
+        "restore.age_identity" | "restore.proxy" | "store.proxy" => format!("(secret, {} bytes)", text.len()),
         url if url == "restore.url" || url.starts_with("restore.url[") => {
             // The path and the query of a presigned URL are its password.
             let (scheme, rest) = text.split_once("://").unwrap_or(("", text));

@@ -64,7 +64,10 @@ impl Origin {
                 Source::Https(url) => {
                     let client = match &client {
                         Some(client) => client,
-                        None => client.insert(source::client(&access.roots)?),
+                        None => {
+                            let proxy = access.restore.and_then(|restore| restore.proxy.as_ref());
+                            client.insert(source::client(&access.roots, proxy)?)
+                        }
                     };
                     Kind::Http { client: client.clone(), url }
                 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use plan::restore::{ObjectUrl, RestoreEntry};
 use plan::spec::{Host, Secret};
 use plan::store::StoreEntry;
-use reqwest::{Client, Url, redirect};
+use reqwest::{Client, Proxy, Url, redirect};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -104,8 +104,8 @@ pub fn roots(paths: &Paths) -> [PathBuf; 2] {
 /// A client that speaks https only, follows few redirects and sends nothing but what it is told to.
 ///
 /// # Errors
-/// When a file of CAs cannot be read, or none of them holds any.
-pub fn client(roots: &[PathBuf]) -> Result<Client> {
+/// When a file of CAs cannot be read, or none of them holds any; 65 for a proxy that is none.
+pub fn client(roots: &[PathBuf], proxy: Option<&Secret>) -> Result<Client> {
     let mut store = RootCertStore::empty();
     for path in roots {
         add(&mut store, path)?;
@@ -123,7 +123,15 @@ pub fn client(roots: &[PathBuf]) -> Result<Client> {
         .context("cannot set up TLS")?
         .with_root_certificates(store)
         .with_no_client_auth();
-    Client::builder()
+    let builder = match proxy {
+        // Its text is a secret, and reqwest's error would quote it.
+        Some(proxy) => Client::builder().proxy(
+            Proxy::all(proxy.reveal())
+                .map_err(|_| Exit::BadInput.because("the proxy is none: write http://HOST:PORT"))?,
+        ),
+        None => Client::builder(),
+    };
+    builder
         .tls_backend_preconfigured(tls)
         .https_only(true)
         .connect_timeout(CONNECT)

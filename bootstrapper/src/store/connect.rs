@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use object_store::client::{HttpClient, HttpConnector};
 use object_store::{ClientConfigKey, ClientOptions};
+use plan::spec::Secret;
 use reqwest::Client;
 use rustls::{ClientConfig, RootCertStore};
 
@@ -31,8 +32,8 @@ impl Connector {
     ///
     /// # Errors
     /// When no server can be trusted and the store is asked over TLS.
-    pub(super) fn of(paths: &Paths, clear: bool) -> Result<Connector> {
-        let https = match source::client(&source::roots(paths)) {
+    pub(super) fn of(paths: &Paths, clear: bool, proxy: Option<&Secret>) -> Result<Connector> {
+        let https = match source::client(&source::roots(paths), proxy) {
             Ok(client) => Some(client),
             Err(_) if clear => None,
             Err(error) => return Err(error),

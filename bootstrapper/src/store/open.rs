@@ -74,7 +74,7 @@ impl Opened {
 /// A client of the whole bucket or directory of this URL.
 fn objects(entry: &StoreEntry, url: &StoreUrl<'_>, paths: &Paths, field: &'static str) -> Result<Opened> {
     let clear = entry.endpoint.as_ref().is_some_and(|e| e.starts_with("http://"));
-    let connector = || Connector::of(paths, clear);
+    let connector = || Connector::of(paths, clear, entry.proxy.as_ref());
     let options = ClientOptions::new().with_allow_http(clear);
     let secrets = Secrets { places: Places::of(paths), field };
     let none = Keys::default();

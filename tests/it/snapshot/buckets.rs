@@ -17,7 +17,7 @@ use super::{ETAG, Fetch, honest};
 
 impl Fetch {
     /// From `s3://bucket/prod.db` of this server.
-    fn from_bucket(store: &Store) -> Fetch {
+    pub fn from_bucket(store: &Store) -> Fetch {
         let text = |text: &str| Some(SecretText(Source::Inline(Secret::new(text.to_owned()))));
         let keys = Keys { access_key_id: text("AKIA"), secret_access_key: text("presigned-secret"), ..Keys::default() };
         let access = RestoreEntry {

@@ -5,6 +5,7 @@ mod faults;
 mod keys;
 mod manifests;
 mod peers;
+mod proxies;
 mod sources;
 mod wrapped;
 

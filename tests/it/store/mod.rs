@@ -35,6 +35,7 @@ fn entry(url: &str, endpoint: Option<String>, keys: Keys) -> StoreEntry {
         path_style: None,
         allow_http,
         credentials,
+        proxy: None,
     }
 }
 
