@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use serde_json::Value;
 
+use crate::support::moto::Moto;
 use crate::world::World;
 
 /// A settled cluster whose hosts share a store, with more keys of the configuration.
@@ -161,4 +162,40 @@ fn a_backup_is_encrypted_for_its_recipient_and_nothing_is_written_into_another_c
     let away = backup(&world, 0, &["--now"]);
     assert_eq!(away.status.code(), Some(69), "{}", said(&away));
     assert!(said(&away).contains("is the share mounted?"), "{}", said(&away));
+}
+
+#[test]
+fn a_database_of_several_parts_goes_into_a_bucket_and_comes_back() {
+    let mut world = World::new(1);
+    let moto = Moto::on(&world.hosts[0]);
+    let store = format!(
+        "store: {{url: \"s3://bucket/clusters/prod\", on_total_loss: restore, endpoint: \"{}\", allow_http: true, \
+         credentials: {{access_key_id: test, secret_access_key: test}}}}\n",
+        moto.endpoint
+    );
+    let config = format!("{}{store}backup: {{}}\n", world.config());
+    world.hosts[0].configure(&config);
+    world.boot_all();
+    // What zstd cannot make smaller, so that there is more than one part.
+    let (mut random, mut value) = (fs::File::open("/dev/urandom").expect("random"), vec![0; 700 << 10]);
+    for i in 0..24 {
+        std::io::Read::read_exact(&mut random, &mut value).expect("random");
+        let value: String = value.iter().map(|b| char::from(33 + b % 90)).collect();
+        let mut put = world.etcdctl_command(0).args(["put", &format!("large/{i}")]).stdin(Stdio::piped()).spawn();
+        let put = put.as_mut().expect("etcdctl runs");
+        std::io::Write::write_all(&mut put.stdin.take().expect("a pipe"), value.as_bytes()).expect("a value");
+        assert!(put.wait().expect("it ends").success());
+    }
+    world.put(0, "kept", "yes");
+    let made = made(&backup(&world, 0, &["--json"]));
+    let bytes = made["made"]["manifest"]["object_bytes"].as_u64().expect("bytes");
+    assert!(bytes > 9 << 20, "{made}");
+    assert!(said(&backup(&world, 0, &["verify"])).starts_with("whole: "));
+    let table = said(&backup(&world, 0, &["list"]));
+    assert!(table.lines().count() == 2 && table.contains(" etcd-1 "), "{table}");
+    world.hosts[0].wipe();
+    world.boot_all();
+    assert_eq!(world.get(0, "kept"), "yes");
+    let read = world.ask(0, &["get", "--prefix", "large/", "--keys-only"]);
+    assert_eq!(read["count"], 24, "{read}");
 }

@@ -4,6 +4,7 @@ pub mod bucket;
 pub mod clock;
 pub mod etcd;
 pub mod fixture;
+pub mod moto;
 pub mod scratch;
 pub mod store;
 pub mod trace;

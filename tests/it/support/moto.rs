@@ -1,0 +1,60 @@
+//! moto's S3, a server that others wrote, with a bucket called `bucket`.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use super::scratch::until;
+use crate::world::Host;
+
+/// Runs until it is dropped.
+pub struct Moto {
+    server: Child,
+    pub endpoint: String,
+}
+
+impl Moto {
+    /// On this machine's loopback.
+    pub fn start() -> Moto {
+        let address = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port");
+        let server = serve(Command::new(program()), address);
+        make_bucket(address);
+        Moto { server, endpoint: format!("http://{address}") }
+    }
+
+    /// On a host's own loopback.
+    pub fn on(host: &Host) -> Moto {
+        let address = SocketAddr::from(([127, 0, 0, 1], 9000));
+        let server = serve(host.command(program()), address);
+        host.inside(async move || make_bucket(address));
+        Moto { server, endpoint: format!("http://{address}") }
+    }
+}
+
+impl Drop for Moto {
+    fn drop(&mut self) {
+        let _gone_already = self.server.kill();
+        let _reaped = self.server.wait();
+    }
+}
+
+fn program() -> PathBuf {
+    let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/moto.sh");
+    let found = Command::new(tool).stderr(Stdio::inherit()).output().expect("tools/moto.sh runs");
+    assert!(found.status.success(), "tools/moto.sh failed");
+    String::from_utf8(found.stdout).expect("a path").trim().into()
+}
+
+fn serve(mut command: Command, at: SocketAddr) -> Child {
+    command.args(["-H", "127.0.0.1", "-p", &at.port().to_string()]);
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("moto starts")
+}
+
+fn make_bucket(at: SocketAddr) {
+    let mut stream = until("moto answers", || TcpStream::connect(at).ok());
+    stream.write_all(b"PUT /bucket HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n").expect("a request");
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 200");
+}
