@@ -139,7 +139,7 @@ async fn a_fault_that_stays_ends_with_its_reason_and_its_exit_code() {
     type Faulty = fn(usize, &Asked) -> Reply;
     const DENIED: &str = "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code><Message>Request has expired</Message>\
                           <StringToSign>presigned-secret</StringToSign></Error>";
-    let cases: [(&str, Faulty, Exit, &str); 17] = [
+    let cases: [(&str, Faulty, Exit, &str); 19] = [
         (
             "404",
             |_, _| Reply::new(404, "no such key"),
@@ -223,6 +223,22 @@ async fn a_fault_that_stays_ends_with_its_reason_and_its_exit_code() {
             },
             Exit::BadInput,
             "it is damaged or was cut",
+        ),
+        (
+            "no database, and signed as one",
+            |_, _| Reply::new(200, trailed_again(&vec![b'x'; 1 << 20])),
+            Exit::BadInput,
+            "it is no snapshot: it begins with",
+        ),
+        (
+            "pages of nothing, and signed as a database",
+            |_, _| {
+                let mut pages = vec![0; 1 << 20];
+                pages[16..20].copy_from_slice(&snapshot()[16..20]);
+                Reply::new(200, trailed_again(&pages))
+            },
+            Exit::BadInput,
+            "it is whole, but its sha256 is ",
         ),
         (
             "cut by pages",

@@ -144,6 +144,18 @@ async fn a_snapshot_cut_and_signed_again_is_refused_before_etcdutl_dies_of_it() 
     assert!(error.to_string().contains("it is cut short: its pages need"), "{error:#}");
 }
 
+/// Longer than both limits together: nothing bounds a download that moves.
+#[tokio::test]
+async fn a_slow_link_is_slow_and_no_fault() {
+    let store = Store::serve(|_, asked| honest(asked).ending(End::Trickle(snapshot().len() / 20))).await;
+    let limit = Duration::from_secs(1);
+    let began = Instant::now();
+    let outcome = Fetch { idle: limit, patience: limit, ..Fetch::from(&store) }.run().await;
+    outcome.result.unwrap();
+    assert_eq!((outcome.troubles, store.asked().len()), (Vec::<String>::new(), 1));
+    assert!(began.elapsed() > limit * 3, "it was not slow: {:?}", began.elapsed());
+}
+
 #[tokio::test]
 async fn a_server_that_cannot_be_trusted_or_reached_is_told_apart() {
     let (store, stranger) =
@@ -152,6 +164,11 @@ async fn a_server_that_cannot_be_trusted_or_reached_is_told_apart() {
     let short = Duration::from_secs(1);
     for (name, fetch, why) in [
         ("another CA", Fetch { roots: stranger.roots(), ..Fetch::from(&store) }, "its certificate is not accepted: "),
+        (
+            "another name",
+            Fetch { url: store.url().replace("localhost", "127.0.0.1"), ..Fetch::from(&store) },
+            "its certificate is not accepted: ",
+        ),
         ("nobody there", Fetch { url: nobody, patience: short, ..Fetch::from(&store) }, "Connection refused"),
     ] {
         let error = fetch.run().await.result.expect_err(name);

@@ -38,6 +38,8 @@ pub enum End {
     Reset(usize),
     /// So many bytes of the body, then nothing.
     Stall(usize),
+    /// All of it, so many bytes at a time with a pause of 200 ms after each.
+    Trickle(usize),
 }
 
 /// One answer.
@@ -106,7 +108,7 @@ pub struct Store {
 impl Store {
     /// Serves `https://localhost` with a certificate that [`Store::roots`] trusts.
     pub async fn serve(script: impl Fn(usize, &Asked) -> Reply + Send + Sync + 'static) -> Store {
-        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let names = ["localhost".to_owned()];
         let made = rcgen::generate_simple_self_signed(names).unwrap();
         let scratch = Scratch::new();
         std::fs::write(scratch.join("roots.pem"), made.cert.pem()).unwrap();
@@ -206,12 +208,21 @@ async fn answer(tcp: TcpStream, acceptor: TlsAcceptor, seen: &Mutex<Vec<Asked>>,
     tls.write_all(format!("{out}\r\n").as_bytes()).await?;
     let sent = match reply.end {
         End::Close => reply.body.len(),
+        End::Trickle(_) => 0,
         End::Cut(bytes) | End::Reset(bytes) | End::Stall(bytes) => bytes.min(reply.body.len()),
     };
     tls.write_all(&reply.body[..sent]).await?;
     tls.flush().await?;
     match reply.end {
         End::Close => tls.shutdown().await,
+        End::Trickle(bytes) => {
+            for piece in reply.body.chunks(bytes) {
+                tls.write_all(piece).await?;
+                tls.flush().await?;
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            tls.shutdown().await
+        }
         End::Cut(_) => Ok(()),
         // What the client has not read yet is lost with the RST, as on a real network; it gets no time to read.
         End::Reset(_) => tls.get_ref().0.set_zero_linger(),
