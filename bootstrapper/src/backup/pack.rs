@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use age::x25519::Recipient;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use hyper::body::Bytes;
 use plan::spec::Sha256;
 use ring::digest;
@@ -46,7 +46,9 @@ pub fn pack(pieces: Receiver<Bytes>, parts: Sender<Bytes>, recipient: Option<&Re
         None => through(pieces, sink)?,
         Some(recipient) => {
             let recipients = std::iter::once(recipient as &dyn age::Recipient);
-            let encryptor = age::Encryptor::with_recipients(recipients).context("cannot set up age")?;
+            // Without age's own words, which carry a library of translations.
+            let encryptor = age::Encryptor::with_recipients(recipients)
+                .map_err(|_| anyhow!("cannot set up age for its recipient"))?;
             let encrypted = encryptor.wrap_output(sink).context("cannot encrypt the backup")?;
             let (summary, encrypted) = through(pieces, encrypted)?;
             (summary, encrypted.finish().context("cannot encrypt the backup")?)

@@ -237,7 +237,13 @@ fn decrypted(
     let broken = |error: DecryptError| match error {
         DecryptError::Io(error) => damaged(&[wrappings, &[Wrapping::Age]].concat(), &error),
         DecryptError::NoMatchingKeys => unusable("and for none of the identities that are given here"),
-        error => Unfit::Broken(format!("it is damaged or was cut: as age, {error}")),
+        // In our own words, without which the program carries a library of translations.
+        DecryptError::InvalidHeader | DecryptError::InvalidMac | DecryptError::UnknownFormat => {
+            Unfit::Broken("it is damaged or was cut: its header is none of age's".into())
+        }
+        DecryptError::DecryptionFailed | DecryptError::KeyDecryptionFailed | DecryptError::ExcessiveWork { .. } => {
+            Unfit::Broken("it is damaged or was cut: age cannot decrypt it".into())
+        }
     };
     if identities.is_empty() {
         let remedy = "and no identity is given here: write `restore.age_identity`, or give --age-identity to a command";
