@@ -92,13 +92,13 @@ fn hosts_that_lost_every_disk_ask_a_person_before_they_found_again() {
     let refused = |host: &Host| host.said_by("run").contains("every disk of it is gone; write `store.on_total_loss");
     let missed = |host: &Host| host.said_by("run").contains("in its place none is: write `store.on_total_loss");
     let deadline = Instant::now() + PATIENCE;
-    let looked = world.hosts[0].program(&["plan"]).output().expect("plan runs");
-    let looked = String::from_utf8_lossy(&looked.stdout).into_owned();
-    assert!(looked.contains("store          its claim is founded for founding "), "{looked}");
     while !(world.hosts.iter().any(refused) && world.hosts.iter().all(|h| refused(h) || missed(h))) {
         assert!(Instant::now() < deadline, "{}", world.hosts.iter().map(Host::said).collect::<String>());
         std::thread::sleep(Duration::from_millis(10));
     }
+    let looked = world.hosts[0].program(&["plan"]).output().expect("plan runs");
+    let looked = String::from_utf8_lossy(&looked.stdout).into_owned();
+    assert!(looked.contains("store          its claim is founded for founding "), "{looked}");
     assert_eq!(claim(&store)["state"], "founded");
 }
 
