@@ -112,8 +112,14 @@ pub(crate) fn claimed(spec: &Spec, facts: &Facts) -> Option<Decided> {
         ClaimState::Committing => {
             let left: Vec<String> = left(facts, &claim.founding.founders).into_iter().map(place).collect();
             let why = "the store says that another founding is committing";
-            let until = "its cluster answers, its disks are proven gone, or an operator who knows that none of them has \
-                         started removes claim.json from the store";
+            // Beside snapshots a claim that is gone is a refusal.
+            let until = match claim.generation {
+                1 => {
+                    "its cluster answers, its disks are proven gone, or an operator who knows that none of them has \
+                     started removes claim.json from the store"
+                }
+                _ => "its cluster answers, or its disks are proven gone",
+            };
             (!left.is_empty()).then(|| wait(23, why, left, until))
         }
         ClaimState::Founding => None,

@@ -120,7 +120,13 @@ pub fn large() -> Vec<World> {
         }),
         World::serving(Config { name: "a group with a store that serves, any three faults", may: any(3), ..GROUP }),
         World::blank(Config {
-            name: "five hosts, blank, four crashes and losses",
+            name: "five hosts, blank, four crashes and losses, nobody late",
+            late: 0,
+            may: crash_and_loss,
+            ..five
+        }),
+        World::serving(Config {
+            name: "five hosts that serve, four crashes and losses, nobody late",
             late: 0,
             may: crash_and_loss,
             ..five
