@@ -45,9 +45,10 @@ pub fn small() -> Vec<World> {
             ..STATIC
         }),
         World::blank(Config {
-            name: "a static list that restores, blank, any fault",
+            name: "a static list that restores, blank, any two faults, copied disks too",
             restore: true,
-            may: any(1),
+            late: 1,
+            may: Faults { clone: 1, ..any(2) },
             ..STATIC
         }),
         World::serving(Config {
@@ -62,9 +63,9 @@ pub fn small() -> Vec<World> {
             ..STORE
         }),
         after_total_loss(Config {
-            name: "a list with a store after a total loss, any fault",
+            name: "a list with a store after a total loss, any two faults",
             follow: true,
-            may: any(1),
+            may: any(2),
             ..STORE
         }),
         World::blank(Config {
@@ -104,6 +105,11 @@ pub fn large() -> Vec<World> {
         }),
         World::blank(Config { name: "five hosts, blank, no fault", ..five }),
         World::serving(Config { name: "five hosts that serve, any two faults", may: any(2), ..five }),
+        World::blank(Config {
+            name: "a list with a store, blank, any two faults, copied disks too",
+            may: Faults { clone: 1, ..any(2) },
+            ..STORE
+        }),
         World::blank(Config { name: "a list with a store, blank, any fault, all late", late: 9, may: any(1), ..STORE }),
         World::blank(Config { name: "a static list, blank, four crashes and losses", may: crash_and_loss, ..STATIC }),
         World::blank(Config {
