@@ -267,3 +267,26 @@ fn an_etcd_that_is_too_old_or_too_new_for_the_cluster_is_refused() {
     }
     assert_eq!(world.members(0).0.len(), 3, "nothing was changed");
 }
+
+#[test]
+fn a_member_that_was_never_heard_is_replaced_in_a_cluster_that_never_decides_its_version() {
+    let mut world = World::new(3);
+    for host in &mut world.hosts {
+        host.boot();
+    }
+    for host in &mut world.hosts {
+        assert_eq!(host.run_ends(), 0, "{}", host.said());
+    }
+    // The disk of the third is gone before its etcd has begun.
+    for host in &mut world.hosts[..2] {
+        host.start_etcd();
+        host.start_finish();
+    }
+    world.put(0, "kept", "by two");
+    world.hosts[2].wipe();
+    world.hosts[2].boot();
+    world.settle(&[2]);
+    assert_eq!(world.get(2, "kept"), "by two");
+    let said = world.hosts[2].said_by("run");
+    assert!(world.hosts[2].rows().contains(&14) && !said.contains("has not decided its version"), "{said}");
+}

@@ -6,7 +6,7 @@ use crate::decide::{label, proceed, refuse, wait};
 use crate::decision::{Aim, Code, Decided, Step};
 use crate::facts::{Answer, DataDir, Facts, Heard, Peer, Quorum};
 use crate::founding::Founding;
-use crate::member::ClusterId;
+use crate::member::{ClusterId, Version};
 use crate::membership;
 use crate::recovery;
 use crate::spec::Spec;
@@ -196,11 +196,29 @@ fn not_allowed(sentence: &str) -> Decided {
     refuse(12, Code::NotAllowed, sentence, NOT_ALLOWED)
 }
 
+/// The version that a joiner must fit.
+///
+/// A new cluster is at 3.0 until its leader has heard the version of every member (etcd server monitorVersions), which is
+/// for ever where one of them is gone; what those that answer run is what it will be at.
+fn agreed_version(facts: &Facts, quorum: &Quorum) -> Option<Version> {
+    let servers = facts.peers.iter().filter_map(|p| match &p.heard {
+        Heard::Cluster(answer) if answer.cluster_id == quorum.cluster_id => Some(answer.server),
+        Heard::Cluster(_)
+        | Heard::Waiting(_)
+        | Heard::Founding { .. }
+        | Heard::Holds { .. }
+        | Heard::Unknown { .. } => None,
+    });
+    match quorum.version? {
+        Version { major: 3, minor: 0, .. } => servers.min_by_key(|v| (v.major, v.minor)),
+        decided => Some(decided),
+    }
+}
+
 /// Row 12, the part that a cluster decides.
 fn gate(facts: &Facts, quorum: &Quorum) -> Option<Decided> {
     let ours = facts.etcd;
-    // A new cluster is at 3.0 until its leader has heard every member's version (etcd server monitorVersions).
-    let Some(theirs) = quorum.version.filter(|v| (v.major, v.minor) != (3, 0)) else {
+    let Some(theirs) = agreed_version(facts, quorum) else {
         return Some(wait(
             12,
             "the cluster has not decided its version yet",

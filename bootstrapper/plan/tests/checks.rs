@@ -50,7 +50,7 @@ fn each_problem_names_its_path_and_what_to_write_instead() {
         (|d| d["peers"][0]["peer_url"] = json!("https://localhost:2380"), "peers[0].peer_url", "itself to every host"),
         (|d| d["mode"] = json!("restore"), "mode", "there is no `restore"),
         (|d| (d["mode"], d["restore"]) = (json!("join"), restore("https://x/y")), "restore", "which never founds"),
-        (|d| d["restore"] = restore("s3://bucket/prod.db"), "restore.url", "an https:// or a file:// URL"),
+        (|d| d["restore"] = restore("s3://bucket/prod.db"), "restore", "needs its `region`"),
         (|d| d["store"] = json!({"url": "s3://bucket/prod"}), "store", "needs its `region`"),
         (
             |d| d["recover"] = json!({"survivor": "etcd-9", "epoch": 2}),

@@ -1,7 +1,7 @@
 //! Rows 8 to 12: this disk is blank and somebody has a cluster, or is about to.
 
 use plan::decision::{Aim, Decision, Plan, Step};
-use plan::facts::{DataDir, Listed, Peer};
+use plan::facts::{DataDir, Heard, Listed, Peer};
 use plan::member::ClusterId;
 use plan::spec::Mode;
 
@@ -155,12 +155,22 @@ fn row_12_keeps_out_what_the_cluster_would_not_take() {
         (at(3), "12 refuse version-gate"),
         (at(4), "16 join: add"),
         (plan::facts::Quorum { version: None, ..base() }, "12 wait"),
-        (at(0), "12 wait"),
+        (at(0), "16 join: add"),
         (plan::facts::Quorum { denied, ..base() }, "12 refuse not-allowed"),
         (plan::facts::Quorum { alarms: vec!["NOSPACE".into()], ..base() }, "12 wait: NOSPACE"),
     ] {
         assert_eq!(brief(&World::blank().meets(quorum).decide()), expected);
     }
+    // A new cluster is at 3.0 for as long as one of its members was never heard: what answers is what counts.
+    let new = |minor: Option<u16>| {
+        World::blank().meets(at(0)).facts(|f| match (&mut f.peers[0].heard, minor) {
+            (Heard::Cluster(answer), Some(minor)) => answer.server = version(minor),
+            (heard, _) => *heard = unknown(),
+        })
+    };
+    assert_eq!(brief(&new(Some(6)).decide()), "12 refuse version-gate");
+    assert_eq!(brief(&new(Some(3)).decide()), "12 refuse version-gate");
+    assert_eq!(brief(&new(None).decide()), "12 wait");
     let certificates = |world: World| world.facts(|f| f.certificates = Some("they expired".into()));
     assert_eq!(brief(&certificates(World::blank()).decide()), "12 refuse certificates");
     assert_eq!(brief(&certificates(World::serving(vec![voter(2)])).decide()), "12 refuse certificates");
