@@ -26,12 +26,16 @@ while read -r id command; do
 done
 "#;
 
+/// The port may not be there yet when the unit starts, and whoever cannot open it ends.
 const UNIT: &str = "[Unit]
 Description=Evidence for a test, on the second serial port
 DefaultDependencies=no
 ConditionPathExists=!/etc/initrd-release
 Conflicts=shutdown.target
+StartLimitIntervalSec=0
 [Service]
+Restart=on-failure
+RestartSec=1
 ExecStart=/bin/sh /run/credentials/@system/evidence.sh
 ";
 
