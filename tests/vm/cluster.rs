@@ -11,7 +11,7 @@ use crate::disk;
 use crate::etcdctl::Etcdctl;
 use crate::process;
 use crate::tools::Tools;
-use crate::world::{SEATS, Seat};
+use crate::world::Seat;
 
 /// `config new` makes six keys, possibly built without optimisation.
 const CONFIG_NEW: Duration = Duration::from_secs(30);
@@ -33,10 +33,15 @@ pub struct Cluster {
 impl Cluster {
     /// A cluster of all seats.
     pub fn new(tools: &Tools, name: &str, more: &[&str]) -> Result<Cluster> {
+        Cluster::of(tools, name, &Seat::all().collect::<Vec<_>>(), more)
+    }
+
+    /// A cluster of these seats.
+    pub fn of(tools: &Tools, name: &str, seats: &[Seat], more: &[&str]) -> Result<Cluster> {
         let directory = PathBuf::from(name);
         let mut command = Command::new(&tools.bootstrapper);
-        command.args(["config", "new", "--name", name, "--size", &SEATS.to_string(), "--out", name]);
-        for seat in Seat::all() {
+        command.args(["config", "new", "--name", name, "--size", &seats.len().to_string(), "--out", name]);
+        for seat in seats {
             command.args(["--peer", &format!("{}={}", seat.name(), seat.address())]);
         }
         process::output(command.args(more), CONFIG_NEW)?;
@@ -57,17 +62,14 @@ impl Cluster {
         self.volume(tools, seat, &format!("seed-{name}"), &self.user_data)
     }
 
-    /// The same with one key more in the spec: this line.
-    pub fn seed_with(&self, tools: &Tools, seat: Seat, line: &str) -> Result<PathBuf> {
+    /// The same with these keys more in the spec, a line each.
+    pub fn seed_with(&self, tools: &Tools, seat: Seat, lines: &[String]) -> Result<PathBuf> {
         let text = String::from_utf8_lossy(&self.user_data);
         let (before, after) =
             text.split_once(MODE).context("the user-data of `config new` has a line with the mode")?;
-        self.volume(
-            tools,
-            seat,
-            &format!("changed-{}", seat.name()),
-            format!("{before}{MODE}{line}\n      {after}").as_bytes(),
-        )
+        let more: String = lines.iter().map(|line| format!("{line}\n      ")).collect();
+        let text = format!("{before}{MODE}{more}{after}");
+        self.volume(tools, seat, &format!("changed-{}", seat.name()), text.as_bytes())
     }
 
     fn volume(&self, tools: &Tools, seat: Seat, volume: &str, user_data: &[u8]) -> Result<PathBuf> {

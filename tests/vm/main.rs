@@ -3,6 +3,7 @@
 
 mod aftermath;
 mod arguments;
+mod bucket;
 mod cases;
 mod cluster;
 mod console;
@@ -64,7 +65,13 @@ fn start() -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     match sandbox::inside()? {
-        None => sandbox::run(arguments.keep),
+        None => {
+            if matches!(arguments.job, Job::Test | Job::Soak(_)) {
+                // Nothing of inside reaches where it comes from.
+                Tools::find()?.moto()?;
+            }
+            sandbox::run(arguments.keep)
+        }
         Some(directory) => inside(&arguments, &directory),
     }
 }

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use crate::cases::{CHAOS, Chaos, DOINGS, Doing, Moment, Unsynced, chaos, cut, judge, unsynced};
+use crate::cases::{
+    CHAOS, Chaos, DOINGS, Doing, Moment, TOTAL_LOSS, Unsynced, chaos, cut, judge, total_loss, unsynced,
+};
 use crate::ledger::{Ledger, Trial};
 use crate::sandbox;
 use crate::suite::Suite;
@@ -44,6 +46,7 @@ enum Kind {
     Cut(Doing),
     Chaos(Chaos),
     Unsynced(Unsynced),
+    TotalLoss,
 }
 
 /// Power cuts and chaos in turn; those with these names, all without any.
@@ -51,6 +54,7 @@ fn kinds(names: &[String]) -> Result<Vec<Kind>> {
     let each = |(at, chaos): (usize, &Chaos)| [Kind::Cut(DOINGS[at % DOINGS.len()]), Kind::Chaos(*chaos)];
     let mut kinds: Vec<Kind> = CHAOS.iter().enumerate().flat_map(each).collect();
     kinds.extend([Unsynced::Bootstrapper, Unsynced::Etcd].map(Kind::Unsynced));
+    kinds.push(Kind::TotalLoss);
     let known: Vec<&str> = kinds.iter().map(|k| k.name()).collect();
     for name in names {
         ensure!(known.contains(&name.as_str()), "nothing is called {name}; there are {}", known.join(", "));
@@ -65,6 +69,7 @@ impl Kind {
             Kind::Cut(doing) => doing.name(),
             Kind::Chaos(chaos) => chaos.name(),
             Kind::Unsynced(service) => service.name(),
+            Kind::TotalLoss => TOTAL_LOSS,
         }
     }
 }
@@ -85,6 +90,7 @@ impl Soak<'_> {
             Kind::Cut(doing) => self.cut(doing),
             Kind::Chaos(what) => self.chaos(what),
             Kind::Unsynced(service) => self.unsynced(service),
+            Kind::TotalLoss => self.total_loss(),
         }
     }
 
@@ -95,6 +101,14 @@ impl Soak<'_> {
             Err(error) => (None, Some(error)),
         };
         self.note(Trial::Chaos { case: what.name().into(), outcome }, failure)
+    }
+
+    fn total_loss(&mut self) -> Result<()> {
+        let (outcome, failure) = match total_loss(self.suite) {
+            Ok(outcome) => (Some(outcome), None),
+            Err(error) => (None, Some(error)),
+        };
+        self.note(Trial::Chaos { case: TOTAL_LOSS.into(), outcome }, failure)
     }
 
     fn cut(&mut self, doing: Doing) -> Result<()> {

@@ -44,6 +44,9 @@ the disks. *Silent* is the longest time without an acknowledged write, *healthy*
   writes are gone with the disks; nothing serves that could lack them, so they are not counted as lost.
 - `wipeAll before found_until`: three blank machines with a user-data that allows a founding found a new cluster. Nothing
   is left that could tell them of the old one; that is the rule, and what it costs is shown here. A store prevents it.
+- `wipeAll with a store`: three blank machines with `on_total_loss: wait` refuse and say what to write; with their volumes
+  attached again the members are who they were; destroyed once more, three blank ones with `restore` come back with all that
+  was written before the last backup, which is what counts as acknowledged here, and with nothing that was written since.
 ";
 
 const MODEL: &str = "

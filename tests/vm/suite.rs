@@ -38,6 +38,7 @@ pub struct Suite {
     settled: Option<Settled>,
     running: Option<Set>,
     loads: u32,
+    names: u32,
 }
 
 /// Three members that have settled, switched off.
@@ -61,6 +62,7 @@ impl Suite {
             settled: None,
             running: None,
             loads: 0,
+            names: 0,
         })
     }
 
@@ -180,6 +182,18 @@ impl Suite {
     pub fn load(&mut self, seats: &[Seat]) -> Result<Load> {
         self.loads += 1;
         Load::start(&self.cluster, &self.loads.to_string(), seats)
+    }
+
+    /// Writers through all members of another cluster.
+    pub fn load_of(&mut self, cluster: &Cluster) -> Result<Load> {
+        self.loads += 1;
+        Load::start(cluster, &self.loads.to_string(), &Seat::all().collect::<Vec<_>>())
+    }
+
+    /// A name that no cluster of this run has had.
+    pub fn name(&mut self, word: &str) -> String {
+        self.names += 1;
+        format!("{word}-{}", self.names)
     }
 
     /// A machine with the member's name and address on blank disks.

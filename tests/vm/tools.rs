@@ -29,13 +29,14 @@ impl Tools {
     /// Finds the tools, after making the tool root if this host has none.
     pub fn find() -> Result<Tools> {
         let repository = repository()?;
-        let ask = |script: &str| -> Result<String> {
-            let printed = process::output(&mut Command::new(repository.join("tools").join(script)), TOOL_ROOT)?;
-            Ok(printed.trim().to_owned())
-        };
-        let etcd = ask("etcd.sh")?.into();
-        let accelerator = ask("accel.sh")?;
+        let etcd = ask(&repository, "etcd.sh")?.into();
+        let accelerator = ask(&repository, "accel.sh")?;
         Ok(Tools { etcd, accelerator, repository, bootstrapper: env!("CARGO_BIN_EXE_etcd-bootstrapper").into() })
+    }
+
+    /// moto's server, a bucket for tests; installed first if this host has none, which takes a network that leads out.
+    pub fn moto(&self) -> Result<PathBuf> {
+        ask(&self.repository, "moto.sh").map(PathBuf::from)
     }
 
     /// A command of the tool root, in this directory and network namespace.
@@ -53,6 +54,12 @@ impl Tools {
     ) -> Result<String> {
         process::output(self.command(program).args(arguments), QUICK)
     }
+}
+
+/// What a script of `tools/` prints.
+fn ask(repository: &Path, script: &str) -> Result<String> {
+    let printed = process::output(&mut Command::new(repository.join("tools").join(script)), TOOL_ROOT)?;
+    Ok(printed.trim().to_owned())
 }
 
 /// The repository that this was built from.

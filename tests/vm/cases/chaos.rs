@@ -1,6 +1,7 @@
 //! Members are killed or wiped under a write load; what was acknowledged must be there afterwards, in the same cluster,
 //! or else the machines refuse and say why.
 
+use std::slice;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -225,7 +226,7 @@ fn wipe_majority(
         let parts = machine.parts.clone();
         machine.power_off(SHUT_DOWN)?;
         let disks = Disks { system: parts.system, data: parts.data.context("it has no data disk")? };
-        let seed = suite.cluster.seed_with(&suite.yard.tools, seat, &word)?;
+        let seed = suite.cluster.seed_with(&suite.yard.tools, seat, slice::from_ref(&word))?;
         let place = suite.yard.directory(seat)?;
         set.add(suite.yard.boot(seat, place, disks, Some(seed))?);
     }
@@ -315,7 +316,8 @@ fn wipe_all_early(suite: &mut Suite, set: Set, mut load: Load, before: &View) ->
     Ok(Outcome { case, ended, acknowledged, lost, clusters: 2, silent: None, healthy })
 }
 
-fn says(machine: &Machine, part: &str) -> bool {
+/// Whether its console has shown this.
+pub fn says(machine: &Machine, part: &str) -> bool {
     machine.console.all().iter().any(|line| line.text.contains(part))
 }
 

@@ -8,11 +8,13 @@ mod power_cut;
 mod reboot;
 mod restore;
 mod system_disk;
+mod total_loss;
 mod unsynced;
 
 pub use chaos::{CHAOS, Chaos, Outcome, judge, run as chaos};
 pub use first_boot::FirstBoot;
 pub use power_cut::{DOINGS, Doing, Moment, cut};
+pub use total_loss::{NAME as TOTAL_LOSS, total_loss};
 pub use unsynced::{Unsynced, run as unsynced};
 
 use anyhow::Result;
@@ -43,8 +45,8 @@ fn under_load(suite: &mut Suite, what: Chaos) -> Result<()> {
     judge(what, &outcome)
 }
 
-/// All of them; the letters are those of the issue that asked for them.
-pub const CASES: [Case; 9] = [
+/// All of them; the letters are those of the issues that asked for them.
+pub const CASES: [Case; 10] = [
     Case {
         name: "found",
         what: "three fresh members become one cluster that speaks mutual TLS and nothing else",
@@ -98,5 +100,11 @@ pub const CASES: [Case; 9] = [
         what: "three fresh members found a new cluster from a snapshot",
         run: restore::run,
         letter: "e",
+    },
+    Case {
+        name: "total-loss",
+        what: "after all machines the store is left: the policy is followed, and detached volumes are not restored over",
+        run: total_loss::run,
+        letter: "j",
     },
 ];
