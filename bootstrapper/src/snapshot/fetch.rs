@@ -13,6 +13,7 @@ use super::http::{Setback, Unreached};
 use super::intake::{Intake, blocking};
 use super::origin::{Body, Origin};
 use super::patience::Patience;
+use super::ranges::Ranges;
 use super::shelf::Shelf;
 use super::verify::{Summary, Unfit};
 use super::{about, beside};
@@ -84,7 +85,7 @@ pub async fn fetch(order: &Order<'_>, watch: &mut Watch<'_>) -> Result<Summary> 
             Some(_) => order.patience.min(OTHERS),
             None => order.patience,
         };
-        let error = match (Transfer { order, origin, patience, intake: None }).run(watch).await {
+        let error = match (Transfer { order, origin, patience, intake: None, alone: false }).run(watch).await {
             Ok(summary) => return Ok(summary),
             Err(error) => error,
         };
@@ -135,6 +136,8 @@ struct Transfer<'a> {
     patience: Duration,
     /// Away only while its thread has it.
     intake: Option<Intake>,
+    /// One request at a time: several were not answered as they should.
+    alone: bool,
 }
 
 impl Transfer<'_> {
@@ -231,7 +234,7 @@ impl Transfer<'_> {
         }
         let from = self.bytes()?;
         let known = self.intake()?.version.clone();
-        let mut body = self.origin.ask(from, &known, self.order.idle).await?;
+        let body = self.origin.ask(from, None, &known, self.order.idle).await?;
         if body.from < from {
             // The object is another one, or the server knows no ranges: what we have is not the beginning of this body.
             self.restart().await?;
@@ -243,7 +246,7 @@ impl Transfer<'_> {
         let (pieces, queue) = mpsc::channel(QUEUE);
         let intake = self.taken()?;
         let writer = tokio::task::spawn_blocking(move || intake.drain(queue));
-        let poured = self.pour(&mut body, pieces, watch).await;
+        let poured = self.pour(body, pieces, watch).await;
         let (intake, written) = writer.await.context("the thread that writes the snapshot died")?;
         let (bytes, total) = (intake.bytes(), intake.version.total);
         self.intake = Some(intake);
@@ -257,8 +260,30 @@ impl Transfer<'_> {
         }
     }
 
+    /// Moves all that a body begins into the queue, in several ranges at a time where they are to be had.
+    async fn pour(&mut self, body: Body, pieces: mpsc::Sender<Bytes>, watch: &mut Watch<'_>) -> Result<(), Setback> {
+        let ranges = Ranges::of(self.origin, &body, self.order.idle, self.patience);
+        let Some(ranges) = ranges.filter(|_| !self.alone) else { return self.pour_alone(body, pieces, watch).await };
+        let (place, total) = (self.origin.place(), body.version.total);
+        let mut tell = |bytes, trouble: Option<&str>| watch(Progress { place, bytes, total, trouble });
+        let poured = ranges.pour(body, &pieces, &mut tell).await;
+        self.alone = !matches!(poured, Ok(None));
+        match poured {
+            Ok(None) => Ok(()),
+            Ok(Some(body)) => self.pour_alone(body, pieces, watch).await,
+            // A request alone tells whether the object is another one.
+            Err(Setback::Restart { why }) => Err(Setback::Passing { why, after: Some(Duration::ZERO) }),
+            Err(setback) => Err(setback),
+        }
+    }
+
     /// Moves a body into the queue; ends early when the other end has, which then says why.
-    async fn pour(&self, body: &mut Body, pieces: mpsc::Sender<Bytes>, watch: &mut Watch<'_>) -> Result<(), Setback> {
+    async fn pour_alone(
+        &self,
+        mut body: Body,
+        pieces: mpsc::Sender<Bytes>,
+        watch: &mut Watch<'_>,
+    ) -> Result<(), Setback> {
         let total = body.version.total;
         let mut bytes = body.from;
         while let Some(piece) = body.next(self.order.idle).await? {

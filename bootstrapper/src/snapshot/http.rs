@@ -10,7 +10,7 @@ use reqwest::header::{
 use reqwest::{Client, Response, StatusCode, Url};
 use tokio::time::timeout;
 
-use super::intake::Version;
+use super::sidecar::Version;
 
 /// Longest wait that a server may ask for.
 const RETRY_AFTER_LIMIT: Duration = Duration::from_secs(60);
@@ -69,15 +69,23 @@ pub struct Answered {
     pub version: Version,
 }
 
-/// Asks for the bytes from `from` on of the object that `version` tells.
+/// Asks for the bytes from `from` on of the object that `known` tells, up to the byte `end` where one is given; an answer
+/// that begins with the first byte may hold more.
 ///
 /// # Errors
 /// A setback in words that follow the name of the place.
-pub async fn ask(client: &Client, url: &Url, from: u64, known: &Version, idle: Duration) -> Result<Answered, Setback> {
+pub async fn ask(
+    client: &Client,
+    url: &Url,
+    (from, end): (u64, Option<u64>),
+    known: &Version,
+    idle: Duration,
+) -> Result<Answered, Setback> {
     // A snapshot is hashed as it is; a server that compresses on the way must not.
     let mut request = client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
     if from > 0 {
-        request = request.header(RANGE, format!("bytes={from}-"));
+        let last = end.map_or(String::new(), |end| (end - 1).to_string());
+        request = request.header(RANGE, format!("bytes={from}-{last}"));
         if let Some(strong) = known.etag.as_deref().filter(|e| !e.starts_with("W/")) {
             request = request.header(IF_RANGE, strong);
         }
@@ -100,7 +108,7 @@ pub async fn ask(client: &Client, url: &Url, from: u64, known: &Version, idle: D
             Ok(Answered { response, from: 0, version: Version { etag, total, place: None } })
         }
         StatusCode::PARTIAL_CONTENT if from > 0 => {
-            let total = ranged(headers, from, known)?;
+            let total = ranged(headers, (from, end), known)?;
             if known.etag.is_some() && etag.is_some() && known.etag != etag {
                 return Err(Setback::Restart { why: "the object changed while it was downloaded".into() });
             }
@@ -118,7 +126,7 @@ pub async fn ask(client: &Client, url: &Url, from: u64, known: &Version, idle: D
 }
 
 /// The total of a `Content-Range` that says what was asked for.
-fn ranged(headers: &HeaderMap, from: u64, known: &Version) -> Result<u64, Setback> {
+fn ranged(headers: &HeaderMap, (from, end): (u64, Option<u64>), known: &Version) -> Result<u64, Setback> {
     let range = text(headers, &CONTENT_RANGE).unwrap_or_default();
     let parsed = range.strip_prefix("bytes ").and_then(|r| {
         let (span, total) = r.split_once('/')?;
@@ -126,7 +134,7 @@ fn ranged(headers: &HeaderMap, from: u64, known: &Version) -> Result<u64, Setbac
         Some((first.parse::<u64>().ok()?, last.parse::<u64>().ok()?, total.parse::<u64>().ok()?))
     });
     match parsed {
-        Some((first, last, total)) if first == from && last < total => match known.total {
+        Some((first, last, total)) if first == from && last < end.unwrap_or(total).min(total) => match known.total {
             Some(before) if before != total => {
                 Err(Setback::Restart { why: format!("the object had {before} bytes and has {total} now") })
             }

@@ -12,11 +12,11 @@ use anyhow::{Context, Result};
 use hyper::body::Bytes;
 use plan::spec::Sha256;
 use ring::digest;
-use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::Receiver;
 
 use super::decode::{Alongside, Opening, TELLING, Unwrapped, Wrapping, unwrapping};
 use super::shelf::Shelf;
+use super::sidecar::{Sidecar, Version};
 use super::signature::Signed;
 use super::verify::{self, Inspector, Summary, Unfit};
 use crate::exit::Exit;
@@ -25,33 +25,6 @@ use crate::sys::partial::Partial;
 
 /// How many bytes may be lost to a power cut, as each sync costs the disk its pace.
 const CHECKPOINT: u64 = 64 * 1024 * 1024;
-
-/// Which version of an object the bytes so far are of.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Version {
-    /// The server's ETag.
-    pub etag: Option<String>,
-    /// The object's length.
-    pub total: Option<u64>,
-    /// Who said so: the ETags of two servers are not to be compared.
-    #[serde(default)]
-    pub place: Option<String>,
-}
-
-impl Version {
-    /// What of it can be held against the answers of this place.
-    pub fn at(&self, place: &str) -> Version {
-        let etag = self.etag.clone().filter(|_| self.place.as_deref() == Some(place));
-        Version { etag, ..self.clone() }
-    }
-}
-
-/// What lies beside an object: durable only up to `written`.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Sidecar {
-    written: u64,
-    version: Version,
-}
 
 /// Bytes so far.
 pub struct Intake {
@@ -93,8 +66,7 @@ impl Intake {
     /// # Errors
     /// Any failing system call, with the path.
     pub fn resume(shelf: Shelf, opening: Opening) -> Result<Intake> {
-        let sidecar = fs::read_text(&shelf.sidecar(), 1 << 16)?;
-        let sidecar: Sidecar = sidecar.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        let sidecar = Sidecar::read(&shelf.sidecar())?;
         let mut part = Partial::open(&shelf.object())?;
         let mut intake = Intake::checking(opening);
         let inside = shelf.inside();
@@ -222,8 +194,7 @@ impl Intake {
         let written = self.bytes;
         let Some(kept) = self.kept.as_mut() else { return Ok(()) };
         kept.part.sync().map_err(|error| full(error, &kept.shelf.object()))?;
-        let sidecar = serde_json::to_vec(&Sidecar { written, version: self.version.clone() })?;
-        fs::write_atomic(&kept.shelf.sidecar(), &sidecar, 0o600, None)?;
+        Sidecar { written, version: self.version.clone() }.write(&kept.shelf.sidecar())?;
         kept.checkpoint = written;
         Ok(())
     }

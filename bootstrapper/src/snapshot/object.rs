@@ -4,18 +4,23 @@ use object_store::path::Path;
 use object_store::{Error, GetOptions, GetRange, ObjectStore};
 
 use super::http::Setback;
-use super::intake::Version;
 use super::origin::{Body, Pieces};
+use super::sidecar::Version;
 use crate::store::{self, Trouble};
 
-/// Asks for the bytes from `from` on of the object that `known` tells.
+/// Asks for the bytes from `from` on of the object that `known` tells, up to the byte `end` where one is given.
 ///
 /// # Errors
 /// A setback in words that follow the name of the place.
-pub async fn ask(bucket: &dyn ObjectStore, path: &Path, from: u64, known: &Version) -> Result<Body, Setback> {
+pub async fn ask(
+    bucket: &dyn ObjectStore,
+    path: &Path,
+    (from, end): (u64, Option<u64>),
+    known: &Version,
+) -> Result<Body, Setback> {
     let mut options = GetOptions::default();
     if from > 0 {
-        options.range = Some(GetRange::Offset(from));
+        options.range = Some(end.map_or(GetRange::Offset(from), |end| GetRange::Bounded(from..end)));
         options.if_match = known.etag.clone().filter(|etag| !etag.starts_with("W/"));
     }
     let found = match bucket.get_opts(path, options).await {
@@ -33,7 +38,7 @@ pub async fn ask(bucket: &dyn ObjectStore, path: &Path, from: u64, known: &Versi
         return Err(Setback::Restart { why: format!("the object had {before} bytes and has {total} now") });
     }
     let version = Version { etag, total: Some(total), place: None };
-    Ok(Body { bytes: Pieces::Object(found.into_stream()), from, version })
+    Ok(Body::new(Pieces::Object(found.into_stream()), from, version))
 }
 
 fn changed() -> Setback {

@@ -22,8 +22,8 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio::time::timeout;
 
 use super::http::{self, Setback, Unreached};
-use super::intake::Version;
 use super::object;
+use super::sidecar::Version;
 use super::source::{self, Access, Source};
 use crate::exit::Exit;
 use crate::paths::Paths;
@@ -168,20 +168,35 @@ impl Origin {
         Origin { place, kind, peer: false }
     }
 
-    /// Asks for the bytes from `from` on of the object that `known` tells.
+    /// Whether it gains by being asked for several ranges at a time: a peer has others to serve, a file is no network.
+    pub(super) fn has_ranges(&self) -> bool {
+        match self.kind {
+            Kind::Http { .. } | Kind::Object { .. } => !self.peer,
+            Kind::File(_) => false,
+        }
+    }
+
+    /// Asks for the bytes from `from` on of the object that `known` tells, up to the byte `end` where one is given; what
+    /// comes may begin at the first byte, and go on to the last.
     ///
     /// # Errors
     /// A setback in words that follow the name of the place.
-    pub(super) async fn ask(&self, from: u64, known: &Version, idle: Duration) -> Result<Body, Setback> {
+    pub(super) async fn ask(
+        &self,
+        from: u64,
+        end: Option<u64>,
+        known: &Version,
+        idle: Duration,
+    ) -> Result<Body, Setback> {
         let known = known.at(&self.place);
         let mut body = match &self.kind {
             Kind::Http { client, url } => {
-                let answer = http::ask(client, url, from, &known, idle).await?;
-                Body { from: answer.from, version: answer.version, bytes: Pieces::Http(answer.response) }
+                let answer = http::ask(client, url, (from, end), &known, idle).await?;
+                Body::new(Pieces::Http(answer.response), answer.from, answer.version)
             }
             Kind::File(path) => read(path, from, &known).await?,
             Kind::Object { bucket, path } => {
-                let asked = object::ask(bucket, path, from, &known);
+                let asked = object::ask(bucket, path, (from, end), &known);
                 let asked = timeout(idle, asked).await;
                 asked.unwrap_or_else(|_| Err(Setback::passing(format!("no answer for {} s", idle.as_secs()))))?
             }
@@ -195,7 +210,7 @@ impl Origin {
     /// # Errors
     /// A setback in words that follow the name of the place.
     pub(super) async fn small(&self, limit: usize, idle: Duration) -> Result<Vec<u8>, Setback> {
-        let mut body = self.ask(0, &Version::default(), idle).await?;
+        let mut body = self.ask(0, None, &Version::default(), idle).await?;
         let mut whole = Vec::new();
         while let Some(piece) = body.next(idle).await? {
             whole.extend_from_slice(&piece);
@@ -209,7 +224,9 @@ impl Origin {
 
 /// A body that begins at the byte that was asked for, or at the first.
 pub(super) struct Body {
-    pub bytes: Pieces,
+    bytes: Pieces,
+    /// What was taken and put back.
+    back: Bytes,
     /// Byte of the object that it begins with.
     pub from: u64,
     /// Of which object.
@@ -223,11 +240,23 @@ pub(super) enum Pieces {
 }
 
 impl Body {
+    pub fn new(bytes: Pieces, from: u64, version: Version) -> Body {
+        Body { bytes, back: Bytes::new(), from, version }
+    }
+
+    /// What comes next again.
+    pub fn put_back(&mut self, piece: Bytes) {
+        self.back = piece;
+    }
+
     /// The next bytes; `None` at the end.
     ///
     /// # Errors
     /// A setback that may pass: nothing for `idle`, or a broken connection.
     pub async fn next(&mut self, idle: Duration) -> Result<Option<Bytes>, Setback> {
+        if !self.back.is_empty() {
+            return Ok(Some(std::mem::take(&mut self.back)));
+        }
         let next = async {
             match &mut self.bytes {
                 Pieces::Http(response) => response.chunk().await.map_err(|e| Setback::passing(http::cause(&e))),
@@ -272,7 +301,7 @@ async fn read(path: &Path, from: u64, known: &Version) -> Result<Body, Setback> 
     let from = if same { from } else { 0 };
     file.seek(SeekFrom::Start(from)).await.map_err(|error| lost(&error))?;
     let version = Version { etag: Some(etag), total: Some(meta.len()), place: None };
-    Ok(Body { bytes: Pieces::File(file), from, version })
+    Ok(Body::new(Pieces::File(file), from, version))
 }
 
 fn lost(error: &std::io::Error) -> Setback {

@@ -6,6 +6,7 @@ mod keys;
 mod manifests;
 mod peers;
 mod proxies;
+mod ranges;
 mod sources;
 mod wrapped;
 

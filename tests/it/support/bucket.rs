@@ -32,6 +32,8 @@ type Planned = BTreeMap<&'static str, Vec<Option<Fault>>>;
 #[derive(Default)]
 struct State {
     objects: BTreeMap<String, (Bytes, u64)>,
+    /// Parts of what is not whole yet, by key and number.
+    parts: BTreeMap<(String, u32), Bytes>,
     generation: u64,
     planned: Planned,
     /// A server that takes the headers of a condition for nothing.
@@ -50,22 +52,32 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// Serves until the runtime ends.
+    /// Serves until this process ends.
     pub async fn serve() -> Bucket {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        Bucket::of(std::net::TcpListener::bind("127.0.0.1:0").expect("a port"))
+    }
+
+    /// Serves on a socket of some host's network until this process ends.
+    pub fn of(listener: std::net::TcpListener) -> Bucket {
         let bucket = Bucket { state: Arc::default(), address: listener.local_addr().expect("an address") };
         let serving = bucket.clone();
-        tokio::spawn(async move {
-            loop {
-                let (stream, _) = listener.accept().await.expect("a connection");
-                let bucket = serving.clone();
-                let service = service_fn(move |request| bucket.clone().answer(request));
-                tokio::spawn(
-                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
-                );
-            }
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                listener.set_nonblocking(true).expect("a socket");
+                serving.accept(TcpListener::from_std(listener).expect("a socket")).await
+            })
         });
         bucket
+    }
+
+    async fn accept(self, listener: TcpListener) {
+        loop {
+            let (stream, _) = listener.accept().await.expect("a connection");
+            let bucket = self.clone();
+            let service = service_fn(move |request| bucket.clone().answer(request));
+            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        }
     }
 
     /// Where it answers.
@@ -162,7 +174,25 @@ impl State {
             return self.list(query);
         }
         let now = self.objects.get(key).cloned();
+        let query_of = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+        if let Some(part) = query_of("partNumber") {
+            let tag = found(Bytes::new(), 0).with_tag_of(&body);
+            self.parts.insert((key.to_owned(), part.parse().expect("a number")), body);
+            return tag;
+        }
         match *method {
+            Method::POST if query.starts_with("uploads") => {
+                said(200, "<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>")
+            }
+            Method::POST => {
+                let whole: Vec<u8> = self.parts_of(key).into_iter().flatten().collect();
+                self.write(key, whole.into());
+                said(200, "<CompleteMultipartUploadResult><ETag>\"whole\"</ETag></CompleteMultipartUploadResult>")
+            }
+            Method::DELETE if query_of("uploadId").is_some() => {
+                self.parts_of(key);
+                said(204, "")
+            }
             Method::GET => match now {
                 Some((bytes, generation)) => found(bytes, generation),
                 None => said(404, "<Error><Code>NoSuchKey</Code><Message>The key does not exist</Message></Error>"),
@@ -180,6 +210,14 @@ impl State {
             }
             _ => said(405, ""),
         }
+    }
+
+    /// Takes them away, in their order.
+    fn parts_of(&mut self, key: &str) -> Vec<Bytes> {
+        let (theirs, others) = std::mem::take(&mut self.parts).into_iter().partition(|((of, _), _)| of == key);
+        self.parts = others;
+        let theirs: BTreeMap<(String, u32), Bytes> = theirs;
+        theirs.into_values().collect()
     }
 
     fn list(&self, query: &str) -> Response<Full<Bytes>> {

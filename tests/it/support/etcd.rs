@@ -79,6 +79,11 @@ impl Etcd {
         etcd
     }
 
+    /// Where clients reach it.
+    pub fn client(&self) -> &str {
+        &self.client
+    }
+
     /// Waits until it serves writes.
     pub fn wait(&self) {
         until("an etcd that serves", || self.try_ctl(&["endpoint", "health"]).then_some(()));
@@ -86,7 +91,7 @@ impl Etcd {
 
     /// Runs etcdctl against it with this input; panics when it fails.
     pub fn ctl_with(&self, arguments: &[&str], input: &[u8]) -> String {
-        output(&binary("etcdctl"), &[&["--endpoints", self.client.as_str()], arguments].concat(), input)
+        output(&binary("etcdctl"), &[&["--endpoints", self.client()], arguments].concat(), input)
     }
 
     /// Runs etcdctl against it; panics when it fails.

@@ -18,16 +18,26 @@ pub const REVISION: u64 = KEYS + 1;
 /// What `etcdctl snapshot save` wrote of a cluster with some keys; a few megabytes.
 pub fn snapshot() -> &'static [u8] {
     static SNAPSHOT: OnceLock<Vec<u8>> = OnceLock::new();
-    SNAPSHOT.get_or_init(|| {
-        let scratch = Scratch::new();
-        let etcd = Etcd::single(&scratch.join("data"), &[]);
-        for i in 0..KEYS {
-            etcd.ctl_with(&["put", &format!("key{i}")], &value(i));
-        }
-        let path = scratch.join("snapshot.db");
-        etcd.ctl(&["snapshot", "save", path.to_str().unwrap()]);
-        fs::read(path).unwrap()
-    })
+    SNAPSHOT.get_or_init(|| saved(KEYS))
+}
+
+/// As [`snapshot`], of more than 32 MiB.
+pub fn large() -> &'static [u8] {
+    static SNAPSHOT: OnceLock<Vec<u8>> = OnceLock::new();
+    let large = SNAPSHOT.get_or_init(|| saved(10 * KEYS));
+    assert!(large.len() > 33 << 20, "{}", large.len());
+    large
+}
+
+fn saved(keys: u64) -> Vec<u8> {
+    let scratch = Scratch::new();
+    let etcd = Etcd::single(&scratch.join("data"), &[]);
+    for i in 0..keys {
+        etcd.ctl_with(&["put", &format!("key{i}")], &value(i));
+    }
+    let path = scratch.join("snapshot.db");
+    etcd.ctl(&["snapshot", "save", path.to_str().unwrap()]);
+    fs::read(path).unwrap()
 }
 
 /// The value of a key in the snapshot; no two pages of it are equal.

@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
+use tokio_rustls::server::TlsStream;
 
 use super::scratch::Scratch;
 
@@ -97,10 +98,18 @@ impl Reply {
 /// The answer to the nth request, from 0.
 pub type Script = dyn Fn(usize, &Asked) -> Reply + Send + Sync;
 
+/// Answers to requests for a range: now, and at most until now.
+#[derive(Default)]
+struct Ranges {
+    now: usize,
+    most: usize,
+}
+
 /// A server that runs as long as this lives.
 pub struct Store {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<Asked>>>,
+    ranges: Arc<Mutex<Ranges>>,
     task: tokio::task::JoinHandle<()>,
     scratch: Scratch,
 }
@@ -124,15 +133,16 @@ impl Store {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let (seen, script): (_, Arc<Script>) = (Arc::clone(&asked), Arc::new(script));
+        let ranges = Arc::new(Mutex::new(Ranges::default()));
+        let (seen, script): (_, Arc<Script>) = ((Arc::clone(&asked), Arc::clone(&ranges)), Arc::new(script));
         let task = tokio::spawn(async move {
             while let Ok((tcp, _)) = listener.accept().await {
-                let (acceptor, seen, script) = (acceptor.clone(), Arc::clone(&seen), Arc::clone(&script));
+                let (acceptor, seen, script) = (acceptor.clone(), seen.clone(), Arc::clone(&script));
                 // A client that goes away is none of the server's business.
-                tokio::spawn(async move { answer(tcp, acceptor, &seen, &*script).await.ok() });
+                tokio::spawn(async move { answer(tcp, acceptor, &seen.0, &seen.1, &*script).await.ok() });
             }
         });
-        Store { address, asked, task, scratch }
+        Store { address, asked, ranges, task, scratch }
     }
 
     /// A URL with a secret in its query.
@@ -158,6 +168,11 @@ impl Store {
         both
     }
 
+    /// How many ranges were being sent at a time, at most.
+    pub fn most_ranges(&self) -> usize {
+        self.ranges.lock().unwrap().most
+    }
+
     /// Every request so far.
     pub fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
@@ -170,7 +185,13 @@ impl Drop for Store {
     }
 }
 
-async fn answer(tcp: TcpStream, acceptor: TlsAcceptor, seen: &Mutex<Vec<Asked>>, script: &Script) -> io::Result<()> {
+async fn answer(
+    tcp: TcpStream,
+    acceptor: TlsAcceptor,
+    seen: &Mutex<Vec<Asked>>,
+    ranges: &Mutex<Ranges>,
+    script: &Script,
+) -> io::Result<()> {
     let mut tls = acceptor.accept(tcp).await?;
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -201,6 +222,21 @@ async fn answer(tcp: TcpStream, acceptor: TlsAcceptor, seen: &Mutex<Vec<Asked>>,
         seen.len() - 1
     };
     let reply = script(nth, &asked);
+    if asked.from.is_none() {
+        return send(tls, reply).await;
+    }
+    let change = |by: isize| {
+        let mut ranges = ranges.lock().unwrap();
+        ranges.now = ranges.now.saturating_add_signed(by);
+        ranges.most = ranges.most.max(ranges.now);
+    };
+    change(1);
+    let sent = send(tls, reply).await;
+    change(-1);
+    sent
+}
+
+async fn send(mut tls: TlsStream<TcpStream>, reply: Reply) -> io::Result<()> {
     let mut out = format!("HTTP/1.1 {} Told\r\nConnection: close\r\n", reply.status);
     for (name, value) in &reply.headers {
         out += &format!("{name}: {value}\r\n");
