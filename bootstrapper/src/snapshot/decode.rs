@@ -27,6 +27,9 @@ const DEEPEST: usize = 3;
 /// Pieces that wait to be unwrapped.
 const QUEUE: usize = 16;
 
+/// Bytes after which the disk is given what came out, so that it has little left to do at the end.
+const FLUSH: u64 = 64 << 20;
+
 /// zstd's own limit for a window, as a power of two: 128 MiB, what `zstd --long` needs.
 const WINDOW: u32 = 27;
 
@@ -192,6 +195,7 @@ fn unwrap(queue: Receiver<Bytes>, into: Option<&Path>, opening: &Opening) -> Res
     }
     let mut inspector = Inspector::default();
     let mut buffer = vec![0; 1 << 18];
+    let mut flushed = 0;
     loop {
         let read = content.read(&mut buffer).map_err(|error| damaged(&wrappings, &error))?;
         if read == 0 {
@@ -201,6 +205,10 @@ fn unwrap(queue: Receiver<Bytes>, into: Option<&Path>, opening: &Opening) -> Res
         opening.most.allows(inspector.bytes())?;
         if let (Some(file), Some(path)) = (&mut file, into) {
             file.append(&buffer[..read]).with_context(|| format!("cannot write {}", path.display()))?;
+            if inspector.bytes() - flushed >= FLUSH {
+                flushed = inspector.bytes();
+                file.sync_beside(|| Ok(()))?;
+            }
         }
     }
     Ok(Unwrapped { summary: inspector.finish(None)?, file, wrappings })

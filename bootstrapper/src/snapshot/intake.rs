@@ -23,7 +23,8 @@ use crate::exit::Exit;
 use crate::sys::fs::{self, Owner};
 use crate::sys::partial::Partial;
 
-/// How many bytes may be lost to a power cut, as each sync costs the disk its pace.
+/// How many bytes may come before they are made durable, as each sync costs the disk its pace; a power cut may cost
+/// twice as many, those that are being synced and those that came meanwhile.
 const CHECKPOINT: u64 = 64 * 1024 * 1024;
 
 /// Bytes so far.
@@ -50,6 +51,7 @@ enum Content {
 struct Kept {
     shelf: Shelf,
     part: Partial,
+    /// Up to where it is durable, or is being made so beside.
     checkpoint: u64,
 }
 
@@ -107,6 +109,7 @@ impl Intake {
         self.signature = self.opening.signed.as_ref().map(Signed::begin);
         self.version = Version::default();
         if let Some(kept) = &mut self.kept {
+            kept.part.settle()?;
             fs::remove(&kept.shelf.sidecar())?;
             kept.checkpoint = kept.part.resume(0, |_| Ok(()))?;
         }
@@ -117,6 +120,8 @@ impl Intake {
     pub fn drain(mut self, mut pieces: Receiver<Bytes>) -> (Intake, Result<()>) {
         while let Some(piece) = pieces.blocking_recv() {
             if let Err(error) = self.take(piece) {
+                // Nothing is written any more once this has ended; what went wrong first is what counts.
+                let _further = self.kept.as_mut().map(|kept| kept.part.settle());
                 return (self, Err(error));
             }
         }
@@ -134,7 +139,13 @@ impl Intake {
         let Some(kept) = &mut self.kept else { return Ok(()) };
         let path = kept.shelf.object();
         kept.part.append(&bytes).map_err(|error| full(error, &path))?;
-        if self.bytes - kept.checkpoint >= CHECKPOINT { self.checkpoint() } else { Ok(()) }
+        if self.bytes - kept.checkpoint < CHECKPOINT {
+            return Ok(());
+        }
+        kept.checkpoint = self.bytes;
+        let note = Sidecar { written: self.bytes, version: self.version.clone() };
+        let file = kept.shelf.sidecar();
+        kept.part.sync_beside(move || note.write(&file))
     }
 
     /// Hashes and unwraps the next bytes; what is inside goes into this file.
@@ -186,14 +197,18 @@ impl Intake {
 
     /// Makes durable what there is, unless it is.
     fn checkpoint(&mut self) -> Result<()> {
-        if self.kept.as_ref().is_some_and(|kept| kept.checkpoint < self.bytes) { self.note() } else { Ok(()) }
+        match &mut self.kept {
+            Some(kept) if kept.checkpoint < self.bytes => self.note(),
+            Some(kept) => kept.part.settle(),
+            None => Ok(()),
+        }
     }
 
     /// Makes durable what there is, then says so beside it.
     fn note(&mut self) -> Result<()> {
         let written = self.bytes;
         let Some(kept) = self.kept.as_mut() else { return Ok(()) };
-        kept.part.sync().map_err(|error| full(error, &kept.shelf.object()))?;
+        kept.part.sync()?;
         Sidecar { written, version: self.version.clone() }.write(&kept.shelf.sidecar())?;
         kept.checkpoint = written;
         Ok(())
