@@ -76,6 +76,7 @@ fn quiet(paths: &Paths, prepared: &Prepared, data: DataDir, life: &Life) -> Fact
         data,
         journal: life.past.clone(),
         peers: Vec::new(),
+        silence: 0,
         quorum: None,
         inventory: plan::facts::Inventory::Static,
         claim: plan::facts::Claims::NoStore,

@@ -1,11 +1,11 @@
-//! What the claim in the store means for a founding: its generation, its set, and rows 22, 23 and 28 of the table.
+//! What the claim in the store means for a founding: its generation, its set, and rows 20, 22, 23 and 28 of the table.
 
-use crate::decide::{label, nonce_gone, proceed, refuse, terminated, wait};
+use crate::decide::{label, nonce_gone, others, proceed, refuse, terminated, wait};
 use crate::decision::{Aim, Code, Decided, Step, short};
 use crate::facts::{Claim, ClaimState, Claims, DataDir, Facts};
 use crate::founding::{Founder, Founding};
 use crate::joining::{commit, ours};
-use crate::spec::{OnTotalLoss, Sha256, Spec};
+use crate::spec::{OnTotalLoss, Set, Sha256, Spec};
 
 /// The claim, unless it is of an older epoch: raising the epoch is the operator's word to found anew.
 fn claim<'f>(spec: &Spec, facts: &'f Facts) -> Option<&'f Claim> {
@@ -67,18 +67,67 @@ pub(crate) fn generation(spec: &Spec, facts: &Facts) -> (u32, Option<Sha256>) {
     }
 }
 
+/// What the store proves of those who say nothing.
+pub(crate) enum Proof {
+    /// There is a claim of this epoch and nothing was committed for it: nobody has founded.
+    Unfounded,
+    /// There is none: the cluster may be older than its store.
+    NoClaim,
+    /// The store was not read, or its claim says more.
+    Nothing,
+}
+
+/// What the store proves of those who say nothing.
+pub(crate) fn proof(spec: &Spec, facts: &Facts) -> Proof {
+    match &facts.claim {
+        Claims::Read { .. } if spec.store.is_some() => {}
+        Claims::Read { .. } | Claims::NoStore | Claims::Unreachable { .. } | Claims::Unusable { .. } => {
+            return Proof::Nothing;
+        }
+    }
+    match of_any_epoch(spec, facts) {
+        None => Proof::NoClaim,
+        Some(claim) if claim.state == ClaimState::Founding && claim.epoch == spec.epoch => Proof::Unfounded,
+        Some(_) => Proof::Nothing,
+    }
+}
+
 /// The founding whose members are the set, while a claim is under way that has this host and a majority in it.
 pub(crate) fn under_way<'f>(spec: &Spec, facts: &'f Facts) -> Option<&'f Founding> {
+    by_majority(spec, facts).filter(|founding| is_of(facts, founding))
+}
+
+/// Row 20 where the claim under way has a majority of the list in it, and not this host: it was missing when they went on.
+///
+/// Of two majorities one always has somebody of the other, so that those in the claim can end any wait for one of them.
+pub(crate) fn left_out(spec: &Spec, facts: &Facts) -> Option<Decided> {
+    let founding = by_majority(spec, facts).filter(|founding| !is_of(facts, founding))?;
+    let others = others(spec, facts);
+    let listed = |f: &Founder| others.iter().any(|(name, url)| *name == f.name && *url == f.peer_url);
+    let why = "the store's claim is for a founding without this host, which was not heard when it was made";
+    let until = "their cluster answers, and this host joins it";
+    let who = || founding.founders.iter().map(place).collect();
+    founding.founders.iter().all(listed).then(|| wait(20, why, who(), until))
+}
+
+fn is_of(facts: &Facts, founding: &Founding) -> bool {
+    founding.founders.iter().any(|f| f.name == facts.me.name && f.peer_url == facts.me.peer_url)
+}
+
+/// What the claim says is under way, by a majority of which nobody is gone for good or out of the list.
+fn by_majority<'f>(spec: &Spec, facts: &'f Facts) -> Option<&'f Founding> {
     let claim = claim(spec, facts)?;
     let under_way = match claim.state {
         ClaimState::Founding | ClaimState::Committing => claim.epoch == spec.epoch,
         ClaimState::Founded => false,
     };
     let founders = &claim.founding.founders;
-    let ours = founders.iter().any(|f| f.name == facts.me.name && f.peer_url == facts.me.peer_url);
     let majority = founders.len() > usize::from(spec.size) / 2;
-    let whole = !founders.iter().any(|f| terminated(facts, &f.name));
-    (under_way && ours && majority && whole).then_some(&claim.founding)
+    let wanted = |f: &Founder| match &spec.set {
+        Set::Static(peers) => peers.iter().any(|p| p.name == f.name && p.peer_url == f.peer_url),
+        Set::Dynamic => !terminated(facts, &f.name),
+    };
+    (under_way && majority && founders.iter().all(wanted)).then_some(&claim.founding)
 }
 
 /// Row 28, or 23, for a founding that this nonce readied and that the store says is committing.

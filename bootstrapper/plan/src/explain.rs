@@ -30,7 +30,7 @@ pub const ROWS: [&str; 29] = [
     "the store says that a founding is under way already",
     "a member lived on this disk and its data is gone",
     "the spec allows no new cluster now",
-    "all hosts are blank and agree",
+    "all who take part are blank and agree",
     "all hosts are ready, and a snapshot is to be restored",
     "all hosts are ready",
     "some hosts are not ready yet",
@@ -140,7 +140,8 @@ impl Step {
                     ClaimState::Committing => "committing",
                     ClaimState::Founded => "founded",
                 };
-                format!("swap the claim in the store to {to} {}", short(&founding.id()))
+                let names: Vec<&str> = founding.founders.iter().map(|f| f.name.as_str()).collect();
+                format!("swap the claim in the store to {to} {} of {}", short(&founding.id()), names.join(", "))
             }
             Step::Ready(founding) => {
                 format!(

@@ -27,6 +27,9 @@ pub struct Facts {
     pub journal: Past,
     /// Everybody else that was asked, in the order of the spec, then of the member list.
     pub peers: Vec<Peer>,
+    /// For how many seconds each of those that are unknown now has been so, of them the shortest; 0 when nobody is.
+    #[serde(default)]
+    pub silence: u64,
     /// The linearizable list of a cluster that has quorum.
     pub quorum: Option<Quorum>,
     /// Why etcd did not tell its list, when authentication is on and this host's user may not read it.

@@ -7,6 +7,7 @@ use crate::facts::{ClaimState, DataDir, Facts, Heard, Inventory, Stage, Waiting}
 use crate::founding::{Founder, Founding, Terms};
 use crate::joining::{clear, commit};
 use crate::member::{MemberName, PeerUrl};
+use crate::missing;
 use crate::recovery;
 use crate::spec::{Set, Spec};
 
@@ -15,7 +16,7 @@ pub fn terms(spec: &Spec, facts: &Facts) -> Terms {
     let (generation, snapshot) = claims::generation(spec, facts);
     let mut set: Vec<String> = match (claims::under_way(spec, facts), &spec.set) {
         (Some(founding), _) => founding.terms.set.clone(),
-        (None, Set::Static(peers)) => peers.iter().map(|p| format!("{}={}", p.name, p.peer_url)).collect(),
+        (None, set @ Set::Static(peers)) => peers.iter().map(|p| missing::entry(set, &p.name, &p.peer_url)).collect(),
         (None, Set::Dynamic) => {
             let me = std::iter::once(facts.me.name.to_string());
             others(spec, facts).into_iter().map(|(name, _)| name.to_string()).chain(me).collect()
@@ -45,6 +46,9 @@ pub(crate) fn decide(spec: &Spec, facts: &Facts) -> Decided {
     if let Some(decided) = claims::unread(spec, facts) {
         return decided;
     }
+    if let Some(decided) = claims::left_out(spec, facts) {
+        return decided;
+    }
     let terms = terms(spec, facts);
     let set = match the_set(spec, facts) {
         Ok(set) => set,
@@ -53,12 +57,22 @@ pub(crate) fn decide(spec: &Spec, facts: &Facts) -> Decided {
             return wait(20, why, who, &or_never(spec, facts, "it lists exactly that many"));
         }
     };
-    let heard = match everyone_waits(facts, &set) {
+    let heard = match everyone_waits(spec, facts, &set) {
         Ok(heard) => heard,
         Err(who) => {
-            let why = "a new cluster is founded by all of its members together or not at all";
-            let until = or_never(spec, facts, "each of them answers that it is blank, or a cluster answers");
-            return wait(20, why, who, &until);
+            let until = "each of them answers that it is blank, or a cluster answers";
+            return match missing::leave_out(spec, facts, &terms) {
+                Ok(decided) => decided,
+                Err(None) => {
+                    let why = "a new cluster is founded by all of its members together or not at all";
+                    wait(20, why, who, &or_never(spec, facts, until))
+                }
+                Err(Some(or)) => {
+                    let why =
+                        "a new cluster is founded by all of its members, or by those whom the store's claim names";
+                    wait(20, why, who, &format!("{until}; {or}"))
+                }
+            };
         }
     };
     for (who, waiting) in &heard {
@@ -95,7 +109,7 @@ pub(crate) fn decide(spec: &Spec, facts: &Facts) -> Decided {
 ///
 /// A founding of both would have two hosts start as one member. Nothing is lost with a blank disk's nonce, so whoever
 /// has it takes another; that is what a lost disk comes to, which every other rule can bear.
-fn twins(facts: &Facts, heard: &[(String, &Waiting)]) -> Option<Decided> {
+pub(crate) fn twins(facts: &Facts, heard: &[(String, &Waiting)]) -> Option<Decided> {
     let same = |a: &Waiting, b: &Waiting| a.nonce == b.nonce;
     if let Some((who, _)) = heard.iter().find(|(_, w)| w.nonce == facts.me.nonce) {
         let why = format!("{who} has the same disk nonce: one disk is a copy of the other");
@@ -112,15 +126,8 @@ fn twins(facts: &Facts, heard: &[(String, &Waiting)]) -> Option<Decided> {
 /// Rows 26 to 29: all others are uncommitted and agree with us.
 fn found(spec: &Spec, facts: &Facts, founding: &Founding, heard: &[(String, &Waiting)]) -> Decided {
     let id = founding.id();
-    if facts.journal.spent || matches!(facts.data, DataDir::Lost { .. }) {
-        // A disk nonce commits once.
-        let step = Step::Archive {
-            why: "a new founding needs a new disk nonce".into(),
-            removed: None,
-            only_unled: false,
-            lost: false,
-        };
-        return proceed(26, Aim::Archive, vec![step]);
+    if let Some(decided) = spent(facts) {
+        return decided;
     }
     if facts.journal.readied.last() != Some(founding) {
         let mut steps = clear(facts);
@@ -165,6 +172,14 @@ fn found(spec: &Spec, facts: &Facts, founding: &Founding, heard: &[(String, &Wai
     proceed(28, Aim::Found, commit(facts, founding))
 }
 
+/// Row 26 too: a disk nonce commits once.
+pub(crate) fn spent(facts: &Facts) -> Option<Decided> {
+    let spent = facts.journal.spent || matches!(facts.data, DataDir::Lost { .. });
+    let why = "a new founding needs a new disk nonce".into();
+    let step = Step::Archive { why, removed: None, only_unled: false, lost: false };
+    spent.then(|| proceed(26, Aim::Archive, vec![step]))
+}
+
 fn stage(stage: &Stage) -> String {
     match stage {
         Stage::Blank => "blank".into(),
@@ -182,6 +197,14 @@ fn the_set(spec: &Spec, facts: &Facts) -> Result<Vec<(MemberName, PeerUrl)>, Vec
         let others = founding.founders.iter().filter(|f| f.peer_url != facts.me.peer_url);
         return Ok(others.map(|f| (f.name.clone(), f.peer_url.clone())).collect());
     }
+    listed(spec, facts)
+}
+
+/// Everybody else of the list, or of a group that lists exactly its size.
+///
+/// # Errors
+/// As [`the_set`].
+pub(crate) fn listed(spec: &Spec, facts: &Facts) -> Result<Vec<(MemberName, PeerUrl)>, Vec<String>> {
     let others = others(spec, facts);
     match (&spec.set, &facts.inventory) {
         (Set::Static(_), _) => Ok(others),
@@ -205,6 +228,7 @@ fn the_set(spec: &Spec, facts: &Facts) -> Result<Vec<(MemberName, PeerUrl)>, Vec
 /// # Errors
 /// Row 20: those who are not, each with the reason.
 fn everyone_waits<'f>(
+    spec: &Spec,
     facts: &'f Facts,
     set: &[(MemberName, PeerUrl)],
 ) -> Result<Vec<(String, &'f Waiting)>, Vec<String>> {
@@ -223,7 +247,23 @@ fn everyone_waits<'f>(
             None => who.push(format!("{label}: not asked yet")),
         }
     }
+    who.extend(data_beside(spec, facts, set));
     if who.is_empty() { Ok(heard) } else { Err(who) }
+}
+
+/// Those whom a claim of fewer than all leaves out, where they turn out to hold data: the cluster is older than its store.
+fn data_beside(spec: &Spec, facts: &Facts, set: &[(MemberName, PeerUrl)]) -> Vec<String> {
+    let left_out = |url: &PeerUrl| set.len() + 1 < usize::from(spec.size) && !set.iter().any(|(_, of_it)| of_it == url);
+    let others = others(spec, facts).into_iter().filter(|(_, url)| left_out(url));
+    let holds =
+        |(name, url): (MemberName, PeerUrl)| match facts.peers.iter().find(|p| p.peer_url == url).map(|p| &p.heard)? {
+            Heard::Holds { class } => Some(format!("{}: holds {class}", label(Some(&name), &url))),
+            Heard::Founding { founding, .. } => {
+                Some(format!("{}: has committed founding {}", label(Some(&name), &url), short(founding)))
+            }
+            Heard::Waiting(_) | Heard::Cluster(_) | Heard::Unknown { .. } => None,
+        };
+    others.filter_map(holds).collect()
 }
 
 fn everybody(spec: &Spec, facts: &Facts) -> Vec<String> {
@@ -244,7 +284,7 @@ fn or_never(spec: &Spec, facts: &Facts, until: &str) -> String {
 }
 
 /// Rows 3, 24 and 25.
-fn not_now(spec: &Spec, facts: &Facts) -> Option<Decided> {
+pub(crate) fn not_now(spec: &Spec, facts: &Facts) -> Option<Decided> {
     if claims::lost_and_alone(spec, facts) {
         let why = "only a cluster can take this host back: founding anew could forget what the member had promised";
         return Some(wait(

@@ -2,7 +2,7 @@
 //!
 //! The program is one loop: observe fills [`facts::Facts`], [`decide()`] answers a [`decision::Decided`], apply makes
 //! it true. The decision table is in `decide.rs` (data dirs), `joining.rs` and `membership.rs` (a
-//! cluster answers) and `founding_rows.rs` (nobody answers); the first row that matches wins and is named in the answer.
+//! cluster answers), `founding_rows.rs` and `missing.rs` (nobody answers); the first row that matches wins and is named in the answer.
 
 pub mod backup;
 mod check;
@@ -18,6 +18,7 @@ mod founding_rows;
 mod joining;
 pub mod member;
 mod membership;
+mod missing;
 pub mod place;
 pub mod progress;
 pub mod recovery;

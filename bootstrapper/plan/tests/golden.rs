@@ -147,6 +147,8 @@ fn alone() -> Vec<Example> {
     let mut lost_disks = s.clone();
     lost_disks.founders.iter_mut().for_each(|f| f.nonce = nonce(50));
     let with = |state, founding: &Founding| World::blank().store(Some(claim(state, founding)));
+    let mut pair = s.clone();
+    pair.founders.remove(0);
     let mut newer = s.clone();
     newer.terms.epoch = 2;
     vec![
@@ -158,6 +160,13 @@ fn alone() -> Vec<Example> {
         ),
         ("one is silent", blank.clone().hears(3, unknown())),
         ("one is silent, founded before", with(ClaimState::Founded, &s).hears(3, unknown())),
+        ("one is silent, with a store", stored.clone().hears(3, unknown())),
+        (
+            "one is silent, with a store and without a date",
+            stored.clone().hears(3, unknown()).spec(|s| s.found_until = None),
+        ),
+        ("one is silent for long, with a store", stored.clone().hears(3, unknown()).facts(|f| f.silence = 600)),
+        ("two others found without this host", with(ClaimState::Founding, &pair)),
         (
             "one is silent, and it is too late",
             blank.clone().hears(3, unknown()).facts(|f| f.now = Some(Seconds(FOUND_UNTIL + 1))),

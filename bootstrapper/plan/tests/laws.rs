@@ -10,6 +10,7 @@ use plan::founding::{Founding, Terms};
 use plan::member::Member;
 use plan::spec::{Set, Spec};
 use proptest::prelude::*;
+use proptest::sample::select;
 
 use crate::support::any::{any_joiner, any_member, any_world};
 use crate::support::{World, config, name, nonce, terms, unknown, url};
@@ -197,6 +198,34 @@ proptest! {
             let whole = t.founders.len() == size_of_others(&world.spec) + 1;
             let by_claim = matches!(world.facts.claim, Claims::Read { claim: Some(_), .. });
             prop_assert!(whole || by_claim);
+        }
+    }
+
+    #[test]
+    fn l2_somebody_is_left_out_of_a_founding_by_the_claim_of_a_majority_alone(
+        world in any_world(), silence in select(vec![0, 59, 60, 599, 600u64]), unclaimed in any::<bool>()
+    ) {
+        let mut world = world.hears(3, unknown());
+        (world.facts.silence, world.facts.data) = (silence, DataDir::Empty);
+        if unclaimed {
+            world = world.store(None);
+        }
+        let (decided, spec, facts) = (world.decide(), &world.spec, &world.facts);
+        for step in steps(&decided) {
+            let Step::Claim { to: ClaimState::Founding, founding, read } = step else { continue };
+            if founding.founders.len() > size_of_others(spec) {
+                continue;
+            }
+            let patience = if read.is_some() { 60 } else { 600 };
+            prop_assert!(silence >= patience && founding.founders.len() > size_of_others(spec) / 2);
+            prop_assert_eq!(steps(&decided).len(), 1, "nobody is ready for it before the claim is read");
+            let dated = facts.now.is_some_and(|now| spec.found_until.is_some_and(|until| now <= until.0));
+            let unfounded = |c: &Claim| c.state == ClaimState::Founding && c.epoch == spec.epoch;
+            prop_assert!(read.as_deref().map_or(dated, unfounded), "{read:?}");
+            let named = |p: &&Peer| founding.founders.iter().any(|f| f.peer_url == p.peer_url);
+            for left_out in facts.peers.iter().filter(|p| !named(p)) {
+                prop_assert!(matches!(left_out.heard, Heard::Unknown { .. }), "{left_out:?}");
+            }
         }
     }
 

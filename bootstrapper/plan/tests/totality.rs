@@ -190,7 +190,11 @@ fn with_stores_and_dates(world: &World) -> Vec<World> {
     let dated = DATES.iter().map(|date| world.clone().facts(date));
     let with_store = world.clone().store(None);
     let claims = claims(&with_store.founding());
-    dated.chain(claims.into_iter().map(|claim| with_store.clone().facts(|f| f.claim = claim))).collect()
+    let read = claims.iter().filter(|claim| matches!(claim, Claims::Read { .. }));
+    let silent = |claim: &Claims| with_store.clone().facts(|f| (f.claim, f.silence) = (claim.clone(), 600));
+    let silent: Vec<World> = read.map(silent).collect();
+    let claimed = claims.into_iter().map(|claim| with_store.clone().facts(|f| f.claim = claim));
+    dated.chain(claimed).chain(silent).collect()
 }
 
 /// Looks at every answer of both others, in either order once.

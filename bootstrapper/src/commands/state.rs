@@ -147,6 +147,7 @@ fn unasked(
         data,
         journal: life.past.clone(),
         peers: peers.into_iter().filter(|p| p.peer_url != me.peer_url).map(unknown).collect(),
+        silence: 0,
         quorum: None,
         inventory: Inventory::Static,
         claim: plan::facts::Claims::NoStore,

@@ -86,6 +86,8 @@ pub struct Observer {
     inventory: Option<PathBuf>,
     store: Option<Arc<Home>>,
     pub(super) heard: BTreeMap<MemberId, Instant>,
+    /// Since when each peer that is unknown now has been so.
+    silent: BTreeMap<PeerUrl, Instant>,
     pub(super) began: Instant,
 }
 
@@ -102,6 +104,7 @@ impl Observer {
             inventory: host.inventory.as_ref().map(|file| paths.host(file)),
             store: host.store.as_ref().map(|entry| Arc::new(Home::of(entry, paths))),
             heard: BTreeMap::new(),
+            silent: BTreeMap::new(),
             began: Instant::now(),
         })
     }
@@ -129,6 +132,7 @@ impl Observer {
             etcd: self.etcd,
             data,
             journal: life.past.clone(),
+            silence: self.silence(&peers),
             peers,
             quorum,
             denied,
@@ -137,6 +141,19 @@ impl Observer {
             own_list,
             certificates: tls::certificates_problem(&self.paths, now),
         }
+    }
+
+    /// For how many seconds those that are unknown now have been so, of them the shortest. It begins with the first question
+    /// that is not answered: a round may take long, and who was not asked meanwhile was not silent.
+    fn silence(&mut self, peers: &[Peer]) -> u64 {
+        let now = Instant::now();
+        let unknown = peers.iter().filter(|p| matches!(p.heard, Heard::Unknown { .. }));
+        let unknown: BTreeSet<&PeerUrl> = unknown.map(|p| &p.peer_url).collect();
+        self.silent.retain(|url, _| unknown.contains(url));
+        for url in unknown {
+            self.silent.entry(url.clone()).or_insert(now);
+        }
+        self.silent.values().map(|since| now.duration_since(*since).as_secs()).min().unwrap_or(0)
     }
 
     /// What the store says, where that can matter: to a blank disk while no cluster answers.

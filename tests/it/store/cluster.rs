@@ -11,7 +11,11 @@ use crate::world::{Host, PATIENCE, World};
 
 /// Hosts whose configuration names a shared directory, with more keys of `store`.
 fn world(size: usize, keys: &str) -> (World, PathBuf) {
-    let world = World::new(size);
+    sharing(World::new(size), keys)
+}
+
+/// Gives these hosts a directory that all of them share as their store.
+pub fn sharing(world: World, keys: &str) -> (World, PathBuf) {
     let shared = world.dir.join("shared");
     fs::create_dir_all(shared.join("prod")).expect("a shared directory");
     for host in &world.hosts {
@@ -27,7 +31,7 @@ fn with_store(config: &str, keys: &str) -> String {
     format!("{config}store: {{url: \"file:///mnt/store/prod\"{keys}}}\n")
 }
 
-fn claim(store: &Path) -> Value {
+pub fn claim(store: &Path) -> Value {
     let text = fs::read_to_string(store.join("claim.json")).expect("a claim");
     serde_json::from_str(&text).expect("JSON")
 }
@@ -100,6 +104,50 @@ fn hosts_that_lost_every_disk_ask_a_person_before_they_found_again() {
     let looked = String::from_utf8_lossy(&looked.stdout).into_owned();
     assert!(looked.contains("store          its claim is founded for founding "), "{looked}");
     assert_eq!(claim(&store)["state"], "founded");
+}
+
+#[test]
+fn two_of_three_found_without_the_one_that_never_comes_which_joins_them_later() {
+    let (mut world, store) = world(3, "");
+    let config = with_store(&world.config(), "") + "replace_after: 1s\n";
+    world.hosts.iter().for_each(|host| host.configure(&config));
+    for host in &mut world.hosts[..2] {
+        host.boot();
+    }
+    world.settle(&[0, 1]);
+    for host in &world.hosts[..2] {
+        assert!(host.said_by("run").contains("or they stay silent for 10 s: "), "{}", host.said());
+    }
+    let before = claim(&store);
+    assert_eq!((&before["state"], nonces(&before).len()), (&"founded".into(), 2));
+    world.put(0, "kept", "yes");
+    world.hosts[2].boot();
+    world.hosts[2].settle();
+    assert_eq!(world.get(2, "kept"), "yes");
+    assert_eq!(world.members(0), (vec!["etcd-1".into(), "etcd-2".into(), "etcd-3".into()], 0));
+    let after = claim(&store);
+    assert_eq!((&after["cluster_id"], nonces(&after).len()), (&before["cluster_id"], 3));
+    assert_eq!(nonces(&after)[..2], nonces(&before)[..]);
+}
+
+#[test]
+fn two_of_three_do_not_found_without_the_third_once_the_date_is_over_and_no_claim_was_made() {
+    let (mut world, store) = world(3, "");
+    let dated = world.config();
+    let undated: String = dated.lines().filter(|l| !l.contains("found_until")).map(|l| format!("{l}\n")).collect();
+    assert_ne!(dated, undated);
+    let config = with_store(&undated, "") + "replace_after: 1s\n";
+    world.hosts.iter().for_each(|host| host.configure(&config));
+    for host in &mut world.hosts[..2] {
+        host.boot();
+    }
+    for host in &world.hosts[..2] {
+        host.wait_for("run", "or `cluster.found_until` is ahead");
+    }
+    // All three make a claim; after it nobody asks for a date.
+    world.hosts[2].boot();
+    world.settle_all();
+    assert_eq!(nonces(&claim(&store)).len(), 3);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The store: its claim against servers that fail and race, and clusters that hang on it.
 
 mod claims;
-mod cluster;
+pub mod cluster;
 mod faults;
 mod servers;
 

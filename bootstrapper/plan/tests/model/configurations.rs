@@ -14,6 +14,7 @@ const STATIC: Config = Config {
     store: false,
     restore: false,
     follow: false,
+    dated: true,
     late: 9,
     rule: Rule::Real,
     may: NOTHING,
@@ -21,12 +22,18 @@ const STATIC: Config = Config {
 const STORE: Config = Config { store: true, late: 1, ..STATIC };
 const GROUP: Config = Config { group: true, hosts: 4, ..STORE };
 
-const NOTHING: Faults = Faults { crash: 0, loss: 0, gone: 0, clone: 0, edit: 0, surge: 0, total: 0, write: 1 };
+const NOTHING: Faults =
+    Faults { crash: 0, loss: 0, gone: 0, clone: 0, edit: 0, surge: 0, total: 0, write: 1, missing: 0 };
 /// Of every kind but copies of disks, which multiply the states and have searches of their own.
-const ANY: Faults = Faults { crash: 2, loss: 2, gone: 2, clone: 0, edit: 1, surge: 2, total: 2, write: 1 };
+const ANY: Faults = Faults { crash: 2, loss: 2, gone: 2, clone: 0, edit: 1, surge: 2, total: 2, ..NOTHING };
 
 fn any(total: u8) -> Faults {
     Faults { total, ..ANY }
+}
+
+/// So many foundings may leave somebody out, beside these.
+fn without(missing: u8, faults: Faults) -> Faults {
+    Faults { missing, ..faults }
 }
 
 /// Searched in every run of the tests, and finished; the big ones first.
@@ -66,6 +73,28 @@ pub fn small() -> Vec<World> {
             name: "a list with a store after a total loss, any two faults",
             follow: true,
             may: any(2),
+            ..STORE
+        }),
+        World::blank(Config {
+            name: "a list with a store that may found without one, blank, any fault",
+            may: without(1, any(1)),
+            ..STORE
+        }),
+        World::blank(Config {
+            name: "a list with a store that may found without one, restoring, any fault",
+            restore: true,
+            may: without(1, any(1)),
+            ..STORE
+        }),
+        after_total_loss(Config {
+            name: "a list with a store that may found without one after a total loss, any fault",
+            follow: true,
+            may: without(1, any(1)),
+            ..STORE
+        }),
+        older_than_its_store(Config {
+            name: "a list whose cluster is older than its store, which may found without one twice, any two faults",
+            may: without(2, any(2)),
             ..STORE
         }),
         World::blank(Config {
@@ -119,6 +148,23 @@ pub fn large() -> Vec<World> {
         }),
         World::blank(Config { name: "a group with a store, blank, any fault, one late", may: any(1), ..GROUP }),
         World::blank(Config {
+            name: "a group with a store that may found without one, blank, any fault, nobody late",
+            late: 0,
+            may: without(1, any(1)),
+            ..GROUP
+        }),
+        World::blank(Config {
+            name: "a list with a store that may found without one twice, blank, any two faults, nobody late",
+            late: 0,
+            may: without(2, any(2)),
+            ..STORE
+        }),
+        World::blank(Config {
+            name: "a list with a store that may found without one twice, blank, any two faults",
+            may: without(2, any(2)),
+            ..STORE
+        }),
+        World::blank(Config {
             name: "a group with a store, blank, any two faults, copied disks too",
             late: 0,
             may: Faults { clone: 1, ..any(2) },
@@ -155,6 +201,13 @@ fn after_total_loss(config: Config) -> World {
     world
 }
 
+/// A cluster that serves and whose store has no claim yet; the date by which it was to be founded is over.
+fn older_than_its_store(config: Config) -> World {
+    let mut world = World::serving(Config { dated: false, ..config });
+    world.shared().claim = None;
+    world
+}
+
 /// A rule that is weaker, where it shows soonest.
 pub fn weaker() -> Vec<Weaker> {
     let faults = |crash, loss, surge, total| Faults { crash, loss, surge, total, ..NOTHING };
@@ -163,6 +216,7 @@ pub fn weaker() -> Vec<Weaker> {
     let one = Config { hosts: 2, size: 1, ..GROUP };
     let five = Config { hosts: 5, ..GROUP };
     let restore = Config { restore: true, ..STATIC };
+    let without_one = without(1, faults(0, 2, 0, 2));
     let losing = "an acknowledged write is lost";
     let two = "there is data of two clusters";
     let weaker = |instead, first: World, why| Weaker { instead, first, why };
@@ -193,6 +247,16 @@ pub fn weaker() -> Vec<Weaker> {
             STUCK,
         ),
         weaker("A claim swapped without `committing`", blank(Rule::WithoutCommitting, one, faults(0, 0, 1, 1)), two),
+        weaker(
+            "Founding without the missing where neither a claim nor a date allows it",
+            older_than_its_store(Config { rule: Rule::DateIsNothing, may: without_one, ..STORE }),
+            two,
+        ),
+        weaker(
+            "Founding without the missing where the claim says founded",
+            World::serving(Config { rule: Rule::FoundedIsNothing, may: without_one, ..STORE }),
+            two,
+        ),
         weaker(
             "Acting on an old member list",
             serving(Rule::OldList, five, faults(0, 0, 2, 2)),

@@ -3,28 +3,30 @@
 use plan::document::PeerEntry;
 use plan::facts::{
     Added, Answer, Claim as RealClaim, ClaimState, Claims, DataDir, Facts, Heard, Identity, Instance, Inventory,
-    Listed, Past, Peer, Quorum, Stage, Waiting,
+    Listed, Past, Peer, Quorum, Seconds, Stage, Waiting,
 };
 use plan::founding::{Founder, Terms};
 use plan::member::Member as RealMember;
-use plan::spec::{OnTotalLoss, Set, Spec, Store};
+use plan::spec::{OnTotalLoss, Set, Spec, Store, Timestamp};
 
 use super::parts::{Claim, Id, MAX, Member, Members, NOBODY, Seen, State, T};
 use super::rules::Rule;
 use super::view::{View, snapshot};
-use crate::support::{World, client_url, cluster, name, nonce, terms, unknown, url, version};
+use crate::support::{FOUND_UNTIL, World, client_url, cluster, name, nonce, terms, unknown, url, version};
 
 impl View {
     pub fn spec(&self) -> Spec {
         let entry = |h: usize| PeerEntry { name: name(h as u8 + 1), peer_url: url(h as u8 + 1) };
         // The weaker rule: who says nothing does not exist.
         let exists = |h: &usize| self.config.rule != Rule::UnknownIsAbsent || *h == self.h || self.heard[*h].is_some();
+        let dated = self.config.dated || self.config.rule == Rule::DateIsNothing;
         let list = (0..self.config.hosts).filter(exists).map(entry).collect();
         Spec {
             size: self.config.size as u8,
             epoch: self.me.epoch.into(),
             set: if self.config.group { Set::Dynamic } else { Set::Static(list) },
             restore: self.config.restore.then(|| snapshot("c")),
+            found_until: dated.then_some(Timestamp(Seconds(FOUND_UNTIL))),
             store: self
                 .config
                 .store
@@ -58,10 +60,13 @@ impl View {
                 newest_snapshot: self.config.follow.then(|| snapshot("d")),
             },
         };
+        // Who is silent in a round may have been so for as long as it takes.
+        facts.silence = if self.silent { 999 } else { 0 };
         facts.quorum = self.list.as_ref().map(|(t, members)| self.quorum(t, members));
         let asked = self.whom();
         facts.peers = (0..MAX).filter(|h| asked[*h]).map(|h| self.peer(h)).collect();
-        // All are taken to agree but for their epochs: who does not agree is only waited for.
+        // All are taken to agree but for their epochs: who does not agree is only waited for. A set that differs is that of
+        // a claim which one of them has not read yet.
         let agreed = plan::terms(&self.spec(), &facts);
         for peer in &mut facts.peers {
             if let Heard::Waiting(waiting) = &mut peer.heard {
@@ -148,6 +153,7 @@ impl View {
             state: match claim.state {
                 State::Founding => ClaimState::Founding,
                 State::Committing => ClaimState::Committing,
+                State::Founded if self.config.rule == Rule::FoundedIsNothing => ClaimState::Founding,
                 State::Founded => ClaimState::Founded,
             },
             founding,

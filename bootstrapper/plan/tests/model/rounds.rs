@@ -31,6 +31,7 @@ struct Scene {
     lists: Vec<(T, Members)>,
     starting: Vec<Id>,
     claim: Option<Option<Claim>>,
+    silent: bool,
     places: [Place; MAX],
 }
 
@@ -120,7 +121,8 @@ impl Scene {
             host if (host.lives, host.joins) == (0, 0) => host.clone(),
             host => Rc::new(Host { lives: 0, joins: 0, ..Host::clone(host) }),
         };
-        Scene { config: world.config.clone(), h, me, now, lists, starting, claim, places }
+        let silent = world.shared.may.missing > 0;
+        Scene { config: world.config.clone(), h, me, now, lists, starting, claim, silent, places }
     }
 
     fn each_view(&self, see: &mut dyn FnMut(View)) {
@@ -155,6 +157,7 @@ impl Scene {
                             starting: if list.is_some() { self.starting.clone() } else { Vec::new() },
                             list,
                             claim: claim.clone(),
+                            silent: self.silent,
                             group: group.clone(),
                         };
                         let whom = view.whom();

@@ -25,6 +25,10 @@ pub enum Rule {
     ReadyMeansReady,
     /// The founding is committed without `committing` in the store.
     WithoutCommitting,
+    /// Who says nothing for long is left out of a founding, whether or not the operator's date allows one.
+    DateIsNothing,
+    /// Who says nothing for long is left out of a founding, though the store says that this cluster was founded.
+    FoundedIsNothing,
     /// A membership change is made whatever the list has become since the decision.
     OldList,
 }

@@ -96,6 +96,11 @@ impl World {
                 if self.shared.claim != *read {
                     return false;
                 }
+                let before = read.as_ref().is_some_and(|c| c.t.hosts().eq(t.hosts()));
+                if t.hosts().count() < self.config.size && !before {
+                    let may = &mut self.shared().may;
+                    may.missing = may.missing.saturating_sub(1);
+                }
                 self.shared().claim = Some(Claim { state: *to, t: *t, voters: t.nonces });
             }
             Step::Remove(t, id, list) => return self.removes(t, *id, list),

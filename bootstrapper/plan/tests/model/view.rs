@@ -30,6 +30,8 @@ pub struct View {
     pub starting: Vec<Id>,
     /// The store's answer, if there is one.
     pub claim: Option<Option<Claim>>,
+    /// Whether who says nothing has said nothing for long.
+    pub silent: bool,
     /// The instances by the provider's word, and which of them are terminated; `None` is unknown.
     pub group: Option<Vec<(u8, bool)>>,
 }

@@ -22,6 +22,8 @@ pub struct Config {
     pub restore: bool,
     /// Whether a total loss is followed by a restore of the store's newest snapshot.
     pub follow: bool,
+    /// Whether `found_until` is ahead.
+    pub dated: bool,
     /// How many hosts at a time may act on what is out of date.
     pub late: usize,
     pub rule: Rule,
@@ -55,6 +57,8 @@ pub struct Faults {
     pub total: u8,
     /// A client's write. No fault, but there need not be many.
     pub write: u8,
+    /// A founding leaves somebody out who has said nothing for long; any host may have. Nor is this a fault.
+    pub missing: u8,
 }
 
 /// What the hosts share.

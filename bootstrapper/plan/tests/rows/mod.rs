@@ -4,5 +4,6 @@ mod disk;
 mod founding;
 mod joining;
 mod membership;
+mod missing;
 mod order;
 mod store;

@@ -187,6 +187,7 @@ fn facts() -> Facts {
         data: DataDir::Empty,
         journal: Past::default(),
         peers: vec![peer(2), peer(3)],
+        silence: 0,
         quorum: None,
         inventory: Inventory::Static,
         claim: Claims::NoStore,
