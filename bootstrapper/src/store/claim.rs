@@ -10,6 +10,7 @@ use plan::spec::Sha256;
 use serde::{Deserialize, Serialize};
 
 use super::{Store, Trouble, Version, Written};
+use crate::sys::fault;
 
 /// Its name in the store.
 pub const KEY: &str = "claim.json";
@@ -91,10 +92,13 @@ pub async fn write(
         return Ok(ended);
     }
     let bytes = render(wanted, cluster)?;
+    let point = format!("writing the claim: {}", word(wanted.state));
+    fault::before(&point);
     let written = match &before {
         None => store.create(KEY, bytes).await,
         Some((_, version)) => store.swap(KEY, bytes, version).await,
     };
+    fault::after(&point);
     if matches!(written, Ok(Written::Yes)) {
         return Ok(Swap::Done);
     }

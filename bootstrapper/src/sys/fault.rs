@@ -1,16 +1,22 @@
-//! Deaths on demand, for the crash matrix: at any journal record and before any fsync. Only in programs built with the
-//! feature `fault-injection`, which no image is.
+//! Deaths on demand, for the crash matrix: at any journal record, before any fsync, and around any write of the claim. Only
+//! in programs built with the feature `fault-injection`, which no image is.
 //!
 //! `ETCD_BOOTSTRAPPER_FAULT` says what is to happen: `note:FILE` writes down every point that is passed, `die:N` ends
-//! the process at the N-th as SIGKILL would, and `lose:N` does so after taking back what the disk need not have kept.
+//! the process at the N-th as SIGKILL would, `lose:N` does so after taking back what the disk need not have kept, and
+//! `at:TEXT` ends it at the first whose name begins with the text.
 
 #[cfg(feature = "fault-injection")]
-pub use on::{after, before_sync};
+pub use on::{after, before, before_sync};
 
 /// The moment before a file or a directory becomes durable; the first `durable` bytes of it are already.
 #[cfg(not(feature = "fault-injection"))]
 #[inline]
 pub fn before_sync(_path: &std::path::Path, _file: &std::fs::File, _durable: u64) {}
+
+/// The moment before something of this name is done to what outlives this host.
+#[cfg(not(feature = "fault-injection"))]
+#[inline]
+pub fn before(_what: &str) {}
 
 /// The moment after something of this name became durable.
 #[cfg(not(feature = "fault-injection"))]
@@ -29,6 +35,7 @@ mod on {
         Note(String),
         Die(u32),
         Lose(u32),
+        At(String),
     }
 
     static FAULT: OnceLock<Option<Fault>> = OnceLock::new();
@@ -43,6 +50,7 @@ mod on {
             ("note", file) => Some(Fault::Note(file.to_owned())),
             ("die", number) => number.parse().ok().map(Fault::Die),
             ("lose", number) => number.parse().ok().map(Fault::Lose),
+            ("at", text) => Some(Fault::At(text.to_owned())),
             _ => None,
         }
     }
@@ -64,6 +72,11 @@ mod on {
         reached(&format!("before the fsync of {}", path.display()), lose);
     }
 
+    /// The moment before something of this name is done to what outlives this host.
+    pub fn before(what: &str) {
+        reached(&format!("before {what}"), || {});
+    }
+
     /// The moment after something of this name became durable.
     pub fn after(what: &str) {
         reached(&format!("after {what}"), || {});
@@ -82,7 +95,8 @@ mod on {
                 lose();
                 die(point);
             }
-            Fault::Die(_) | Fault::Lose(_) => {}
+            Fault::At(text) if point.starts_with(text.as_str()) => die(point),
+            Fault::Die(_) | Fault::Lose(_) | Fault::At(_) => {}
         }
     }
 
