@@ -1,11 +1,12 @@
 //! moto's S3 on this host's end of the bridge: a server that others wrote, with a bucket called `bucket`.
 //!
-//! Its conditions are not atomic, as its claims race in `tests/it` against a bucket whose conditions are; here three
-//! slow machines write equal claims.
+//! What it makes of two conditional writes in one moment is not defined; here three slow machines write equal claims, and
+//! `tests/it` lets claims race in a bucket of our own that is atomic.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -51,6 +52,13 @@ impl Bucket {
     /// An object.
     pub fn get(&self, key: &str) -> Result<Vec<u8>> {
         self.request("GET", key, io::empty(), 0)
+    }
+
+    /// Puts a file into it.
+    pub fn put(&self, key: &str, file: &Path) -> Result<()> {
+        let file = File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let length = file.metadata()?.len();
+        self.request("PUT", key, file, length).map(|_| ())
     }
 
     fn request(&self, method: &str, key: &str, mut body: impl Read, length: u64) -> Result<Vec<u8>> {

@@ -10,6 +10,8 @@ mod console;
 mod disk;
 mod etcdctl;
 mod evidence;
+mod going_on;
+mod large;
 mod ledger;
 mod lines;
 mod load;

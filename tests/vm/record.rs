@@ -46,7 +46,8 @@ impl Entry {
     fn is_discard(&self) -> bool {
         self.flags & DISCARD != 0
     }
-    fn next(&self) -> u64 {
+    /// Where the next one begins in the record.
+    pub fn next(&self) -> u64 {
         let data = if self.is_discard() { 0 } else { self.length };
         self.at + BLOCK + data
     }

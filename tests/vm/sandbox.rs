@@ -21,6 +21,8 @@ const INSIDE: &str = "ETCD_BOOTSTRAPPER_VM_RUN";
 const PREFIX: &str = "etcd-vm-";
 /// How many directories with logs stay.
 const KEPT: usize = 5;
+/// Extensions of disks, of records of their writes, and of snapshots.
+const LARGE: [&str; 5] = ["raw", "qcow2", "fd", "writes", "db"];
 /// For three guests to shut down after Ctrl-C.
 const FAREWELL: Duration = Duration::from_secs(120);
 
@@ -158,7 +160,7 @@ fn remove_disks(directory: &Path) -> Result<()> {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
             remove_disks(&entry.path())?;
-        } else if entry.path().extension().is_some_and(|e| e == "raw" || e == "qcow2" || e == "fd" || e == "writes") {
+        } else if entry.path().extension().is_some_and(|e| LARGE.iter().any(|large| e == *large)) {
             fs::remove_file(entry.path())?;
         }
     }

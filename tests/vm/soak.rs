@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 
 use crate::cases::{
-    CHAOS, Chaos, DOINGS, Doing, Moment, TOTAL_LOSS, Unsynced, chaos, cut, judge, total_loss, unsynced,
+    CHAOS, Chaos, DOINGS, Doing, Moment, RESTORING, Restoring, TOTAL_LOSS, Unsynced, chaos, cut, judge, total_loss,
+    unsynced,
 };
 use crate::ledger::{Ledger, Trial};
 use crate::sandbox;
@@ -47,14 +48,15 @@ enum Kind {
     Chaos(Chaos),
     Unsynced(Unsynced),
     TotalLoss,
+    Restoring,
 }
 
 /// Power cuts and chaos in turn; those with these names, all without any.
 fn kinds(names: &[String]) -> Result<Vec<Kind>> {
     let each = |(at, chaos): (usize, &Chaos)| [Kind::Cut(DOINGS[at % DOINGS.len()]), Kind::Chaos(*chaos)];
     let mut kinds: Vec<Kind> = CHAOS.iter().enumerate().flat_map(each).collect();
-    kinds.extend([Unsynced::Bootstrapper, Unsynced::Etcd].map(Kind::Unsynced));
-    kinds.push(Kind::TotalLoss);
+    kinds.extend([Kind::Restoring, Kind::Unsynced(Unsynced::Bootstrapper), Kind::Restoring]);
+    kinds.extend([Kind::TotalLoss, Kind::Restoring, Kind::Unsynced(Unsynced::Etcd)]);
     let known: Vec<&str> = kinds.iter().map(|k| k.name()).collect();
     for name in names {
         ensure!(known.contains(&name.as_str()), "nothing is called {name}; there are {}", known.join(", "));
@@ -70,6 +72,7 @@ impl Kind {
             Kind::Chaos(chaos) => chaos.name(),
             Kind::Unsynced(service) => service.name(),
             Kind::TotalLoss => TOTAL_LOSS,
+            Kind::Restoring => RESTORING,
         }
     }
 }
@@ -91,6 +94,7 @@ impl Soak<'_> {
             Kind::Chaos(what) => self.chaos(what),
             Kind::Unsynced(service) => self.unsynced(service),
             Kind::TotalLoss => self.total_loss(),
+            Kind::Restoring => self.restoring(),
         }
     }
 
@@ -101,6 +105,26 @@ impl Soak<'_> {
             Err(error) => (None, Some(error)),
         };
         self.note(Trial::Chaos { case: what.name().into(), outcome }, failure)
+    }
+
+    fn restoring(&mut self) -> Result<()> {
+        let trial = |at: &str, moment: String, booted| {
+            let (doing, at) = (RESTORING.to_owned(), at.to_owned());
+            Trial::Cut { doing, at, moment, booted }
+        };
+        let mut restoring = match Restoring::record(self.suite) {
+            Ok(restoring) => restoring,
+            Err(error) => return self.note(trial("both disks", "never".into(), true), Some(error)),
+        };
+        self.began = Instant::now();
+        let (moment, booted) = restoring.boot(self.suite)?;
+        self.note(trial("both disks", moment, true), booted.err())?;
+        for _ in 0..LOOKS {
+            self.began = Instant::now();
+            let (moment, looked) = restoring.look(self.suite)?;
+            self.note(trial("data disk", moment, false), looked.err())?;
+        }
+        restoring.discard()
     }
 
     fn total_loss(&mut self) -> Result<()> {

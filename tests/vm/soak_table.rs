@@ -19,7 +19,9 @@ Every write of a machine's disks is recorded; the power fails at a random one of
 last flush a random half is lost. *Looked at*: `etcd-bootstrapper plan` and etcd are given the data disk as it then is, and
 it must hold all that others have heard by then: answers on the peer port, acknowledged writes. *Booted*: the machine boots
 from both disks, and all members must come to one cluster of three voters and nobody else. *Settled, under writes*: the
-member has just settled, and with another one stopped each write needs its disk.
+member has just settled, and with another one stopped each write needs its disk. *Restoring*: one machine founds a cluster
+of its own from a snapshot of 256 MiB; the data dir must be absent or whole, `etcd-bootstrapper run` goes on from the disk
+as it is left, on this host when looked at, and every value of the snapshot must be read from the member that settles.
 ";
 
 const UNSYNCED: &str = "

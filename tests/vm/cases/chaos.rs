@@ -1,7 +1,6 @@
 //! Members are killed or wiped under a write load; what was acknowledged must be there afterwards, in the same cluster,
 //! or else the machines refuse and say why.
 
-use std::slice;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -226,7 +225,7 @@ fn wipe_majority(
         let parts = machine.parts.clone();
         machine.power_off(SHUT_DOWN)?;
         let disks = Disks { system: parts.system, data: parts.data.context("it has no data disk")? };
-        let seed = suite.cluster.seed_with(&suite.yard.tools, seat, slice::from_ref(&word))?;
+        let seed = suite.cluster.seed_with(&suite.yard.tools, seat, std::slice::from_ref(&word))?;
         let place = suite.yard.directory(seat)?;
         set.add(suite.yard.boot(seat, place, disks, Some(seed))?);
     }

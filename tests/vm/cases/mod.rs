@@ -7,6 +7,7 @@ mod kill;
 mod power_cut;
 mod reboot;
 mod restore;
+mod restoring;
 mod system_disk;
 mod total_loss;
 mod unsynced;
@@ -14,6 +15,7 @@ mod unsynced;
 pub use chaos::{CHAOS, Chaos, Outcome, judge, run as chaos};
 pub use first_boot::FirstBoot;
 pub use power_cut::{DOINGS, Doing, Moment, cut};
+pub use restoring::{RESTORING, Restoring};
 pub use total_loss::{NAME as TOTAL_LOSS, total_loss};
 pub use unsynced::{Unsynced, run as unsynced};
 
@@ -46,7 +48,7 @@ fn under_load(suite: &mut Suite, what: Chaos) -> Result<()> {
 }
 
 /// All of them; the letters are those of the issues that asked for them.
-pub const CASES: [Case; 10] = [
+pub const CASES: [Case; 11] = [
     Case {
         name: "found",
         what: "three fresh members become one cluster that speaks mutual TLS and nothing else",
@@ -106,5 +108,11 @@ pub const CASES: [Case; 10] = [
         what: "after all machines the store is left: the policy is followed, and detached volumes are not restored over",
         run: total_loss::run,
         letter: "j",
+    },
+    Case {
+        name: "restoring",
+        what: "power cuts in the restore of a large snapshot leave all of it or nothing, and the next boot goes on",
+        run: restoring::run,
+        letter: "k",
     },
 ];
