@@ -8,6 +8,15 @@ die() { say "$*"; exit 1; }
 
 need_root() { [ "$(id -u)" = 0 ] || die "needs root (mount namespaces, apt); run it with sudo"; }
 
+# Packages of this host's own Debian.
+install_here() { # package...
+  need_root
+  say "installing $*"
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get install -qqy --no-install-recommends "$@" >/dev/null 2>&1 ||
+    { apt-get update -qq >&2 && apt-get install -qqy --no-install-recommends "$@" >/dev/null; }
+}
+
 # The machine's own mirror, so that a site without internet needs to configure it once.
 host_mirror() { # label
   apt-get indextargets --format '$(LABEL)|$(REPO_URI)' 'Created-By: Packages' 2>/dev/null |

@@ -5,6 +5,7 @@ set -eu
 version=5.2.5
 dir=$cache/moto-$version
 if ! [ -x "$dir/bin/moto_server" ]; then
+  python3 -c 'import ensurepip, venv' 2>/dev/null || install_here python3-venv
   say "installing moto $version"
   rm -rf "$dir"
   python3 -m venv "$dir.new" && "$dir.new/bin/pip" install --quiet --disable-pip-version-check "moto[s3,server]==$version" >&2

@@ -7,14 +7,8 @@ missing=
 for package in gcc libc6-dev musl-tools protobuf-compiler libprotobuf-dev iproute2 mount mmdebstrap ca-certificates; do
   [ "$(dpkg-query -W -f='${db:Status-Status}' $package 2>/dev/null)" = installed ] || missing="$missing $package"
 done
-if [ -n "$missing" ]; then
-  need_root
-  say "installing$missing"
-  export DEBIAN_FRONTEND=noninteractive
-  # shellcheck disable=SC2086
-  apt-get install -qqy --no-install-recommends $missing >/dev/null 2>&1 ||
-    { apt-get update -qq && apt-get install -qqy --no-install-recommends $missing >/dev/null; }
-fi
+# shellcheck disable=SC2086
+[ -z "$missing" ] || install_here $missing
 if ! "$repo/tools/cargo.sh" --version >/dev/null 2>&1; then
   say "installing Rust into $cache/rustup"
   # Debian trixie's rustup, so that a host without one needs no download page; this host's roots, for a site's own CA.

@@ -3,6 +3,7 @@
 mod claims;
 pub mod cluster;
 mod faults;
+mod identity;
 mod servers;
 
 use bootstrapper::paths::Paths;

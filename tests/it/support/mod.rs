@@ -1,5 +1,6 @@
 //! What several tests need.
 
+pub mod azurite;
 pub mod bucket;
 pub mod clock;
 pub mod etcd;
