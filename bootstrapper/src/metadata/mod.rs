@@ -12,12 +12,14 @@ use plan::spec::{Host, Spec};
 
 use crate::paths::Paths;
 
+pub mod detect;
 pub mod document;
 pub mod explain;
 mod fault;
 mod files;
 mod layers;
 mod nocloud;
+pub mod providers;
 mod remember;
 #[cfg(test)]
 mod tests;

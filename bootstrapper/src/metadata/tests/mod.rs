@@ -2,6 +2,7 @@
 
 mod bad;
 mod carriers;
+mod detect;
 mod good;
 mod schema;
 mod volumes;
