@@ -84,6 +84,33 @@ impl<'a> ObjectUrl<'a> {
     }
 }
 
+/// A URL of a file on an attached volume, such as a stick that a site's snapshots are carried on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeUrl<'a> {
+    /// The label of its file system.
+    pub label: &'a str,
+    /// The file's path in it.
+    pub path: &'a str,
+}
+
+impl<'a> VolumeUrl<'a> {
+    /// Reads one; `None` for a URL with another scheme. Nothing in it is escaped.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(url: &'a str) -> Option<Result<VolumeUrl<'a>, &'static str>> {
+        let rest = url.strip_prefix("volume://")?;
+        let (label, path) = rest.split_once('/').unwrap_or((rest, ""));
+        Some(if label.is_empty() || rest.chars().any(char::is_control) {
+            Err("names no volume: write volume://LABEL/PATH, with the label of its file system")
+        } else if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            Err("names no file on the volume: write volume://LABEL/PATH, with single slashes")
+        } else {
+            Ok(VolumeUrl { label, path })
+        })
+    }
+}
+
 impl RestoreEntry {
     /// How the bucket of a URL is asked: as this entry says, else as the store of the same provider, else by the
     /// instance's own identity.
@@ -204,8 +231,12 @@ fn check_urls(restore: &RestoreEntry, of_store: Option<&StoreEntry>) -> Vec<Prob
                 }
             }
             Some(Err(why)) => add(&path, format!("it {why}")),
-            None if matches!(scheme.as_str(), "https" | "file") => {}
-            None => add(&path, "write an https://, file://, s3://, gs:// or az:// URL".into()),
+            None => match VolumeUrl::parse(url.reveal()) {
+                Some(Ok(_)) => {}
+                Some(Err(why)) => add(&path, format!("it {why}")),
+                None if matches!(scheme.as_str(), "https" | "file") => {}
+                None => add(&path, "write an https://, file://, volume://, s3://, gs:// or az:// URL".into()),
+            },
         }
     }
     if let Some(why) = restore.proxy.as_ref().and_then(store::bad_proxy) {

@@ -28,7 +28,8 @@ fn restore(url: &str) -> Value {
 #[test]
 fn a_document_that_means_something_has_no_problem() {
     assert_eq!(problems(|_| ()), []);
-    for url in ["https://store/prod.db", "HTTPS://store/prod.db", "file:///media/prod.db"] {
+    for url in ["https://store/prod.db", "HTTPS://store/prod.db", "file:///media/prod.db", "volume://BACKUPS/a/prod.db"]
+    {
         assert_eq!(problems(|d| d["restore"] = restore(url)), [], "{url}");
     }
     let quota = |d: &mut Value| d["etcd"] = json!({"quota-backend-bytes": 4_294_967_296_i64, "log-level": "debug"});

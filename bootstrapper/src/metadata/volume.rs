@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use super::nocloud::{self, Layout, Seed};
 use crate::exit::Exit;
 use crate::paths::Paths;
-use crate::sys::disk::{self, Disk, Kind, Layer};
+use crate::sys::disk::{self, Disk, Kind};
 use crate::sys::fs;
 
 /// NoCloud's label; FAT and ISO 9660 may make capitals of it.
@@ -62,8 +62,9 @@ fn find(paths: &Paths, devices: String) -> Result<Seen> {
     // A device may be listed before it can be read: then this look is not the last one.
     let unread = disks.iter().any(|disk| matches!(disk.probe.kind, Kind::Unreadable(_)));
     let devices = if unread { String::new() } else { devices };
-    let (readable, others): (Vec<&Disk>, Vec<&Disk>) =
-        labelled(&disks).into_iter().partition(|disk| matches!(disk.probe.kind, Kind::Iso9660 | Kind::Vfat));
+    let (readable, others): (Vec<&Disk>, Vec<&Disk>) = disk::labelled(&disks, LABEL)
+        .into_iter()
+        .partition(|disk| matches!(disk.probe.kind, Kind::Iso9660 | Kind::Vfat));
     let passed_over = |disk: &Disk| format!("{disk} is passed over: make it ISO 9660 or FAT");
     let notes = others.into_iter().map(passed_over).collect();
     match readable.as_slice() {
@@ -73,16 +74,6 @@ fn find(paths: &Paths, devices: String) -> Result<Seen> {
             "two volumes are labelled {LABEL}, and neither counts more: {one}, and {other}: detach one of them"
         ))),
     }
-}
-
-/// Those with the label; a disk once, not also as the partition that a hybrid image makes of itself.
-fn labelled(disks: &[Disk]) -> Vec<&Disk> {
-    let has = |disk: &&Disk| disk.probe.is_labelled(LABEL);
-    let inside_another = |disk: &Disk| match &disk.layer {
-        Layer::Partition(whole) => disks.iter().filter(has).any(|other| other.name == *whole),
-        Layer::Whole | Layer::Stacked | Layer::Backed => false,
-    };
-    disks.iter().filter(has).filter(|disk| !inside_another(disk)).collect()
 }
 
 fn read(paths: &Paths, volume: &Disk) -> Result<Option<Seed>> {

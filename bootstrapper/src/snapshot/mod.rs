@@ -20,3 +20,4 @@ pub mod signature;
 pub mod source;
 pub mod stage;
 pub mod verify;
+mod volume;

@@ -25,6 +25,7 @@ use super::http::{self, Setback, Unreached};
 use super::object;
 use super::sidecar::Version;
 use super::source::{self, Access, Source};
+use super::volume::OnVolume;
 use crate::exit::Exit;
 use crate::paths::Paths;
 use crate::store::{self, Store};
@@ -46,6 +47,7 @@ pub struct Origin {
 enum Kind {
     Http { client: Client, url: Url },
     File(PathBuf),
+    Volume(OnVolume),
     Object { bucket: Arc<dyn ObjectStore>, path: ObjectPath },
 }
 
@@ -72,6 +74,7 @@ impl Origin {
                     Kind::Http { client: client.clone(), url }
                 }
                 Source::File(path) => Kind::File(path),
+                Source::Volume(label, file) => Kind::Volume(OnVolume { paths: access.paths.clone(), label, file }),
                 Source::Bucket(url) => in_bucket(&url, access)?,
             };
             origins.push(Origin { place, kind, peer: false });
@@ -133,11 +136,8 @@ impl Origin {
                 url.set_path(&format!("{}{suffix}", url.path()));
                 Kind::Http { client: client.clone(), url }
             }
-            Kind::File(path) => {
-                let mut path = path.clone().into_os_string();
-                path.push(suffix);
-                Kind::File(path.into())
-            }
+            Kind::File(path) => Kind::File(suffixed(path, suffix)),
+            Kind::Volume(volume) => Kind::Volume(volume.file(suffixed(&volume.file, suffix))),
             Kind::Object { bucket, path } => {
                 let path = ObjectPath::from(format!("{path}{suffix}"));
                 Kind::Object { bucket: bucket.clone(), path }
@@ -158,6 +158,7 @@ impl Origin {
                 Kind::Http { client: client.clone(), url }
             }
             Kind::File(path) => Kind::File(path.with_file_name(NAME)),
+            Kind::Volume(volume) => Kind::Volume(volume.file(volume.file.with_file_name(NAME))),
             Kind::Object { bucket, path } => {
                 let path = path.to_string();
                 let path = path.rsplit_once('/').map_or(NAME.into(), |(directory, _)| format!("{directory}/{NAME}"));
@@ -172,7 +173,7 @@ impl Origin {
     pub(super) fn has_ranges(&self) -> bool {
         match self.kind {
             Kind::Http { .. } | Kind::Object { .. } => !self.peer,
-            Kind::File(_) => false,
+            Kind::File(_) | Kind::Volume(_) => false,
         }
     }
 
@@ -194,7 +195,18 @@ impl Origin {
                 let answer = http::ask(client, url, (from, end), &known, idle).await?;
                 Body::new(Pieces::Http(answer.response), answer.from, answer.version)
             }
-            Kind::File(path) => read(path, from, &known).await?,
+            Kind::File(path) => {
+                let file = File::open(path).await.map_err(|error| lost(&error))?;
+                let inode = file.metadata().await.map_err(|error| lost(&error))?.ino();
+                read(file, &inode.to_string(), from, &known).await?
+            }
+            // FAT has no inodes: it makes up new ones at each mount.
+            Kind::Volume(volume) => {
+                let volume = volume.clone();
+                let (file, uuid) =
+                    tokio::task::spawn_blocking(move || volume.open()).await.context("a thread died")??;
+                read(File::from_std(file), &uuid, from, &known).await?
+            }
             Kind::Object { bucket, path } => {
                 let asked = object::ask(bucket, path, (from, end), &known);
                 let asked = timeout(idle, asked).await;
@@ -289,14 +301,19 @@ fn in_bucket(url: &Secret, access: &Access<'_>) -> Result<Kind> {
     Ok(Kind::Object { bucket, path })
 }
 
-/// A file of this host, which is another one when its time, its length or its inode is.
-async fn read(path: &Path, from: u64, known: &Version) -> Result<Body, Setback> {
-    let mut file = File::open(path).await.map_err(|error| lost(&error))?;
+fn suffixed(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
+}
+
+/// A file, which is another one when its time, its length or what else tells it is.
+async fn read(mut file: File, told_by: &str, from: u64, known: &Version) -> Result<Body, Setback> {
     let meta = file.metadata().await.map_err(|error| lost(&error))?;
     if !meta.is_file() {
         return Err(Setback::unavailable("it is not a file".into()));
     }
-    let etag = format!("{}.{:09}-{}-{}", meta.mtime(), meta.mtime_nsec(), meta.len(), meta.ino());
+    let etag = format!("{}.{:09}-{}-{}", meta.mtime(), meta.mtime_nsec(), meta.len(), told_by);
     let same = known.etag.as_ref().is_none_or(|known| *known == etag) && from <= meta.len();
     let from = if same { from } else { 0 };
     file.seek(SeekFrom::Start(from)).await.map_err(|error| lost(&error))?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use plan::restore::{ObjectUrl, RestoreEntry};
+use plan::restore::{ObjectUrl, RestoreEntry, VolumeUrl};
 use plan::spec::{Host, Secret};
 use plan::store::StoreEntry;
 use reqwest::{Client, Proxy, Url, redirect};
@@ -54,10 +54,12 @@ pub enum Source {
     Bucket(Secret),
     /// A file of this host.
     File(PathBuf),
+    /// A file of a volume, by its label.
+    Volume(String, PathBuf),
 }
 
 impl Source {
-    /// Reads an `https://`, `file://`, `s3://`, `gs://` or `az://` URL.
+    /// Reads an `https://`, `file://`, `volume://`, `s3://`, `gs://` or `az://` URL.
     ///
     /// # Errors
     /// 65 for anything else; the text is not quoted beyond its scheme, as it may be a secret.
@@ -65,6 +67,11 @@ impl Source {
         let bad = |why: String| Exit::BadInput.because(format!("the snapshot's URL {why}"));
         if let Some(object) = ObjectUrl::parse(url.reveal()) {
             return object.map(|_| Source::Bucket(url.clone())).map_err(bad);
+        }
+        if let Some(volume) = VolumeUrl::parse(url.reveal()) {
+            return volume
+                .map(|v| Source::Volume(v.label.to_owned(), v.path.into()))
+                .map_err(|why| bad(why.to_owned()));
         }
         let url = Url::parse(url.reveal()).map_err(|e| bad(format!("is not one: {e}")))?;
         match url.scheme() {
@@ -74,9 +81,9 @@ impl Source {
             "https" => Ok(Source::Https(url)),
             "file" => url.to_file_path().map(Source::File).map_err(|()| bad("has a host: write file:///path".into())),
             "http" => Err(bad("is http, over which anybody could hand us another database: use https".into())),
-            scheme => {
-                Err(bad(format!("has the scheme {scheme}: use https (a presigned URL will do), file, s3, gs or az")))
-            }
+            scheme => Err(bad(format!(
+                "has the scheme {scheme}: use https (a presigned URL will do), file, volume, s3, gs or az"
+            ))),
         }
     }
 
@@ -86,6 +93,7 @@ impl Source {
             Source::Https(url) => place(url),
             Source::Bucket(url) => url.reveal().to_owned(),
             Source::File(path) => path.display().to_string(),
+            Source::Volume(label, path) => format!("volume://{label}/{}", path.display()),
         }
     }
 }
@@ -177,6 +185,10 @@ mod tests {
             ("https://s3.example/b/prod.db?X-Amz-Signature=secret#x", Ok("https://s3.example/b/prod.db")),
             ("https://s3.example:8443/prod.db", Ok("https://s3.example:8443/prod.db")),
             ("file:///media/usb/prod%20a.db", Ok("/media/usb/prod a.db")),
+            ("volume://My Stick/2026/prod%.db", Ok("volume://My Stick/2026/prod%.db")),
+            ("volume://stick", Err("names no file on the volume")),
+            ("volume://stick/../prod.db", Err("names no file on the volume")),
+            ("volume:///prod.db", Err("names no volume")),
             ("http://s3.example/?secret", Err("is http")),
             ("https://u:secret@s3.example/", Err("a user or a password")),
             ("s3://bucket/prod+a:b.db", Ok("s3://bucket/prod+a:b.db")),

@@ -106,6 +106,16 @@ pub fn list(root: &Path) -> Result<Vec<Disk>> {
     Ok(found)
 }
 
+/// Those whose file system has this label; a disk once, not also as the partition that a hybrid image makes of itself.
+pub fn labelled<'d>(disks: &'d [Disk], label: &str) -> Vec<&'d Disk> {
+    let has = |disk: &&Disk| disk.probe.is_labelled(label);
+    let inside_another = |disk: &Disk| match &disk.layer {
+        Layer::Partition(whole) => disks.iter().filter(has).any(|other| other.name == *whole),
+        Layer::Whole | Layer::Stacked | Layer::Backed => false,
+    };
+    disks.iter().filter(has).filter(|disk| !inside_another(disk)).collect()
+}
+
 /// What udev says of an optical drive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drive {

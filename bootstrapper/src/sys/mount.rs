@@ -48,12 +48,19 @@ pub fn is_mount_point(dir: &Path) -> Result<bool> {
     Ok(mounted_at(dir)?.is_some())
 }
 
-/// Mounts a volume of configuration: read-only, nothing on it is a device or runs.
+/// Mounts a volume of somebody's: read-only, nothing on it is a device or runs, and nothing is written to it, not even
+/// what a journal of it holds.
 ///
 /// # Errors
 /// When the kernel refuses, with device and directory.
 pub fn mount_read_only(device: &Path, dir: &Path, fstype: &str) -> Result<()> {
-    mount(device, dir, fstype, MsFlags::MS_RDONLY | NOTHING_RUNS)
+    // ext4(5) and xfs(5): without these a volume that was not unmounted is repaired, read-only or not.
+    let data = match fstype {
+        "ext4" => Some("noload"),
+        "xfs" => Some("norecovery,nouuid"),
+        _ => None,
+    };
+    mount(device, dir, fstype, MsFlags::MS_RDONLY | NOTHING_RUNS, data)
 }
 
 /// Mounts the data disk's XFS: nothing on it is a device or runs, reading writes no times.
@@ -61,7 +68,7 @@ pub fn mount_read_only(device: &Path, dir: &Path, fstype: &str) -> Result<()> {
 /// # Errors
 /// When the kernel refuses, with device and directory.
 pub fn mount_data(device: &Path, dir: &Path) -> Result<()> {
-    mount(device, dir, "xfs", MsFlags::MS_NOATIME | NOTHING_RUNS)
+    mount(device, dir, "xfs", MsFlags::MS_NOATIME | NOTHING_RUNS, None)
 }
 
 /// Unmounts; what is not mounted is no error. A file system in use goes away when its last user does.
@@ -79,8 +86,8 @@ pub fn unmount(dir: &Path) -> Result<()> {
 
 const NOTHING_RUNS: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFlags::MS_NOEXEC);
 
-fn mount(device: &Path, dir: &Path, fstype: &str, flags: MsFlags) -> Result<()> {
-    nix::mount::mount(Some(device), dir, Some(fstype), flags, None::<&str>)
+fn mount(device: &Path, dir: &Path, fstype: &str, flags: MsFlags, data: Option<&str>) -> Result<()> {
+    nix::mount::mount(Some(device), dir, Some(fstype), flags, data)
         .with_context(|| format!("cannot mount {} ({fstype}) at {}", device.display(), dir.display()))
 }
 

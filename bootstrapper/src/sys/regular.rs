@@ -6,9 +6,25 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use nix::fcntl::OFlag;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 
 use crate::exit::Exit;
+
+/// A regular file below a directory, such as the root of a mounted volume; no symbolic link leads to it, and nothing
+/// outside of that directory is opened, whatever the volume holds.
+///
+/// # Errors
+/// What the system says: `ELOOP` for a symbolic link, `EXDEV` for a way out, `EINVAL` for what is no file.
+pub fn open_below(dir: &Path, path: &Path) -> io::Result<fs::File> {
+    let dir = fs::File::open(dir)?;
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
+    let file = fs::File::from(openat2(&dir, path, OpenHow::new().flags(flags).resolve(resolve))?);
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file")),
+    }
+}
 
 /// The bytes of a regular file, at most `limit` and one more; `None` when there is none of that name.
 ///

@@ -8,6 +8,7 @@ mod peers;
 mod proxies;
 mod ranges;
 mod sources;
+mod volumes;
 mod wrapped;
 
 use std::fs;

@@ -26,7 +26,7 @@ Makes a cluster's CA, client certificates and one user-data for all members, in 
   --secrets inline|none   inline (default): the CA key is in the user-data; none: it is delivered apart
   --days N                how long the CA and the client certificates are valid; 3650 without it
   --found-days N          until when an empty fleet may found the cluster; 7 without it
-  --restore-url URL       found the cluster from this snapshot (https:// or file://) ...
+  --restore-url URL       found the cluster from this snapshot, as in restore.url ...
   --restore-sha256 HEX    ... which has this sha256
   --json                  print what was made as JSON";
 

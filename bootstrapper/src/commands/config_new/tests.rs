@@ -264,7 +264,7 @@ fn arguments_that_cannot_be_followed_end_with_64_and_the_remedy_and_nothing_is_w
         (&format!("{peer} --restore-sha256 {SHA}"), "--restore-url is missing: say where the snapshot is"),
         (
             &format!("{peer} --restore-url ftp://x/y --restore-sha256 {SHA}"),
-            "restore.url: write an https://, file://, s3://, gs:// or az:// URL",
+            "restore.url: write an https://, file://, volume://, s3://, gs:// or az:// URL",
         ),
         (&format!("{peer} --force"), "there is no option --force"),
         (&format!("{peer} prod"), "unexpected argument \"prod\""),
