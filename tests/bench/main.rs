@@ -2,6 +2,10 @@
 
 #![allow(clippy::disallowed_methods, missing_docs, dead_code)]
 
+mod backup;
+mod ground;
+mod https;
+mod restore;
 #[path = "../it/support/mod.rs"]
 mod support;
 #[path = "../it/world/mod.rs"]
@@ -10,6 +14,7 @@ mod world;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use ground::Snapshot;
 use world::{Host, PATIENCE, World};
 
 /// Pairs that count; one more before them warms up.
@@ -21,10 +26,9 @@ const SERVES: &str = "ready to serve client requests";
 fn main() {
     let only: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     let wanted = |name: &str| only.is_empty() || only.iter().any(|o| name.contains(o.as_str()));
-    println!(
-        "{:<44} {:>9} {:>9} {:>9}   {:>18}",
-        "median of 10 pairs, alternating", "ours", "by hand", "ratio", "target"
-    );
+    if ["found", "replace", "start"].into_iter().any(wanted) {
+        heading(&format!("median of {PAIRS} pairs, alternating"));
+    }
     if wanted("found") {
         found();
     }
@@ -34,6 +38,25 @@ fn main() {
     if wanted("start") {
         start();
     }
+    if wanted("restore") || wanted("backup") {
+        let snapshot = Snapshot::made();
+        heading(&format!("median of {} pairs, alternating, cold cache", ground::FEW));
+        if wanted("restore") {
+            restore::restore(&snapshot);
+        }
+        if wanted("backup") {
+            backup::backup(&snapshot);
+        }
+    }
+}
+
+fn heading(what: &str) {
+    println!("{what:<44} {:>9} {:>9} {:>9}   {:>18}", "ours", "by hand", "ratio", "target");
+}
+
+/// What is no time.
+fn fact(what: &str, value: &str, target: &str) {
+    println!("{what:<44} {value:<29}   {target:>18}");
 }
 
 fn row(what: &str, ours: &[Duration], theirs: Option<&[Duration]>, target: &str) {

@@ -193,7 +193,7 @@ impl State {
                 self.parts_of(key);
                 said(204, "")
             }
-            Method::GET => match now {
+            Method::GET | Method::HEAD => match now {
                 Some((bytes, generation)) => found(bytes, generation),
                 None => said(404, "<Error><Code>NoSuchKey</Code><Message>The key does not exist</Message></Error>"),
             },
