@@ -14,6 +14,7 @@ mod data_dir;
 mod disks;
 mod elsewhere;
 mod explain;
+mod failing;
 mod fences;
 #[path = "../fits.rs"]
 mod fits;

@@ -26,11 +26,11 @@ use super::support::scratch::Scratch;
 use super::support::store::{Reply, Store};
 
 /// A host with a snapshot on a USB stick.
-struct Host {
-    scratch: Scratch,
-    paths: Paths,
+pub struct Host {
+    pub scratch: Scratch,
+    pub paths: Paths,
     founding: Founding,
-    url: String,
+    pub url: String,
     etcdutl: PathBuf,
     owner: Option<Owner>,
     quota: Option<u64>,
@@ -40,7 +40,7 @@ struct Host {
 
 impl Host {
     /// A host of a founding of so many members, with this file as its snapshot.
-    fn new(members: u16, bytes: &[u8]) -> Host {
+    pub fn new(members: u16, bytes: &[u8]) -> Host {
         let scratch = Scratch::new();
         // etcd's user must reach what lies below.
         fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -77,7 +77,7 @@ impl Host {
         }
     }
 
-    async fn stage(&self) -> anyhow::Result<Vec<String>> {
+    pub async fn stage(&self) -> anyhow::Result<Vec<String>> {
         let urls: Vec<Secret> = self.url.split(' ').map(|url| Secret::new(url.to_owned())).collect();
         let age_identity = self.age_identity.as_ref().map(|file| SecretText(Source::File { file: file.clone() }));
         let keys = RestoreEntry { age_identity, ..RestoreEntry::default() };
@@ -101,7 +101,7 @@ impl Host {
         Ok(said)
     }
 
-    fn staged(&self) -> bool {
+    pub fn staged(&self) -> bool {
         staged(&self.paths, &self.founding.id())
     }
 
@@ -109,12 +109,12 @@ impl Host {
         install(&self.paths, &self.founding.id())
     }
 
-    fn home(&self) -> PathBuf {
+    pub fn home(&self) -> PathBuf {
         self.paths.staging().join(self.founding.id().as_str())
     }
 
     /// A program that stands in for etcdutl; `$REAL` in it is the real one.
-    fn script(&mut self, text: &str) {
+    pub fn script(&mut self, text: &str) {
         let path = self.scratch.join("etcdutl");
         let text = text.replace("$REAL", binary("etcdutl").to_str().unwrap());
         fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
@@ -453,13 +453,17 @@ async fn a_wrapped_snapshot_that_fills_the_disk_is_told_and_leaves_nothing() {
 }
 
 /// A filesystem in memory, mounted as long as this lives.
-struct Mounted(PathBuf);
+pub struct Mounted(PathBuf);
 
 impl Mounted {
     fn tmpfs(path: &Path, mebibytes: u32) -> Mounted {
+        Mounted::with(path, &format!("size={mebibytes}m"))
+    }
+
+    /// With these options of tmpfs(5).
+    pub fn with(path: &Path, options: &str) -> Mounted {
         fs::create_dir_all(path).unwrap();
-        let size = format!("size={mebibytes}m");
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(path).status().unwrap();
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(path).status().unwrap();
         assert!(mount.success(), "cannot mount a tmpfs: these tests want root");
         Mounted(path.to_owned())
     }

@@ -156,6 +156,21 @@ fn failed(error: reqwest::Error) -> Setback {
     if error.is_redirect() {
         return Setback::unavailable(why);
     }
+    if let Some((_, said)) = why.split_once("tunnel error: ") {
+        return match said {
+            "proxy authorization required" => Setback::unavailable(
+                "its proxy wants a user and a password, or others: write `restore.proxy` as \
+                 http://USER:PASSWORD@HOST:PORT"
+                    .into(),
+            ),
+            // Whatever it answered but 200 and 407 comes as this.
+            "unsuccessful" => Setback::passing(
+                "its proxy refuses to connect to it: let the proxy allow this host and port, or name another below \
+                 `restore.proxy`",
+            ),
+            _ => Setback::passing(why),
+        };
+    }
     match certificate(&error) {
         Some(why) => Setback::unavailable(format!(
             "its certificate is not accepted: {why}; a site's own CA belongs into /etc/etcd-bootstrapper/roots.pem"

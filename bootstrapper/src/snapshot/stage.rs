@@ -84,17 +84,27 @@ struct Proof {
 /// 65 for a snapshot that is no good, 69 for a source that does not deliver, 78 for a disk that is too small; whatever
 /// fails, nothing of the staging is left.
 pub async fn stage(staging: &Staging<'_>, say: &mut (dyn FnMut(String) + Send)) -> Result<()> {
-    let &Staging { paths, founding, me: (name, peer_url), etcdutl, owner, .. } = staging;
-    let id = founding.id();
+    let (paths, id) = (staging.paths, staging.founding.id());
     if staged(paths, &id) {
         return Ok(());
     }
     let home = home(paths, &id);
     fs::remove(&home)?;
+    let made = make(staging, home.clone(), say).await;
+    made.map_err(|error| {
+        // A disk that takes nothing more may not give this up either; without its proof it counts for nothing.
+        if let Err(left) = fs::remove(&home) {
+            tracing::warn!("{left:#}");
+        }
+        room::disk_trouble(error, paths, None)
+    })
+}
+
+async fn make(staging: &Staging<'_>, home: PathBuf, say: &mut (dyn FnMut(String) + Send)) -> Result<()> {
+    let &Staging { paths, founding, me: (name, peer_url), etcdutl, owner, .. } = staging;
     let sha256 = founding.terms.snapshot.clone().context("a founding without a snapshot has nothing to stage")?;
     let shelf = Shelf { directory: paths.download(), sha256: sha256.clone(), owner };
-    let fetched = staging.on_shelf(&shelf, say).await;
-    let summary = fetched.map_err(|error| room::lack_of_space(error, paths, None))?;
+    let summary = staging.on_shelf(&shelf, say).await?;
     let manifest = fs::read_text(&shelf.manifest(), 1 << 16)?.and_then(|text| Manifest::parse(text.as_bytes()).ok());
     if let Some(manifest) = &manifest {
         staging.wanted(manifest)?;
@@ -106,11 +116,9 @@ pub async fn stage(staging: &Staging<'_>, say: &mut (dyn FnMut(String) + Send)) 
     fs::create_dir(&paths.staging(), 0o711, None)?;
     fs::create_dir(&home, 0o711, None)?;
     let snapshot = Image { file: shelf.path(), bytes: summary.bytes, sealed: true };
-    let restore = Restore { founding, name, peer_url, etcdutl, owner, snapshot, home: home.clone() };
-    if let Err(error) = restore.run(say).await {
-        fs::remove(&home)?;
-        return Err(room::lack_of_space(error, paths, Some(summary.bytes)));
-    }
+    let restore = Restore { founding, name, peer_url, etcdutl, owner, snapshot, home };
+    let restored = restore.run(say).await;
+    restored.map_err(|error| room::disk_trouble(error, paths, Some(summary.bytes)))?;
     prove(&restore, Some(sha256), None)
 }
 

@@ -2,6 +2,10 @@
 
 use std::error::Error as _;
 
+use plan::spec::Timestamp;
+
+use crate::sys::clock;
+
 /// Characters of a server's own words that are quoted.
 const QUOTED: usize = 200;
 
@@ -36,6 +40,13 @@ pub(crate) fn of(error: &object_store::Error, what: &str) -> Trouble {
         return Trouble::Unreached(format!(
             "{what}: this instance's own identity is not known, as {service} says: {}; attach a role that may use the \
              store, or write `store.credentials`",
+            why(error, &text)
+        ));
+    }
+    if text.contains("RequestTimeTooSkewed") {
+        let now = Timestamp(clock::now());
+        return Trouble::Unreached(format!(
+            "{what}: {}; this host's clock says {now}: give it a time server it can reach, or set it",
             why(error, &text)
         ));
     }

@@ -265,6 +265,8 @@ mod tests {
 pub struct Room {
     /// Bytes that etcd's user may still write.
     pub free: u64,
+    /// How many files can still be made, where a file system has places for so many of them, however small they are.
+    pub files: Option<u64>,
     /// Whether a copy of a file shares its blocks, as on XFS made with reflink and on btrfs.
     pub shares: bool,
 }
@@ -285,7 +287,9 @@ pub fn room(path: &Path) -> Result<Room> {
     // Signed with glibc, unsigned with musl.
     let kind = i128::from(kind.filesystem_type().0);
     let shares = kind == XFS_SUPER_MAGIC || kind == BTRFS_SUPER_MAGIC;
-    Ok(Room { free: stat.blocks_available() * stat.fragment_size(), shares })
+    // btrfs has no such limit, and says zero of zero.
+    let files = (stat.files() > 0).then(|| stat.files_available());
+    Ok(Room { free: stat.blocks_available() * stat.fragment_size(), files, shares })
 }
 
 /// A lock on a file, until it is dropped or its process ends.

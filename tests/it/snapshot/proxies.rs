@@ -41,6 +41,9 @@ async fn tunnel(mut client: TcpStream, asked: Arc<Mutex<Vec<String>>>) -> std::i
         return client.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n").await;
     }
     let to = first.strip_prefix("CONNECT ").unwrap().split(' ').next().unwrap();
+    if to.starts_with("forbidden.example") {
+        return client.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n").await;
+    }
     let mut server = TcpStream::connect(to).await?;
     client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
     copy_bidirectional(&mut client, &mut server).await.map(drop)
@@ -68,15 +71,24 @@ async fn a_web_server_and_a_bucket_are_asked_through_the_proxy_and_by_no_other_w
 async fn a_proxy_that_refuses_or_is_not_there_is_told_without_its_password() {
     let store = Store::serve(|_, asked| honest(asked)).await;
     let (refusing, _) = proxy().await;
+    let elsewhere = || "https://forbidden.example/bucket/prod.db?presigned-secret".to_owned();
     for (name, proxy, why) in [
         (
             "wrong password",
             format!("http://user:presigned-secret@127.0.0.1:{refusing}"),
-            "proxy authorization required",
+            "its proxy wants a user and a password, or others: write `restore.proxy` as",
+        ),
+        (
+            "a host that is not allowed",
+            format!("http://user:password@127.0.0.1:{refusing}"),
+            "its proxy refuses to connect to it: let the proxy allow this host and port",
         ),
         ("nobody there", format!("http://user:presigned-secret@127.0.0.1:{}", port()), "Connection refused"),
     ] {
-        let fetch = Fetch { access: through(None, proxy), patience: Duration::from_secs(1), ..Fetch::from(&store) };
+        let mut fetch = Fetch { access: through(None, proxy), patience: Duration::from_secs(1), ..Fetch::from(&store) };
+        if name.contains("not allowed") {
+            fetch.url = elsewhere();
+        }
         let error = fetch.run().await.result.expect_err(name);
         assert_eq!(Exit::of(&error), Exit::Unavailable, "{name}: {error:#}");
         assert!(format!("{error:#}").contains(why), "{name}: {error:#}");
