@@ -20,11 +20,11 @@ use super::sidecar::Version;
 
 /// Bytes of a range, and how many are on their way or wait for their turn: five in memory at most, with the one that is
 /// being handed on.
-const RANGE: u64 = 8 << 20;
+const RANGE: u64 = 6 << 20;
 const AT_ONCE: usize = 4;
 
 /// Objects with less left than this come in one body.
-const WORTH_IT: u64 = 2 * RANGE;
+const WORTH_IT: u64 = 16 << 20;
 
 /// Between two reports of progress while no range is whole.
 const REPORT: Duration = Duration::from_secs(1);

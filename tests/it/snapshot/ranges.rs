@@ -12,8 +12,8 @@ use super::super::support::store::{Asked, End, Reply, Store};
 use super::{ETAG, Fetch};
 
 const MIB: u64 = 1 << 20;
-/// Bytes of a range; the large snapshot has four and a bit.
-const RANGE: u64 = 8 * MIB;
+/// Bytes of a range; the large snapshot has six and a bit.
+const RANGE: u64 = 6 * MIB;
 const OTHER: &str = "\"two\"";
 
 fn honest(asked: &Asked) -> Reply {
@@ -65,7 +65,7 @@ async fn a_server_that_gives_each_connection_little_is_asked_for_several_ranges_
     let last = |from: u64| (from + RANGE).min(large().len() as u64) - 1;
     assert_eq!(spans, ranges().into_iter().map(|from| (from, last(from))).collect::<Vec<_>>());
     assert!(asked[1..].iter().all(|a| a.if_range.as_deref() == Some(ETAG)), "{asked:?}");
-    // Three beside the first answer, then four.
+    // Three beside the first answer, then four where they do not end at once.
     assert!((3..=4).contains(&store.most_ranges()), "{}", store.most_ranges());
     let alone = Duration::from_millis(200) * (large().len() as u64 / MIB) as u32;
     assert!(took < alone * 3 / 4, "{took:?} in ranges, at least {alone:?} alone");
@@ -272,7 +272,8 @@ async fn a_presigned_url_that_expires_on_the_way_leaves_what_came_in_order() {
     assert!(format!("{error:#}").contains("a presigned URL may have expired"), "{error:#}");
     assert_eq!(first.files, ["json", "object"]);
     let received = fs::metadata(fetch.shelf().object()).unwrap().len();
-    assert_eq!(received, 4 * RANGE);
+    // Two were asked for at the time.
+    assert!(received == 4 * RANGE || received == 5 * RANGE, "{received}");
     fetch.run().await.result.unwrap();
     let asked = store.asked();
     assert_eq!(asked.iter().rfind(|a| a.to.is_none()).unwrap().from, Some(received), "{asked:?}");

@@ -39,7 +39,7 @@ pub enum End {
     Reset(usize),
     /// So many bytes of the body, then nothing.
     Stall(usize),
-    /// All of it, so many bytes at a time with a pause of 200 ms after each.
+    /// All of it, so many bytes at a time with a pause of 200 ms before each.
     Trickle(usize),
 }
 
@@ -98,7 +98,7 @@ impl Reply {
 /// The answer to the nth request, from 0.
 pub type Script = dyn Fn(usize, &Asked) -> Reply + Send + Sync;
 
-/// Answers to requests for a range: now, and at most until now.
+/// Answers to requests for a range that trickle: now, and at most until now.
 #[derive(Default)]
 struct Ranges {
     now: usize,
@@ -168,7 +168,7 @@ impl Store {
         both
     }
 
-    /// How many ranges were being sent at a time, at most.
+    /// How many ranges trickled at a time, at most.
     pub fn most_ranges(&self) -> usize {
         self.ranges.lock().unwrap().most
     }
@@ -223,7 +223,7 @@ async fn answer(
     };
     let reply = script(nth, &asked);
     if asked.from.is_none() {
-        return send(tls, reply).await;
+        return send(tls, reply, || ()).await;
     }
     let change = |by: isize| {
         let mut ranges = ranges.lock().unwrap();
@@ -231,12 +231,11 @@ async fn answer(
         ranges.most = ranges.most.max(ranges.now);
     };
     change(1);
-    let sent = send(tls, reply).await;
-    change(-1);
-    sent
+    send(tls, reply, || change(-1)).await
 }
 
-async fn send(mut tls: TlsStream<TcpStream>, reply: Reply) -> io::Result<()> {
+/// Says when all but the last of a body is sent.
+async fn send(mut tls: TlsStream<TcpStream>, reply: Reply, ends: impl FnOnce()) -> io::Result<()> {
     let mut out = format!("HTTP/1.1 {} Told\r\nConnection: close\r\n", reply.status);
     for (name, value) in &reply.headers {
         out += &format!("{name}: {value}\r\n");
@@ -252,10 +251,17 @@ async fn send(mut tls: TlsStream<TcpStream>, reply: Reply) -> io::Result<()> {
     match reply.end {
         End::Close => tls.shutdown().await,
         End::Trickle(bytes) => {
-            for piece in reply.body.chunks(bytes) {
+            let mut ends = Some(ends);
+            let last = reply.body.len().div_ceil(bytes.max(1)).saturating_sub(1);
+            for (i, piece) in reply.body.chunks(bytes).enumerate() {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                if i == last
+                    && let Some(ends) = ends.take()
+                {
+                    ends();
+                }
                 tls.write_all(piece).await?;
                 tls.flush().await?;
-                tokio::time::sleep(Duration::from_millis(200)).await;
             }
             tls.shutdown().await
         }
