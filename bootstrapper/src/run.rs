@@ -217,7 +217,7 @@ async fn started(
             let identity = life.founder().context("a founding is committed that this disk is not in")?;
             // Restored data has its WAL already.
             let new = !wal && founding.terms.snapshot.is_none();
-            HandOff { identity, initial_cluster: founding.initial_cluster(), new }
+            HandOff { identity, initial_cluster: founding.initial_cluster(), new, unled: true }
         }
     };
     if let Start::Founding { founding, .. } = start
@@ -255,6 +255,7 @@ fn member(me: &Me, identity: &Identity) -> HandOff {
         identity: identity.clone(),
         initial_cluster: vec![(identity.name.to_string(), me.peer_url.to_string())],
         new: false,
+        unled: false,
     }
 }
 

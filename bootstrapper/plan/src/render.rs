@@ -18,6 +18,8 @@ pub struct EtcdConfig {
     pub initial_cluster: Vec<(String, String)>,
     /// Whether to say `new`: only for a committed founding without a WAL.
     pub new: bool,
+    /// Whether its founding had no leader yet: then no member has keys that others lack.
+    pub unled: bool,
     /// The initial-cluster-token.
     pub token: String,
     /// What members are told.
@@ -48,6 +50,9 @@ impl EtcdConfig {
 
     /// Defaults for Kubernetes where they differ from etcd's own; reasons stand in README's table of defaults.
     fn defaults(&self) -> BTreeMap<String, String> {
+        // The check waits seven seconds for others' answers, and they answer only after their own (etcd server
+        // etcdserver/corrupt.go, InitialCheck; embed/etcd.go): those that start together would all wait for nothing.
+        let checked = !self.unled;
         let corrupt_check = if (self.version.major, self.version.minor) >= (3, 6) {
             ("ETCD_FEATURE_GATES", "InitialCorruptCheck=true")
         } else {
@@ -59,9 +64,9 @@ impl EtcdConfig {
             ("ETCD_SNAPSHOT_COUNT", "10000"),
             ("ETCD_LISTEN_METRICS_URLS", "http://127.0.0.1:2381"),
             ("ETCD_LOG_LEVEL", "info"),
-            corrupt_check,
         ]
         .into_iter()
+        .chain(checked.then_some(corrupt_check))
         .map(|(k, v)| (k.to_owned(), v.to_owned()))
         .collect()
     }

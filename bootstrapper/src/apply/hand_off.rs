@@ -18,6 +18,8 @@ pub struct HandOff {
     pub initial_cluster: Vec<(String, String)>,
     /// Whether to say `new`.
     pub new: bool,
+    /// Whether the founding had no leader yet.
+    pub unled: bool,
 }
 
 /// Renders etcd's environment, marks this boot as ready and queues etcd's start when systemd runs us.
@@ -32,6 +34,7 @@ pub async fn hand_off(tools: &Tools<'_>, to: &HandOff, report: &mut Report) -> R
         pki: paths.pki().display().to_string(),
         initial_cluster: to.initial_cluster.clone(),
         new: to.new,
+        unled: to.unled,
         token: to.identity.token.clone(),
         peer_url: tools.me.peer_url.clone(),
         client_url: tools.me.client_url.clone(),

@@ -113,7 +113,8 @@ async fn step_true(step: &Step, tools: &Tools<'_>, report: &mut Report) -> Resul
                 how: How::Joined,
             };
             journal.append(&record)?;
-            let to = HandOff { identity: identity.clone(), initial_cluster: initial_cluster.clone(), new: false };
+            let initial_cluster = initial_cluster.clone();
+            let to = HandOff { identity: identity.clone(), initial_cluster, new: false, unled: false };
             hand_off(tools, &to, report).await.map(|()| Made::HandedOff)
         }
         Step::Recover { identity, founding, .. } => recover(tools, identity, founding, &journal, report).await,
