@@ -115,11 +115,14 @@ fn is_of(facts: &Facts, founding: &Founding) -> bool {
 }
 
 /// What the claim says is under way, by a majority of which nobody is gone for good or out of the list.
+///
+/// One that is committing may have been committed, and others may have joined its cluster: where its disks are gone,
+/// everybody is asked and not only whom it names.
 fn by_majority<'f>(spec: &Spec, facts: &'f Facts) -> Option<&'f Founding> {
     let claim = claim(spec, facts)?;
     let under_way = match claim.state {
-        ClaimState::Founding | ClaimState::Committing => claim.epoch == spec.epoch,
-        ClaimState::Founded => false,
+        ClaimState::Founding => claim.epoch == spec.epoch,
+        ClaimState::Committing | ClaimState::Founded => false,
     };
     let founders = &claim.founding.founders;
     let majority = founders.len() > usize::from(spec.size) / 2;

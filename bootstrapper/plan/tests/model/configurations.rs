@@ -92,6 +92,12 @@ pub fn small() -> Vec<World> {
             may: without(1, any(1)),
             ..STORE
         }),
+        World::blank(Config {
+            name: "a list with a store that may found without one, blank, two lost disks, nobody late",
+            late: 0,
+            may: without(1, Faults { loss: 2, ..NOTHING }.at_most(2)),
+            ..STORE
+        }),
         older_than_its_store(Config {
             name: "a list whose cluster is older than its store, which may found without one twice, any two faults",
             may: without(2, any(2)),

@@ -92,7 +92,6 @@ fn row_20_lets_whom_the_claim_leaves_out_wait_whatever_it_hears() {
         (world.clone(), "both are blank"),
         (world.clone().hears(2, unknown()), "the other of them ends it"),
         (world.clone().hears(2, unknown()).hears(3, unknown()), "one of three is no majority"),
-        (world.clone().store(Some(claim(ClaimState::Committing, &of(&[2, 3])))), "they may have committed"),
     ] {
         assert_eq!(brief(&world.decide()), format!("20 wait: {AT_2}; {AT_3}"), "{why}");
     }
@@ -196,6 +195,22 @@ fn a_group_founds_without_an_instance_that_is_listed_and_silent() {
     ] {
         assert_eq!(group(instances).decide().row, 20, "{why}");
     }
+}
+
+/// Its cluster may have served, and the third may have joined it and be all that is left of it.
+#[test]
+fn where_a_claim_of_two_was_committing_on_disks_that_are_gone_all_three_are_asked() {
+    let mut gone = of(&[1, 2]);
+    gone.founders.iter_mut().for_each(|f| f.nonce = nonce(50));
+    let world = without_3(Some(claim(ClaimState::Committing, &gone)));
+    assert_eq!(brief(&world.decide()), format!("20 wait: {AT_3}: no answer within 2 s"));
+    let holds = world.clone().hears(3, holds());
+    assert_eq!(brief(&holds.decide()), format!("20 wait: {AT_3}: holds a member's data"));
+    let blank = world.clone().hears(3, world.waiting(3, Stage::Blank));
+    let id = short(&all().id()).to_owned();
+    assert_eq!(brief(&blank.decide()), format!("26 found: claim founding {id}, ready {id}"));
+    let of_others = World::blank().store(Some(claim(ClaimState::Committing, &of(&[2, 3]))));
+    assert_eq!(brief(&of_others.decide()), format!("23 wait: {AT_2}; {AT_3}"));
 }
 
 #[test]
