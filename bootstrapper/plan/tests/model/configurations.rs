@@ -64,6 +64,19 @@ pub fn small() -> Vec<World> {
             ..STATIC
         }),
         World::blank(Config { name: "a list with a store, blank, any two faults", may: any(2), ..STORE }),
+        World::blank(Config {
+            name: "a list with a store, blank, any two faults, copied disks too, nobody late",
+            late: 0,
+            may: Faults { clone: 1, ..any(2) },
+            ..STORE
+        }),
+        World::blank(Config {
+            name: "a group with a store, blank, any two faults, copied disks too, nobody launched or late",
+            hosts: 3,
+            late: 0,
+            may: Faults { clone: 1, ..any(2) },
+            ..GROUP
+        }),
         World::serving(Config {
             name: "a list with a store that serves, any two faults, copied disks too",
             may: Faults { clone: 1, ..any(2) },
