@@ -78,6 +78,11 @@ impl Host {
     }
 
     pub async fn stage(&self) -> anyhow::Result<Vec<String>> {
+        self.stage_while(|_| ()).await
+    }
+
+    /// Does this with everything that is said.
+    async fn stage_while(&self, mut heard: impl FnMut(&str) + Send) -> anyhow::Result<Vec<String>> {
         let urls: Vec<Secret> = self.url.split(' ').map(|url| Secret::new(url.to_owned())).collect();
         let age_identity = self.age_identity.as_ref().map(|file| SecretText(Source::File { file: file.clone() }));
         let keys = RestoreEntry { age_identity, ..RestoreEntry::default() };
@@ -97,7 +102,11 @@ impl Host {
             etcdutl: self.etcdutl.to_str().unwrap(),
             owner: self.owner,
         };
-        stage(&staging, &mut |text| said.push(text)).await?;
+        let mut say = |text: String| {
+            heard(&text);
+            said.push(text);
+        };
+        stage(&staging, &mut say).await?;
         Ok(said)
     }
 
@@ -270,6 +279,26 @@ async fn what_etcdutl_left_is_believed_only_when_it_is_what_was_asked_for() {
         assert!(format!("{error:#}").contains(why), "{name}: {error:#}");
         assert!(!host.staged() && !host.home().exists(), "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_snapshot_that_its_disk_changes_after_the_checks_is_not_restored() {
+    let host = Host::new(1, snapshot());
+    let kept = host.paths.download().join(format!("{}.db", sha256(snapshot())));
+    let rot = |said: &str| {
+        if said.starts_with("restoring the snapshot of ") {
+            let mut bytes = fs::read(&kept).unwrap();
+            bytes[1_000_000] ^= 1;
+            fs::write(&kept, bytes).unwrap();
+        }
+    };
+    let error = host.stage_while(rot).await.unwrap_err();
+    assert!(format!("{error:#}").contains("this disk has changed the snapshot since it was checked"), "{error:#}");
+    assert_eq!(Exit::of(&error), Exit::TryAgain);
+    assert!(!host.staged() && !host.home().exists() && !host.paths.data().exists());
+    let said = host.stage().await.unwrap();
+    assert!(said.iter().any(|s| s.starts_with("fetching the snapshot again: ")), "{said:?}");
+    assert!(host.staged());
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Snapshots: where they come from, whether they are whole, and how one becomes a data dir.
 //!
-//! One pass over the bytes writes, hashes and checks them; `etcdutl` makes the only other one.
+//! One pass over the bytes writes, hashes and checks them; `etcdutl` makes the only other one, and beside it the file is
+//! held against its hash once more.
 
 pub mod about;
 mod beside;

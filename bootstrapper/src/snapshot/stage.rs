@@ -115,7 +115,7 @@ async fn make(staging: &Staging<'_>, home: PathBuf, say: &mut (dyn FnMut(String)
     room::restorable(paths, summary.bytes)?;
     fs::create_dir(&paths.staging(), 0o711, None)?;
     fs::create_dir(&home, 0o711, None)?;
-    let snapshot = Image { file: shelf.path(), bytes: summary.bytes, sealed: true };
+    let snapshot = Image { file: shelf.path(), bytes: summary.bytes, sha256: Some(summary.sha256_db.clone()) };
     let restore = Restore { founding, name, peer_url, etcdutl, owner, snapshot, home };
     let restored = restore.run(say).await;
     restored.map_err(|error| room::disk_trouble(error, paths, Some(summary.bytes)))?;

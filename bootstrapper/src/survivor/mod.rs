@@ -76,7 +76,7 @@ async fn stage(
     replay::replay(&copy, (name, peer_url), last, room, owner, say).await.map_err(unusable)?;
     let file = database_path(&copy.join("data"));
     replay::check(&file, room, owner).await.map_err(unusable)?;
-    let snapshot = Image { file, bytes: room, sealed: false };
+    let snapshot = Image { file, bytes: room, sha256: None };
     let restore = Restore { founding, name, peer_url, etcdutl: "etcdutl", owner, snapshot, home: home.to_owned() };
     restore.run(say).await?;
     fs::remove(&copy)?;
