@@ -72,7 +72,7 @@ async fn fill(url: &str, database: &Path, bytes: u64) {
 }
 
 /// A quarter of it is digits that nobody could guess, the rest is the same in every value, as in objects of Kubernetes:
-/// zstd makes about a seventh of it.
+/// zstd makes about a tenth of it.
 fn value(seed: &mut u64) -> Vec<u8> {
     let mut text = String::with_capacity(VALUE + 64);
     while text.len() < VALUE {
