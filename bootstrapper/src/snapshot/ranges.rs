@@ -20,7 +20,7 @@ use super::sidecar::Version;
 
 /// Bytes of a range, and how many are on their way or wait for their turn: five in memory at most, with the one that is
 /// being handed on.
-const RANGE: u64 = 6 << 20;
+const RANGE: u64 = 4 << 20;
 const AT_ONCE: usize = 4;
 
 /// Objects with less left than this come in one body.

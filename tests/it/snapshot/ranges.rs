@@ -12,8 +12,8 @@ use super::super::support::store::{Asked, End, Reply, Store};
 use super::{ETAG, Fetch};
 
 const MIB: u64 = 1 << 20;
-/// Bytes of a range; the large snapshot has six and a bit.
-const RANGE: u64 = 6 * MIB;
+/// Bytes of a range; the large snapshot has nine and a bit.
+const RANGE: u64 = 4 * MIB;
 const OTHER: &str = "\"two\"";
 
 fn honest(asked: &Asked) -> Reply {
