@@ -22,3 +22,4 @@ pub mod source;
 pub mod stage;
 pub mod verify;
 mod volume;
+mod warm;

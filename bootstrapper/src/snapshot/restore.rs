@@ -11,6 +11,7 @@ use plan::spec::Sha256;
 
 use super::decode::{Most, Opening};
 use super::intake::{self, blocking};
+use super::warm::warm;
 use crate::observe::bolt::Bolt;
 use crate::observe::data_dir::{self, consistent_index};
 use crate::observe::unsound::Unsound;
@@ -23,6 +24,9 @@ pub(crate) const REPORT: Duration = Duration::from_secs(5);
 
 /// Bytes a second that the slowest disk restores, for the time after which `etcdutl` is taken for stuck.
 pub(crate) const SLOWEST: u64 = 5 << 20;
+
+/// What stands behind the database's pages, which are multiples of this, is its trailer.
+const SECTOR: u64 = 512;
 
 /// A database to restore.
 pub(crate) struct Image {
@@ -51,7 +55,13 @@ impl Restore<'_> {
         // A name of its own: an etcdutl that outlived a crash of ours may still write under the one of before.
         let work = self.home.join(format!("work-{}", random::hex16()?));
         fs::create_dir(&work, 0o700, self.owner)?;
-        let (restored, unchanged) = tokio::join!(self.etcdutl(&work, self.snapshot.bytes, say), self.unchanged());
+        let etcdutl = async {
+            tokio::select! {
+                restored = self.etcdutl(&work, self.snapshot.bytes, say) => restored,
+                never = self.warmed(&work) => never,
+            }
+        };
+        let (restored, unchanged) = tokio::join!(etcdutl, self.unchanged());
         unchanged?;
         restored?;
         say("checking the restored data and making it durable".into());
@@ -78,6 +88,13 @@ impl Restore<'_> {
                 .map_err(|error| anyhow!("this disk has changed the snapshot since it was checked: {error:#}"))
         })
         .await
+    }
+
+    /// Reads ahead of `etcdutl`, whose copy of the file shares the blocks with it and not the memory, and which maps all of
+    /// that before it goes on. Never ends by itself.
+    async fn warmed(&self, work: &Path) -> Result<()> {
+        warm(data_dir::database_path(work), self.snapshot.bytes / SECTOR * SECTOR).await;
+        std::future::pending().await
     }
 
     async fn etcdutl(&self, work: &Path, bytes: u64, say: &mut (dyn FnMut(String) + Send)) -> Result<()> {
