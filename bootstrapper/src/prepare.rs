@@ -90,7 +90,11 @@ pub async fn prepare(paths: &Paths, report: &mut Report) -> Result<Prepared> {
             remembered
         }
         (None, _, Some(error)) => return Err(error),
-        (None, remembered, None) => again(&sources, remembered, report).await?,
+        (None, remembered, None) => {
+            let loaded = again(&sources, remembered, report).await?;
+            metadata::remember(paths, &loaded)?;
+            loaded
+        }
     };
     net::set_hostname(paths, loaded.hostname.as_deref())?;
     let (me, address) = match settled {

@@ -8,6 +8,7 @@ use plan::document::Source;
 use plan::spec::Secret;
 
 use crate::exit::{Exit, Failure};
+use crate::metadata;
 use crate::paths::Paths;
 use crate::sys::{env, fs};
 
@@ -49,15 +50,17 @@ impl<'a> Places<'a> {
                 }
                 let path =
                     self.credentials.as_ref().map(|directory| directory.join(credential)).filter(|path| path.exists());
-                let path = path.ok_or_else(|| {
+                // systemd alone writes there, so its modes are not ours to judge.
+                if let Some(path) = path {
+                    return read_file(&path, field, false);
+                }
+                metadata::handed(self.paths, credential)?.ok_or_else(|| {
                     Exit::Unavailable.because(format!(
                         "{field}: the credential {credential} was not delivered: give it to the machine as a system \
                          credential (SMBIOS, fw_cfg, the ESP) or put it into /etc/credstore, and boot; the image takes \
                          those whose name begins with {PREFIX}"
                     ))
-                })?;
-                // systemd alone writes there, so its modes are not ours to judge.
-                read_file(&path, field, false)
+                })
             }
         }
     }

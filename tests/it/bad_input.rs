@@ -13,7 +13,7 @@ const WAITED_FOR: [&str; 6] = [
     "user-data-fragment-only.yaml",
     "user-data-include.yaml",
     "user-data-jinja.yaml",
-    "user-data-mime.yaml",
+    "user-data-mime-scripts.yaml",
     "user-data-script.yaml",
     "user-data-without-ours.yaml",
 ];

@@ -126,7 +126,7 @@ fn named(words: &[String]) -> Result<Option<Detected>> {
 }
 
 /// Of the kernel command line: words between blanks, which may be in double quotes, whole or behind the `=`.
-fn words(line: &str) -> Vec<String> {
+pub(super) fn words(line: &str) -> Vec<String> {
     let (mut words, mut word, mut quoted) = (Vec::new(), String::new(), false);
     for c in line.chars() {
         match c {

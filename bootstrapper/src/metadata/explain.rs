@@ -38,17 +38,26 @@ impl Sources {
     /// # Errors
     /// As [`Sources::load`].
     pub fn explain(&self) -> Result<Option<Vec<Explained>>> {
-        let Gathered { tree, instance, notes, .. } = self.gather()?;
+        let Gathered { tree, handed, instance, notes, .. } = self.gather()?;
         self.note(notes);
-        let (tree, instance) = match (tree, remembered(&self.paths)?) {
-            (Some(tree), _) => (tree, instance),
-            (None, Some(kept)) => (kept.tree, Instance { id: kept.instance_id, hostname: kept.hostname }),
+        let handed = handed.into_iter().map(|one| (one.name, one.value, one.place.to_string()));
+        let (tree, instance, handed) = match (tree, remembered(&self.paths)?) {
+            (Some(tree), _) => (tree, instance, handed.collect()),
+            (None, Some(kept)) => {
+                let from = self.paths.remembered().display().to_string();
+                let instance = Instance { id: kept.instance_id, hostname: kept.hostname };
+                let handed = kept.handed.into_iter().map(|(name, value)| (name, value, from.clone()));
+                (kept.tree, instance, handed.collect::<Vec<_>>())
+            }
             (None, None) => return Ok(None),
         };
         document::mean(&tree).map_err(|faults| document::bad_input(&faults))?;
         let mut lines = values(&tree);
         for (path, value) in DEFAULTS.into_iter().filter(|(path, _)| tree.at(path).is_none()) {
             lines.push(Explained { path: path.into(), value: value.into(), from: "default".into() });
+        }
+        for (name, value, from) in handed {
+            lines.push(Explained { path: format!("credential {name}"), value: secret(value.reveal()), from });
         }
         for (path, value) in [("instance-id", instance.id), ("hostname", instance.hostname)] {
             lines.extend(value.map(|value| Explained { path: path.into(), value, from: "meta-data".into() }));
@@ -75,18 +84,24 @@ fn shown(path: &str, node: &Node) -> String {
             && !path.ends_with(".credential")
             && !path.ends_with(".credentials.account") =>
         {
-            format!("(secret, {} bytes)", text.len())
+            secret(text)
         }
-        "restore.age_identity" | "restore.proxy" | "store.proxy" => format!("(secret, {} bytes)", text.len()),
+        "restore.age_identity" | "restore.proxy" | "store.proxy" => secret(text),
         url if url == "restore.url" || url.starts_with("restore.url[") => {
             // The path and the query of a presigned URL are its password.
             let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
             let host = rest.split(['/', '?']).next().unwrap_or_default();
             format!("{scheme}://{}/(secret)", host.rsplit('@').next().unwrap_or_default())
         }
+        // Nothing else is secret; should a person have put a key elsewhere, it stays one.
+        _ if text.contains("PRIVATE KEY") || text.contains("AGE-SECRET-KEY") => secret(text),
         _ => match &node.value {
             Value::Text(text, Style::Plain) => text.clone(),
             Value::Text(..) | Value::List(_) | Value::Map(_) => format!("{text:?}"),
         },
     }
+}
+
+fn secret(text: &str) -> String {
+    format!("(secret, {} bytes)", text.len())
 }

@@ -4,11 +4,12 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use super::cloud_config::is_whole;
 use super::document::{self, bad_input};
 use super::fault::Fault;
 use super::layers::{Piece, Tier};
 use super::text;
-use super::user_data::is_whole;
+
 use super::yaml::Origin;
 use crate::exit::Exit;
 use crate::paths::Paths;

@@ -4,23 +4,30 @@
 //! them over one another, `document` reads the result. A carrier that is added later adds a file, its tier in `layers`,
 //! and a line in [`Sources::gather`].
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard};
 
 use anyhow::Result;
-use plan::spec::{Host, Spec};
+use plan::spec::{Host, Secret, Spec};
 
 use crate::paths::Paths;
 
+mod cloud_config;
+mod command_line;
+mod credential;
 pub mod detect;
 pub mod document;
 pub mod explain;
 mod fault;
 mod files;
+mod handed;
 mod layers;
+mod mime;
 mod nocloud;
 pub mod providers;
 mod remember;
+mod scalars;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -32,11 +39,12 @@ pub mod validate;
 mod volume;
 mod yaml;
 
-pub use remember::{remember, remembered};
+pub use remember::{handed, remember, remembered};
 
 use fault::Fault;
+use handed::Handed;
 use layers::Piece;
-use nocloud::{Instance, Layout};
+use nocloud::{Form, Instance, Layout};
 use tree::Node;
 
 /// A configuration that was found, checked.
@@ -51,6 +59,8 @@ pub struct Loaded {
     pub hostname: Option<String>,
     /// What carried it, for a person; the highest first.
     pub carrier: String,
+    /// Values for `{credential: NAME}` that user-data brought.
+    handed: BTreeMap<String, Secret>,
     tree: Node,
 }
 
@@ -66,6 +76,7 @@ struct Gathered {
     tree: Option<Node>,
     /// Whether a document is among the pieces; without one, what is missing may still come.
     whole: bool,
+    handed: Vec<Handed>,
     instance: Instance,
     carrier: String,
     notes: Vec<String>,
@@ -82,12 +93,14 @@ impl Sources {
     /// # Errors
     /// 65 for a configuration that is wrong, 78 for carriers that contradict one another, 77 for a missing permission.
     pub fn load(&self) -> Result<Option<Loaded>> {
-        let Gathered { tree, whole, instance, carrier, notes } = self.gather()?;
+        let Gathered { tree, whole, handed, instance, carrier, notes } = self.gather()?;
         self.note(notes);
         let Some(tree) = tree else { return Ok(None) };
         match document::mean(&tree) {
             Ok((spec, host)) => {
-                Ok(Some(Loaded { spec, host, instance_id: instance.id, hostname: instance.hostname, carrier, tree }))
+                let Instance { id: instance_id, hostname } = instance;
+                let handed = handed.into_iter().map(|one| (one.name, one.value)).collect();
+                Ok(Some(Loaded { spec, host, instance_id, hostname, carrier, handed, tree }))
             }
             Err(faults) if !whole && faults.iter().all(|f| f.missing) => {
                 self.note(vec![format!("{carrier} alone is no configuration: {}", one_line(&faults))]);
@@ -100,18 +113,22 @@ impl Sources {
     fn gather(&self) -> Result<Gathered> {
         let mut notes = Vec::new();
         let mut instance = Instance::default();
+        let mut handed = Vec::new();
         let mut pieces = files::image_defaults(&self.paths)?;
         let seed = self.paths.seed();
-        let directory = nocloud::read(&seed, &seed.display().to_string(), Layout::Directory)?;
-        let (volume, passed_over) = locked(&self.volumes).look(&self.paths)?;
+        let directory = nocloud::read(&seed, &seed.display().to_string(), Form::NoCloud, Layout::Directory)?;
+        let (volumes, passed_over) = locked(&self.volumes).look(&self.paths)?;
         notes.extend(passed_over);
-        for seed in directory.into_iter().chain(volume) {
+        for seed in directory.into_iter().chain(volumes) {
             let content = seed.content()?;
             pieces.extend(content.pieces);
+            handed.extend(content.handed);
             notes.extend(content.notes);
             instance = content.instance.or(instance);
         }
         pieces.extend(files::etc(&self.paths)?);
+        pieces.extend(credential::piece(&self.paths)?);
+        pieces.extend(command_line::piece(&self.paths)?);
         let (whole, carrier) = (pieces.iter().any(|p| p.whole), names(&pieces));
         let tree = match layers::lay(pieces)? {
             None => None,
@@ -120,7 +137,8 @@ impl Sources {
                 Some(tree)
             }
         };
-        Ok(Gathered { tree, whole, instance, carrier, notes })
+        let handed = handed::together(handed)?;
+        Ok(Gathered { tree, whole, handed, instance, carrier, notes })
     }
 
     /// Keeps what a look found, and logs what is new.
@@ -135,7 +153,11 @@ impl Sources {
     /// Where the last look looked and why that was not enough, in one line.
     pub fn looked_at(&self) -> impl fmt::Display + use<> {
         let looked = locked(&self.looked);
-        let nothing = format!("no configuration in {} or on a volume labelled cidata", self.paths.etc().display());
+        let nothing = format!(
+            "no configuration in {}, in the credential {} or on a volume labelled cidata, config-2 or ETCDBOOT",
+            self.paths.etc().display(),
+            handed::DOCUMENT
+        );
         if looked.is_empty() { nothing } else { format!("{nothing}; {}", looked.join("; ")) }
     }
 }

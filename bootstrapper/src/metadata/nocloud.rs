@@ -1,4 +1,4 @@
-//! Carrier: NoCloud, a volume labelled `cidata` or cloud-init's seed directory.
+//! Carriers: the files of an attached volume, or of cloud-init's seed directory.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,27 +8,83 @@ use anyhow::{Context, Result};
 use super::document::bad_input;
 use super::fault::Fault;
 use super::files;
+use super::handed::Handed;
 use super::layers::{Piece, Tier};
 use super::text;
 use super::tree::{Node, Value};
 use super::user_data;
 use super::yaml::{self, Dialect, Origin};
 use crate::exit::Exit;
-use crate::sys::regular::read_regular;
+use crate::sys::regular::{read_below, read_regular};
 
 /// Characters of an instance ID; those of all providers are shorter.
 const INSTANCE_ID: usize = 255;
 
-/// The files that are read; any case of them, since FAT without long names has its own.
-const FILES: [&str; 4] = ["etcd-bootstrapper.yaml", "etcd-bootstrapper.json", "user-data", "meta-data"];
+/// A document of ours; any case of the names, since FAT without long names has its own.
+const OWN: [&str; 2] = ["etcd-bootstrapper.yaml", "etcd-bootstrapper.json"];
+
+/// What lies where on a volume or in a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// cloud-init's NoCloud.
+    NoCloud,
+    /// OpenStack's configuration drive.
+    ConfigDrive,
+    /// A volume of ours: nothing but our document.
+    Own,
+}
+
+/// What a form calls what.
+struct Names {
+    user_data: &'static str,
+    meta_data: &'static str,
+    /// Keys of the meta-data.
+    id: &'static str,
+    hostname: [&'static str; 2],
+    /// What to do without an ID.
+    remedy: &'static str,
+}
+
+impl Form {
+    fn names(self) -> Option<Names> {
+        match self {
+            Form::NoCloud => Some(Names {
+                user_data: "user-data",
+                meta_data: "meta-data",
+                id: "instance-id",
+                hostname: ["local-hostname", "hostname"],
+                remedy: "write `instance-id: NAME`, a name that no other machine has",
+            }),
+            Form::ConfigDrive => Some(Names {
+                user_data: "openstack/latest/user_data",
+                meta_data: "openstack/latest/meta_data.json",
+                id: "uuid",
+                hostname: ["hostname", "name"],
+                remedy: "attach the drive that the platform made for this machine, which has its `uuid` there",
+            }),
+            Form::Own => None,
+        }
+    }
+
+    /// Where else a document may be, for a person whose volume has none.
+    fn expected(self) -> &'static str {
+        match self {
+            Form::NoCloud | Form::ConfigDrive => {
+                "expected etcd-bootstrapper.yaml, or user-data that writes /etc/etcd-bootstrapper/config.yaml"
+            }
+            Form::Own => "expected etcd-bootstrapper.yaml or etcd-bootstrapper.json",
+        }
+    }
+}
 
 /// The files of a volume or a seed directory, read while it was there.
 #[derive(Clone)]
 pub struct Seed {
     /// For a person: the directory, or the volume.
     pub name: String,
+    form: Form,
     layout: Layout,
-    /// Contents by the names of [`FILES`].
+    /// Contents by the names that the form has for them.
     pub files: BTreeMap<&'static str, Vec<u8>>,
 }
 
@@ -62,6 +118,8 @@ impl Instance {
 pub struct Content {
     /// Our configuration, if any.
     pub pieces: Vec<Piece>,
+    /// Values for `{credential: NAME}`.
+    pub handed: Vec<Handed>,
     /// Who the instance is.
     pub instance: Instance,
     /// What was not read, and why.
@@ -72,16 +130,24 @@ pub struct Content {
 ///
 /// # Errors
 /// When one of them is not a regular file, is there in two spellings, or cannot be read.
-pub fn read(dir: &Path, name: &str, layout: Layout) -> Result<Option<Seed>> {
+pub fn read(dir: &Path, name: &str, form: Form, layout: Layout) -> Result<Option<Seed>> {
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(|| format!("cannot list {}", dir.display())),
     };
+    let further = form.names().map_or(Vec::new(), |names| vec![names.user_data, names.meta_data]);
+    let (below, beside): (Vec<&str>, Vec<&str>) = further.into_iter().partition(|file| file.contains('/'));
     let mut files = BTreeMap::new();
+    for file in below {
+        let read =
+            read_below(dir, Path::new(file), text::LIMIT as u64).with_context(|| format!("cannot use {name}"))?;
+        files.extend(read.map(|bytes| (file, bytes)));
+    }
     for entry in entries {
         let entry = entry.with_context(|| format!("cannot list {}", dir.display()))?.file_name();
-        let Some(file) = FILES.into_iter().find(|f| entry.to_string_lossy().eq_ignore_ascii_case(f)) else {
+        let known = OWN.into_iter().chain(beside.iter().copied());
+        let Some(file) = known.into_iter().find(|f| entry.to_string_lossy().eq_ignore_ascii_case(f)) else {
             if entry.eq_ignore_ascii_case("etcd-bootstrapper.yml") {
                 return Err(Exit::BadInput.because(format!("{name}: etcd-bootstrapper.yml is not read: name it .yaml")));
             }
@@ -94,7 +160,7 @@ pub fn read(dir: &Path, name: &str, layout: Layout) -> Result<Option<Seed>> {
             return Err(Exit::BadInput.because(format!("{name}: {file} is there in two spellings: keep one")));
         }
     }
-    Ok(Some(Seed { name: name.to_owned(), layout, files }))
+    Ok(Some(Seed { name: name.to_owned(), form, layout, files }))
 }
 
 impl Seed {
@@ -115,7 +181,7 @@ impl Seed {
 
     fn interpret(&self) -> Result<Content, Fault> {
         let mut content = Content::default();
-        for file in ["etcd-bootstrapper.yaml", "etcd-bootstrapper.json"] {
+        for file in OWN {
             let Some(bytes) = self.files.get(file) else { continue };
             let source = self.source(file);
             if !content.pieces.is_empty() {
@@ -125,50 +191,52 @@ impl Seed {
             let tree = files::parse(bytes, &source, true)?;
             content.pieces.extend(tree.map(|tree| Piece { tier: Tier::Volume, whole: true, tree }));
         }
+        let names = self.form.names();
         let mut in_user_data = false;
-        if let Some(bytes) = self.files.get("user-data") {
-            let source = self.source("user-data");
+        let user_data = names.as_ref().map(|names| names.user_data);
+        if let Some((file, bytes)) = user_data.and_then(|file| Some((file, self.files.get(file)?))) {
+            let source = self.source(file);
             let found = user_data::read(bytes, &source)?;
-            in_user_data = !found.parts.is_empty();
+            in_user_data = found.is_ours();
             content.notes.extend(found.notes.iter().map(|note| format!("{source} {note}")));
-            content.pieces.extend(found.parts.into_iter().map(|p| Piece {
-                tier: Tier::UserData,
-                whole: p.whole,
-                tree: p.tree,
-            }));
+            content.pieces.extend(found.parts.into_iter().map(user_data::Part::piece));
+            content.handed = found.handed;
         }
-        if content.pieces.is_empty() && content.notes.is_empty() && self.files.keys().any(|f| *f != "meta-data") {
-            content.notes.push(format!(
-                "{} has no configuration of ours: expected etcd-bootstrapper.yaml, or user-data that writes \
-                 /etc/etcd-bootstrapper/config.yaml",
-                self.name
-            ));
+        let holds_something =
+            self.form == Form::Own || self.files.keys().any(|f| names.as_ref().is_none_or(|n| *f != n.meta_data));
+        if content.pieces.is_empty() && content.notes.is_empty() && holds_something {
+            let note = format!("{} has no configuration of ours: {}", self.name, self.form.expected());
+            content.notes.push(note);
         }
-        content.instance = self.instance(in_user_data)?;
+        if let Some(names) = names {
+            content.instance = self.instance(&names, in_user_data)?;
+        }
         Ok(content)
     }
 
     /// Who the instance is; user-data without an instance ID would make two machines one.
-    fn instance(&self, required: bool) -> Result<Instance, Fault> {
-        let source = self.source("meta-data");
+    fn instance(&self, names: &Names, required: bool) -> Result<Instance, Fault> {
+        let source = self.source(names.meta_data);
         let origin = Origin::whole(&source);
         let missing = |what: &str| {
-            let remedy = "write `instance-id: NAME`, a name that no other machine has";
             if required {
-                Err(Fault::here(&origin.place(1, 1), format!("{what}: {remedy}")))
+                Err(Fault::here(&origin.place(1, 1), format!("{what}: {}", names.remedy)))
             } else {
                 Ok(Instance::default())
             }
         };
-        let Some(bytes) = self.files.get("meta-data") else { return missing("there is no meta-data beside user-data") };
+        let base = names.meta_data.rsplit('/').next().unwrap_or(names.meta_data);
+        let Some(bytes) = self.files.get(names.meta_data) else {
+            return missing(&format!("there is no {base} beside user-data"));
+        };
         let text = text::decode(bytes, &origin, text::LIMIT)?;
         let Some(tree) = yaml::read(text, &origin, Dialect::CloudInit)?.filter(|t| !t.is_nothing()) else {
-            return missing("meta-data is empty");
+            return missing(&format!("{base} is empty"));
         };
         if !matches!(tree.value, Value::Map(_)) {
             return Err(Fault::here(&tree.place, format!("expected lines of `key: value`, found {}", tree.kind())));
         }
-        let id = field(&tree, "instance-id", |id| {
+        let id = field(&tree, names.id, |id| {
             (id.chars().count() <= INSTANCE_ID).then_some(()).ok_or("is longer than 255 characters: shorten it")
         })?;
         let hostname = |key| {
@@ -176,9 +244,10 @@ impl Seed {
                 is_hostname(name).then_some(()).ok_or("is not a host name of a-z, 0-9, - and dots")
             })
         };
-        let hostname = hostname("local-hostname")?.or(hostname("hostname")?);
+        let [first, second] = names.hostname;
+        let hostname = hostname(first)?.or(hostname(second)?);
         if id.is_none() && required {
-            return missing("instance-id is missing").map(|none| Instance { hostname, ..none });
+            return missing(&format!("{} is missing", names.id)).map(|none| Instance { hostname, ..none });
         }
         Ok(Instance { id, hostname })
     }

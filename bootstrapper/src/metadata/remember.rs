@@ -1,6 +1,9 @@
 //! What a reboot needs when nobody hands the configuration out any more: a detached volume, no network.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result};
+use plan::spec::Secret;
 use serde::{Deserialize, Serialize};
 
 use super::document;
@@ -13,8 +16,8 @@ use crate::sys::fs;
 /// Of this file.
 const FORMAT: u32 = 1;
 
-/// Room for a document of [`text::LIMIT`] bytes as JSON, in which every byte may be escaped.
-const LIMIT: u64 = 8 * text::LIMIT as u64;
+/// Room for a document of [`text::LIMIT`] bytes and as much of credentials as JSON, in which every byte may be escaped.
+const LIMIT: u64 = 16 * text::LIMIT as u64;
 
 #[derive(Serialize, Deserialize)]
 struct Kept {
@@ -22,6 +25,9 @@ struct Kept {
     carrier: String,
     instance_id: Option<String>,
     hostname: Option<String>,
+    /// Values for `{credential: NAME}`; those of before had none.
+    #[serde(default)]
+    credentials: BTreeMap<String, String>,
     document: serde_json::Value,
 }
 
@@ -35,6 +41,7 @@ pub fn remember(paths: &Paths, loaded: &Loaded) -> Result<()> {
         carrier: loaded.carrier.clone(),
         instance_id: loaded.instance_id.clone(),
         hostname: loaded.hostname.clone(),
+        credentials: loaded.handed.iter().map(|(name, value)| (name.clone(), value.reveal().to_owned())).collect(),
         document: loaded.tree.to_json(),
     };
     let text = serde_json::to_string(&kept).context("cannot write the configuration as JSON")?;
@@ -63,6 +70,16 @@ pub fn remembered(paths: &Paths) -> Result<Option<Loaded>> {
     Ok(loaded.ok())
 }
 
+/// The value of a credential that user-data brought, as the last boot that loaded a configuration kept it.
+///
+/// # Errors
+/// When what was kept is there and cannot be read.
+pub fn handed(paths: &Paths, name: &str) -> Result<Option<Secret>> {
+    let Some(text) = fs::read_text(&paths.remembered(), LIMIT)? else { return Ok(None) };
+    let kept: Option<Kept> = serde_json::from_str(&text).ok();
+    Ok(kept.and_then(|mut kept| kept.credentials.remove(name)).map(Secret::new))
+}
+
 fn restore(text: &str, source: &str) -> Result<Loaded, String> {
     let kept: Kept = serde_json::from_str(text).map_err(|_| "it is damaged".to_owned())?;
     if kept.format != FORMAT {
@@ -71,8 +88,9 @@ fn restore(text: &str, source: &str) -> Result<Loaded, String> {
     let tree = reread(&kept.document, source)?;
     let (spec, host) = document::mean(&tree)
         .map_err(|faults| faults.iter().map(|f| format!("{}: {}", f.path, f.message)).collect::<Vec<_>>().join("; "))?;
-    let Kept { carrier, instance_id, hostname, .. } = kept;
-    Ok(Loaded { spec, host, instance_id, hostname, carrier, tree })
+    let Kept { carrier, instance_id, hostname, credentials, .. } = kept;
+    let handed = credentials.into_iter().map(|(name, value)| (name, Secret::new(value))).collect();
+    Ok(Loaded { spec, host, instance_id, hostname, carrier, handed, tree })
 }
 
 fn reread(document: &serde_json::Value, source: &str) -> Result<Node, String> {

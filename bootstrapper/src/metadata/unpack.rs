@@ -94,10 +94,16 @@ fn hidden(bytes: &[u8]) -> Result<Option<Vec<u8>>, String> {
 
 fn is_recognised(bytes: &[u8]) -> bool {
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let known: [&[u8]; 5] = [b"#", b"{\"", b"{\n", b"Content-Type:", b"MIME-Version:"];
+    let known: [&[u8]; 3] = [b"#", b"{\"", b"{\n"];
     // Base64 of base64: the inner one is looked at in the next round, and must be recognised there.
     let again = bytes.len() >= 24 && (bytes.starts_with(b"I2") || bytes.starts_with(b"H4sI"));
-    is_gzip(bytes) || again || known.iter().any(|k| text.starts_with(k))
+    is_gzip(bytes) || again || known.iter().any(|k| text.starts_with(k)) || begins_a_message(text)
+}
+
+/// Only the first bytes are here: a header of mail whose first field is one of MIME's.
+fn begins_a_message(text: &[u8]) -> bool {
+    let fields: [&[u8]; 3] = [b"content-type:", b"mime-version:", b"from "];
+    fields.iter().any(|field| text.get(..field.len()).is_some_and(|text| text.eq_ignore_ascii_case(field)))
 }
 
 #[cfg(test)]

@@ -2,19 +2,27 @@
 
 use super::document;
 use super::fault::Fault;
+use super::handed::{self, Handed};
+use super::layers::{Piece, Tier};
 use super::text;
-use super::tree::{Meaning, Node, Style, Value};
+use super::tree::{Node, Value};
 use super::unpack;
 use super::yaml::{self, Dialect, Origin};
+use super::{cloud_config, mime};
 
-/// Where a `write_files` entry must write for it to be our configuration.
-const OURS: &str = "/etc/etcd-bootstrapper/";
+/// Types of a MIME part that is a document of ours.
+pub const OUR_TYPES: [&str; 2] = ["text/x-etcd-bootstrapper", "application/vnd.etcd-bootstrapper"];
+
+/// MIME messages that are packed as a part of another.
+const DEPTH: usize = 4;
 
 /// What user-data holds for us.
 #[derive(Default)]
 pub struct Found {
     /// Documents and fragments, low to high.
     pub parts: Vec<Part>,
+    /// Values for `{credential: NAME}`.
+    pub handed: Vec<Handed>,
     /// Why something was not read, for a person who wonders; each continues a sentence that begins with the source.
     pub notes: Vec<String>,
 }
@@ -27,6 +35,33 @@ pub struct Part {
     pub whole: bool,
     /// File name below the configuration directory; orders the fragments.
     pub name: String,
+}
+
+impl Part {
+    /// A document that is no file.
+    pub fn whole(tree: Node) -> Part {
+        Part { tree, whole: true, name: "config.yaml".into() }
+    }
+
+    /// The part as user-data carries it.
+    pub fn piece(self) -> Piece {
+        Piece { tier: Tier::UserData, whole: self.whole, tree: self.tree }
+    }
+}
+
+impl Found {
+    fn only(tree: Node) -> Found {
+        Found { parts: vec![Part::whole(tree)], ..Found::default() }
+    }
+
+    fn note(why: impl Into<String>) -> Found {
+        Found { notes: vec![why.into()], ..Found::default() }
+    }
+
+    /// Whether anything in it is for this program.
+    pub fn is_ours(&self) -> bool {
+        !self.parts.is_empty() || !self.handed.is_empty()
+    }
 }
 
 /// Finds our configuration in user-data, however it is packed.
@@ -42,16 +77,39 @@ pub fn read(bytes: &[u8], source: &str) -> Result<Found, Fault> {
             format!("user-data is larger than {limit} KiB: is it the right file?"),
         ));
     }
+    let mut found = packed(bytes, origin, 0)?;
+    // Documents as they come; what is under config.d lies over them in the order of the names, as files do.
+    found.parts.sort_by(|a, b| (!a.whole, fragment(a)).cmp(&(!b.whole, fragment(b))));
+    Ok(found)
+}
+
+fn fragment(part: &Part) -> &str {
+    if part.whole { "" } else { &part.name }
+}
+
+/// Takes off what the bytes are packed in, and reads them by what they begin with.
+fn packed(bytes: &[u8], origin: Origin, depth: usize) -> Result<Found, Fault> {
     let (bytes, unpacked) = unpack::user_data(bytes).map_err(|why| Fault::here(&origin.place(1, 1), why))?;
-    let origin = if unpacked { Origin::whole(&format!("{source} (unpacked)")) } else { origin };
+    let origin = if unpacked { Origin::whole(&format!("{} (unpacked)", origin.source)) } else { origin };
+    match mime::is(&bytes) {
+        mime::Is::Message if depth < DEPTH => return message(&bytes, &origin, depth),
+        mime::Is::Message => return Ok(Found::note("has too many messages inside one another")),
+        mime::Is::TooLate => {
+            let why = "is not read: its MIME-Version is not in the first 4 KiB, where cloud-init looks for it: \
+                       put it on the first line";
+            return Ok(Found::note(why));
+        }
+        mime::Is::Other => {}
+    }
     let text = text::decode(&bytes, &origin, unpack::UNPACKED)?;
     let first = text.lines().next().unwrap_or_default().trim_end();
     match kind(text, first) {
         Kind::Empty => Ok(Found::default()),
         Kind::Ours => document_in(&bytes, &origin),
-        Kind::CloudConfig => cloud_config(text, &origin),
+        Kind::CloudConfig => cloud_config::read(text, &origin),
         Kind::Json => json(text, &bytes, &origin),
-        Kind::NotRead(why) => Ok(Found { notes: vec![format!("is not read: {why}")], ..Found::default() }),
+        Kind::ForSystemd => handed::after_the_header(text, &origin),
+        Kind::NotRead(why) => Ok(Found::note(format!("is not read: {why}"))),
         Kind::Unknown => unknown(text, first, &origin),
     }
 }
@@ -61,9 +119,15 @@ enum Kind {
     Ours,
     CloudConfig,
     Json,
+    ForSystemd,
     NotRead(&'static str),
     Unknown,
 }
+
+const SCRIPT: &str = "it is a script, and nothing in user-data is executed";
+const TEMPLATE: &str = "it is a template, and templates are not rendered: write the values";
+const INCLUDE: &str = "includes are not fetched: write the configuration itself";
+const ARCHIVE: &str = "archives and patches of cloud-config are not read: use #cloud-config";
 
 fn kind(text: &str, first: &str) -> Kind {
     let begins = |prefix: &str| first.get(..prefix.len()).is_some_and(|f| f.eq_ignore_ascii_case(prefix));
@@ -71,18 +135,18 @@ fn kind(text: &str, first: &str) -> Kind {
         Kind::Empty
     } else if first == "#etcd-bootstrapper" || first.starts_with("#etcd-bootstrapper ") {
         Kind::Ours
+    } else if first == handed::HEADER {
+        Kind::ForSystemd
     } else if begins("## template:") {
-        Kind::NotRead("it is a template, and templates are not rendered: write the values")
+        Kind::NotRead(TEMPLATE)
     } else if begins("#cloud-config-archive") || begins("#cloud-config-jsonp") {
-        Kind::NotRead("archives and patches of cloud-config are not read: use #cloud-config")
+        Kind::NotRead(ARCHIVE)
     } else if begins("#cloud-config") {
         Kind::CloudConfig
     } else if begins("#include") {
-        Kind::NotRead("includes are not fetched: write the configuration itself")
+        Kind::NotRead(INCLUDE)
     } else if begins("#!") || begins("#cloud-boothook") || begins("#part-handler") || begins("#upstart-job") {
-        Kind::NotRead("it is a script, and nothing in user-data is executed")
-    } else if begins("content-type:") || begins("mime-version:") {
-        Kind::NotRead("MIME messages are not read in this version: use #cloud-config or #etcd-bootstrapper")
+        Kind::NotRead(SCRIPT)
     } else if text.trim_start().starts_with('{') {
         Kind::Json
     } else {
@@ -91,25 +155,76 @@ fn kind(text: &str, first: &str) -> Kind {
 }
 
 fn document_in(bytes: &[u8], origin: &Origin) -> Result<Found, Fault> {
-    let tree = document::tree(bytes, origin)?.ok_or_else(|| {
-        Fault::here(&origin.place(1, 1), "there is nothing after `#etcd-bootstrapper`: write the document below it")
-    })?;
-    Ok(Found { parts: vec![whole(tree)], ..Found::default() })
+    let nothing = "there is nothing but comments in it: write the document, which begins with `version: 1`";
+    let tree = document::tree(bytes, origin)?.ok_or_else(|| Fault::here(&origin.place(1, 1), nothing))?;
+    Ok(Found::only(tree))
 }
 
-fn whole(tree: Node) -> Part {
-    Part { tree, whole: true, name: "config.yaml".into() }
+/// The parts of a MIME message, each as if it were handed out alone.
+fn message(bytes: &[u8], origin: &Origin, depth: usize) -> Result<Found, Fault> {
+    let parts = mime::parts(bytes).map_err(|(lines, why)| Fault::here(&origin.place(lines + 1, 1), why))?;
+    if parts.is_empty() {
+        return Ok(Found::note("is a MIME message without any part: is its boundary written before each part?"));
+    }
+    let mut found = Found::default();
+    for (i, part) in parts.into_iter().enumerate() {
+        let name = format!("part {} ({})", i + 1, part.kind);
+        let inside = one_part(part, &name, origin, depth)?;
+        found.parts.extend(inside.parts);
+        found.handed.extend(inside.handed);
+        found.notes.extend(inside.notes.into_iter().map(|note| format!("{name} {note}")));
+    }
+    Ok(found)
+}
+
+fn one_part(part: mime::Part, name: &str, origin: &Origin, depth: usize) -> Result<Found, Fault> {
+    let kind = part.kind.as_str();
+    let ours = OUR_TYPES.contains(&kind);
+    let untyped =
+        matches!(kind, "text/plain" | "text/x-not-multipart" | "application/octet-stream" | "application/json")
+            || kind.starts_with("application/") && kind.contains("zip");
+    let script = kind.starts_with("text/x-shellscript")
+        || matches!(kind, "text/part-handler" | "text/cloud-boothook" | "text/upstart-job");
+    let not_read = match kind {
+        "text/jinja2" => Some(TEMPLATE),
+        "text/x-include-url" | "text/x-include-once-url" => Some(INCLUDE),
+        "text/cloud-config-archive" | "text/cloud-config-jsonp" => Some(ARCHIVE),
+        _ if script => Some(SCRIPT),
+        _ if ours || untyped || kind == "text/cloud-config" => None,
+        _ => Some("it is not for this program"),
+    };
+    if let Some(why) = not_read {
+        return Ok(Found::note(format!("is not read: {why}")));
+    }
+    let here = origin.place(part.begins + 1, 1);
+    let content = part.content.map_err(|why| Fault::here(&here, format!("{name}: {why}")))?;
+    let (content, unpacked) =
+        unpack::user_data(&content).map_err(|why| Fault::here(&here, format!("{name}: {why}")))?;
+    let inner = match part.lines.filter(|_| !unpacked) {
+        Some(lines) => Origin { source: origin.source.clone(), line: origin.line + lines, column: origin.column },
+        None => Origin::whole(&format!("{} {name}", origin.source)),
+    };
+    if ours {
+        return document_in(&content, &inner);
+    }
+    if kind == "text/cloud-config" {
+        return cloud_config::read(text::decode(&content, &inner, unpack::UNPACKED)?, &inner);
+    }
+    packed(&content, inner, depth + 1)
 }
 
 fn json(text: &str, bytes: &[u8], origin: &Origin) -> Result<Found, Fault> {
     let Some(tree) = yaml::read(text, origin, Dialect::CloudInit)? else { return Ok(Found::default()) };
-    if let Some(ours) = top_level_key(&tree)? {
-        return Ok(Found { parts: vec![whole(ours)], ..Found::default() });
-    }
-    if is_document(&tree) {
+    let mut found = handed::read(&tree, origin)?;
+    if let Some(ours) = cloud_config::top_level_key(&tree)? {
+        found.parts.push(Part::whole(ours));
+    } else if is_document(&tree) {
         return document_in(bytes, origin);
     }
-    Ok(Found { notes: vec!["is JSON without the key `etcd_bootstrapper`".into()], ..Found::default() })
+    if !found.is_ours() {
+        found.notes.push(format!("is JSON without the key `etcd_bootstrapper` or `{}`", handed::KEY));
+    }
+    Ok(found)
 }
 
 fn is_document(tree: &Node) -> bool {
@@ -124,115 +239,14 @@ fn unknown(text: &str, first: &str, origin: &Origin) -> Result<Found, Fault> {
         if is_document(&tree) {
             return ours("#etcd-bootstrapper");
         }
-        let found = cloud_config(text, origin).is_ok_and(|found| found.parts.is_empty());
+        let found = cloud_config::read(text, origin).is_ok_and(|found| found.parts.is_empty());
         if (tree.get("write_files").is_some() || tree.get("etcd_bootstrapper").is_some()) && !found {
             return ours("#cloud-config");
         }
+        if matches!(tree.get(handed::KEY).map(|list| &list.value), Some(Value::List(_))) {
+            return ours(handed::HEADER);
+        }
     }
     let begins: String = first.chars().filter(|c| !c.is_control()).take(20).collect();
-    let note = format!("begins `{begins}`, which is neither #cloud-config nor #etcd-bootstrapper");
-    Ok(Found { notes: vec![note], ..Found::default() })
-}
-
-fn cloud_config(text: &str, origin: &Origin) -> Result<Found, Fault> {
-    let Some(tree) = yaml::read(text, origin, Dialect::CloudInit)? else { return Ok(Found::default()) };
-    let mut found = Found::default();
-    if !matches!(tree.value, Value::Map(_)) {
-        found.notes.push(format!("is a #cloud-config that is {}, not a mapping", tree.kind()));
-        return Ok(found);
-    }
-    if let Some(ours) = top_level_key(&tree)? {
-        found.parts.push(whole(ours));
-    }
-    match tree.get("write_files").map(|files| (&files.value, files)) {
-        None => {}
-        Some((Value::List(entries), _)) => {
-            for (i, entry) in entries.iter().enumerate() {
-                let in_list = |fault: Fault| fault.at(&entry.place).in_item(i).under("write_files");
-                write_file(entry, i, text, origin, &mut found).map_err(in_list)?;
-            }
-        }
-        Some((Value::Text(..) | Value::Map(_), files)) => {
-            found.notes.push(format!("has write_files that is {}, not a list", files.kind()));
-        }
-    }
-    found.parts.sort_by(|a, b| (!a.whole, &a.name).cmp(&(!b.whole, &b.name)));
-    Ok(found)
-}
-
-fn top_level_key(tree: &Node) -> Result<Option<Node>, Fault> {
-    let Some(ours) = tree.get("etcd_bootstrapper") else { return Ok(None) };
-    document::refuse_escaped_control_characters(ours).map_err(|fault| fault.under("etcd_bootstrapper"))?;
-    Ok(Some(ours.clone()))
-}
-
-fn write_file(entry: &Node, index: usize, text: &str, origin: &Origin, found: &mut Found) -> Result<(), Fault> {
-    let Some(path) = entry.get("path").and_then(Node::text) else { return Ok(()) };
-    let Some(name) = path.strip_prefix(OURS) else { return Ok(()) };
-    let Some(whole) = is_whole(name) else {
-        if [".yaml", ".yml", ".json"].iter().any(|end| name.ends_with(end)) {
-            return Err(Fault::new(format!(
-                "{path} is not read: write {OURS}config.yaml, or {OURS}config.d/NAME.yaml, or .json"
-            ))
-            .under("path"));
-        }
-        found.notes.push(format!("has {path} in write_files, which is for cloud-init to write and not read here"));
-        return Ok(());
-    };
-    for refused in ["append", "source"] {
-        if entry.get(refused).is_some_and(|v| v.meaning() != Some(Meaning::Bool(false))) {
-            return Err(Fault::new(format!("`{refused}` is not followed for {path}: write the whole content here"))
-                .under(refused));
-        }
-    }
-    let Some(content) = entry.get("content").filter(|c| !c.is_nothing()) else {
-        return Err(Fault::new(format!("{path} has no content: write it after `content: |`")));
-    };
-    let wrong = |why: String| Fault::here(&content.place, why).under("content");
-    let Some(raw) = content.text() else {
-        let why =
-            format!("expected a text, found {}: write `content: |` and indent the document below it", content.kind());
-        return Err(wrong(why));
-    };
-    let encoding = entry.get("encoding").and_then(Node::text).unwrap_or("text/plain");
-    let bytes = decode(raw, encoding, content).map_err(wrong)?;
-    let inner = if bytes == raw.as_bytes() { literal(content, text, origin) } else { None };
-    let inner = inner.unwrap_or_else(|| Origin::whole(&format!("{} write_files[{index}] {path}", origin.source)));
-    let tree = document::tree(&bytes, &inner).map_err(|fault| fault.under("content"))?;
-    found.parts.extend(tree.map(|tree| Part { tree, whole, name: name.to_owned() }));
-    Ok(())
-}
-
-/// Whether a file below the configuration directory is a document or a fragment; `None` when it is neither.
-pub fn is_whole(name: &str) -> Option<bool> {
-    let read = name.ends_with(".yaml") || name.ends_with(".json");
-    match name.split_once('/') {
-        None => matches!(name, "config.yaml" | "config.json").then_some(true),
-        Some(("config.d", file)) if read && !file.contains('/') && !file.starts_with('.') => Some(false),
-        Some(_) => None,
-    }
-}
-
-/// The spellings are cloud-init's (cc_write_files).
-fn decode(raw: &str, encoding: &str, content: &Node) -> Result<Vec<u8>, String> {
-    let raw = match content.value {
-        Value::Text(_, Style::Binary) => unpack::base64(raw.as_bytes())?,
-        Value::Text(..) | Value::List(_) | Value::Map(_) => raw.as_bytes().to_vec(),
-    };
-    match encoding.trim().to_ascii_lowercase().as_str() {
-        "" | "text/plain" => Ok(raw),
-        "b64" | "base64" => unpack::base64(&raw),
-        "gz" | "gzip" => unpack::gunzip(&raw),
-        "gz+base64" | "gzip+base64" | "gz+b64" | "gzip+b64" => unpack::gunzip(&unpack::base64(&raw)?),
-        _ => Err("this encoding is not known: write b64, gzip, gz+b64, or plain text without `encoding`".into()),
-    }
-}
-
-/// Where the lines of a literal block stand in the text around it.
-fn literal(content: &Node, text: &str, origin: &Origin) -> Option<Origin> {
-    let Value::Text(_, Style::Literal) = content.value else { return None };
-    let header = content.place.line.checked_sub(origin.line)?;
-    let first = text.lines().skip(header).find(|line| !line.trim().is_empty())?;
-    let indent = first.chars().take_while(|c| *c == ' ').count();
-    Some(Origin { source: origin.source.clone(), line: origin.line + header, column: origin.column + indent })
+    Ok(Found::note(format!("begins `{begins}`, which is neither #cloud-config nor #etcd-bootstrapper")))
 }

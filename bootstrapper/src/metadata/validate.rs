@@ -4,10 +4,10 @@ use anyhow::Result;
 use plan::spec::{Host, Set, Spec};
 
 pub use super::fault::Fault;
-use super::layers::{self, Piece, Tier};
+use super::layers;
 use super::tree::Node;
 use super::yaml::Origin;
-use super::{document, files, unpack, user_data};
+use super::{document, files, handed, mime, unpack, user_data};
 
 /// What a file is worth.
 pub enum Verdict {
@@ -66,8 +66,8 @@ fn tree(bytes: &[u8], source: &str) -> Result<Result<Node, Fault>> {
         Ok(found) => found,
         Err(fault) => return Ok(Err(fault)),
     };
-    let piece = |p: user_data::Part| Piece { tier: Tier::UserData, whole: p.whole, tree: p.tree };
-    let laid = layers::lay(found.parts.into_iter().map(piece).collect())?;
+    handed::together(found.handed)?;
+    let laid = layers::lay(found.parts.into_iter().map(user_data::Part::piece).collect())?;
     Ok(laid.map(|(tree, _)| tree).ok_or_else(|| {
         let why = if found.notes.is_empty() {
             "no configuration of ours is in this user-data: write it with `write_files` to /etc/etcd-bootstrapper/config.yaml".to_owned()
@@ -82,19 +82,20 @@ fn tree(bytes: &[u8], source: &str) -> Result<Result<Node, Fault>> {
 fn is_user_data(bytes: &[u8]) -> bool {
     let Ok((inner, unpacked)) = unpack::user_data(bytes) else { return true };
     let text = inner.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&inner);
-    let headers: [&[u8]; 8] = [
+    let headers: [&[u8]; 7] = [
         b"#cloud-",
         b"#etcd-bootstrapper",
         b"#!",
         b"#include",
         b"#part-handler",
         b"## template:",
-        b"Content-Type:",
-        b"MIME-Version:",
+        handed::HEADER.as_bytes(),
     ];
-    unpacked || headers.iter().any(|h| text.starts_with(h)) || holds_top_level_key(text)
+    let begins = headers.iter().any(|header| text.starts_with(header));
+    unpacked || begins || mime::is(text) != mime::Is::Other || holds_a_key_of_user_data(text)
 }
 
-fn holds_top_level_key(text: &[u8]) -> bool {
-    text.starts_with(b"{") && text.windows(18).any(|w| w == b"\"etcd_bootstrapper")
+fn holds_a_key_of_user_data(text: &[u8]) -> bool {
+    let holds = |key: &str| text.windows(key.len()).any(|window| window == key.as_bytes());
+    text.starts_with(b"{") && (holds("\"etcd_bootstrapper\"") || holds("\"systemd.credentials\""))
 }

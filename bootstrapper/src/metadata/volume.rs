@@ -1,37 +1,41 @@
-//! Carrier: an attached volume labelled `cidata`, ISO 9660 or FAT, found by its superblock and mounted only to be read.
-
-use std::path::Path;
+//! Carriers: attached volumes with a label that is for configuration, ISO 9660 or FAT, found by their superblocks and
+//! mounted only to be read.
 
 use anyhow::{Context, Result};
 
-use super::nocloud::{self, Layout, Seed};
+use super::nocloud::{self, Form, Layout, Seed};
+use super::providers;
 use crate::exit::Exit;
 use crate::paths::Paths;
 use crate::sys::disk::{self, Disk, Kind};
 use crate::sys::fs;
 
-/// NoCloud's label; FAT and ISO 9660 may make capitals of it.
-const LABEL: &str = "cidata";
+/// The labels, low to high where two kinds of volumes are attached; FAT and ISO 9660 may make capitals of them.
+const LABELS: [(&str, Form); 3] = [
+    (providers::nocloud::LABEL, Form::NoCloud),
+    (providers::configdrive::LABEL, Form::ConfigDrive),
+    ("ETCDBOOT", Form::Own),
+];
 
 /// What the last look found, so that a wait for a volume neither reads nor mounts what it has seen already.
 #[derive(Default)]
 pub struct Seen {
     devices: String,
-    seed: Option<Seed>,
+    seeds: Vec<Seed>,
     notes: Vec<String>,
 }
 
 impl Seen {
-    /// The files of the volume, if one is attached, and what was passed over.
+    /// The files of the volumes that are attached, and what was passed over.
     ///
     /// # Errors
-    /// [`Exit::BadInput`] when several volumes could be meant; else what the kernel says.
-    pub fn look(&mut self, paths: &Paths) -> Result<(Option<Seed>, Vec<String>)> {
+    /// [`Exit::Refused`] when several volumes could be meant; else what the kernel says.
+    pub fn look(&mut self, paths: &Paths) -> Result<(Vec<Seed>, Vec<String>)> {
         let devices = devices(paths)?;
         if devices != self.devices {
             *self = if devices.is_empty() { Seen::default() } else { find(paths, devices)? };
         }
-        Ok((self.seed.clone(), self.notes.clone()))
+        Ok((self.seeds.clone(), self.notes.clone()))
     }
 }
 
@@ -62,31 +66,32 @@ fn find(paths: &Paths, devices: String) -> Result<Seen> {
     // A device may be listed before it can be read: then this look is not the last one.
     let unread = disks.iter().any(|disk| matches!(disk.probe.kind, Kind::Unreadable(_)));
     let devices = if unread { String::new() } else { devices };
-    let (readable, others): (Vec<&Disk>, Vec<&Disk>) = disk::labelled(&disks, LABEL)
-        .into_iter()
-        .partition(|disk| matches!(disk.probe.kind, Kind::Iso9660 | Kind::Vfat));
-    let passed_over = |disk: &Disk| format!("{disk} is passed over: make it ISO 9660 or FAT");
-    let notes = others.into_iter().map(passed_over).collect();
-    match readable.as_slice() {
-        [] => Ok(Seen { devices, seed: None, notes }),
-        [volume] => Ok(Seen { devices, seed: read(paths, volume)?, notes }),
-        [one, other, ..] => Err(Exit::BadInput.because(format!(
-            "two volumes are labelled {LABEL}, and neither counts more: {one}, and {other}: detach one of them"
-        ))),
+    let mut seen = Seen { devices, ..Seen::default() };
+    for (label, form) in LABELS {
+        let (readable, others): (Vec<&Disk>, Vec<&Disk>) = disk::labelled(&disks, label)
+            .into_iter()
+            .partition(|disk| matches!(disk.probe.kind, Kind::Iso9660 | Kind::Vfat));
+        seen.notes.extend(others.iter().map(|disk| format!("{disk} is passed over: make it ISO 9660 or FAT")));
+        match readable.as_slice() {
+            [] => {}
+            [volume] => seen.seeds.extend(read(paths, volume, label, form)?),
+            [one, other, ..] => {
+                return Err(Exit::Refused.because(format!(
+                    "two volumes are labelled {label}, and neither counts more: {one}, and {other}: detach one of them"
+                )));
+            }
+        }
     }
+    Ok(seen)
 }
 
-fn read(paths: &Paths, volume: &Disk) -> Result<Option<Seed>> {
+fn read(paths: &Paths, volume: &Disk, label: &str, form: Form) -> Result<Option<Seed>> {
     let Some(fstype) = volume.probe.kind.fstype() else { return Ok(None) };
-    let dir = paths.run().join(LABEL);
+    let dir = paths.run().join(label);
     fs::create_dir(&dir, 0o700, None)?;
     // An earlier run may have been killed with it mounted.
     disk::unmount(&dir)?;
     disk::mount_read_only(&volume.device, &dir, fstype)?;
-    let seed = read_mounted(&dir, volume);
+    let seed = nocloud::read(&dir, &format!("the {label} volume {}", volume.name), form, Layout::Volume);
     disk::unmount(&dir).and(seed)
-}
-
-fn read_mounted(dir: &Path, volume: &Disk) -> Result<Option<Seed>> {
-    nocloud::read(dir, &format!("the {LABEL} volume {}", volume.name), Layout::Volume)
 }

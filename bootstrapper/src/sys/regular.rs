@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 
 use crate::exit::Exit;
@@ -23,6 +24,34 @@ pub fn open_below(dir: &Path, path: &Path) -> io::Result<fs::File> {
     match file.metadata()?.is_file() {
         true => Ok(file),
         false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file")),
+    }
+}
+
+/// [`read_regular`] for a file below a directory, such as the root of a mounted volume; as [`open_below`] opens it.
+///
+/// # Errors
+/// [`Exit::BadInput`] for what is not a regular file or is reached by a symbolic link; else what the system says.
+pub fn read_below(dir: &Path, path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+    let at = dir.join(path);
+    match open_below(dir, path) {
+        Ok(file) => {
+            let mut bytes = Vec::new();
+            let read = file.take(limit.saturating_add(1)).read_to_end(&mut bytes);
+            read.with_context(|| format!("cannot read {}", at.display()))?;
+            Ok(Some(bytes))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => {
+            let errno = error.raw_os_error().map(Errno::from_raw);
+            let odd = error.kind() == io::ErrorKind::InvalidInput;
+            // What openat2(2) says where a link leads elsewhere, or a directory is none, or a socket is opened.
+            let link = matches!(errno, Some(Errno::ELOOP | Errno::EXDEV | Errno::ENOTDIR | Errno::ENXIO));
+            if odd || link {
+                let why = "expected a regular file that no symbolic link leads to: replace it";
+                return Err(Exit::BadInput.because(format!("{}: {why}", at.display())));
+            }
+            Err(error).with_context(|| format!("cannot read {}", at.display()))
+        }
     }
 }
 

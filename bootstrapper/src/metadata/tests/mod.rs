@@ -3,6 +3,7 @@
 mod bad;
 mod carriers;
 mod detect;
+mod formats;
 mod good;
 mod schema;
 mod volumes;

@@ -1,7 +1,8 @@
 //! Which volumes are ours; that one is mounted and read is shown by the machines of tests/vm.
 
 use super::super::Sources;
-use super::Host;
+use super::super::nocloud::{self, Form, Layout};
+use super::{GOOD, Host};
 use crate::exit::Exit;
 use crate::sys::disk;
 
@@ -38,16 +39,118 @@ fn two_volumes_that_could_be_meant_are_refused_by_name() {
     let error = Sources::new(&host.paths()).load().map(drop).expect_err("two volumes");
     let expected = "two volumes are labelled cidata, and neither counts more: sr0 (0 MiB): an ISO 9660 file system \
                     labelled `cidata`, and vdb (0 MiB): an ISO 9660 file system labelled `CIDATA`: detach one of them";
-    assert_eq!((Exit::of(&error), error.to_string().as_str()), (Exit::BadInput, expected));
+    assert_eq!((Exit::of(&error), error.to_string().as_str()), (Exit::Refused, expected));
+}
+
+/// What the files of a mounted volume of this form are, as if it were one.
+fn mounted(form: Form, files: &[(&str, &str)]) -> (Host, Result<String, String>) {
+    let host = files.iter().fold(Host::new(), |host, (path, text)| host.with(path, text));
+    let read = nocloud::read(host.paths().root(), "the volume", form, Layout::Volume);
+    let content = read.and_then(|seed| seed.unwrap().content());
+    let told = content.map(|content| {
+        let pieces: Vec<String> = content.pieces.iter().map(|p| format!("{:?} {p}", p.tier)).collect();
+        format!("{}; {:?} {:?}", pieces.join(", "), content.instance.id, content.notes)
+    });
+    let told = told.map_err(|error| host.rootless(&format!("{} {error:#}", Exit::of(&error) as u8)));
+    (host, told)
+}
+
+#[test]
+fn a_configuration_drive_has_user_data_an_instance_and_perhaps_a_file_of_ours() {
+    let user_data = format!("#etcd-bootstrapper\n{GOOD}");
+    let (user, meta) = ("/openstack/latest/user_data", "/openstack/latest/meta_data.json");
+    let json = r#"{"uuid": "83679162-1378-4288-a2d4-70e13ec132aa", "hostname": "etcd-1.novalocal", "name": "x"}"#;
+    let own = "/etcd-bootstrapper.yaml";
+    let id = r#"Some("83679162-1378-4288-a2d4-70e13ec132aa")"#;
+    let remedy = "attach the drive that the platform made for this machine, which has its `uuid` there";
+    let on = "on the volume";
+    let drive = Form::ConfigDrive;
+    for (form, files, expected) in [
+        (
+            drive,
+            vec![(user, user_data.as_str()), (meta, json)],
+            Ok(format!("UserData {}{on}; {id} []", "openstack/latest/user_data ")),
+        ),
+        (drive, vec![(own, GOOD), (meta, json)], Ok(format!("Volume etcd-bootstrapper.yaml {on}; {id} []"))),
+        (
+            drive,
+            vec![(own, GOOD), (user, &user_data), (meta, json)],
+            Ok(format!("Volume etcd-bootstrapper.yaml {on}, UserData openstack/latest/user_data {on}; {id} []")),
+        ),
+        (drive, vec![(meta, json)], Ok(format!("; {id} []"))),
+        (
+            drive,
+            vec![(user, "#cloud-config\n"), (meta, json)],
+            Ok(format!(
+                "; {id} [\"the volume has no configuration of ours: expected etcd-bootstrapper.yaml, or user-data that \
+                 writes /etc/etcd-bootstrapper/config.yaml\"]"
+            )),
+        ),
+        (
+            drive,
+            vec![(user, &user_data), (meta, "{\"hostname\": \"a\"}")],
+            Err(format!("65 openstack/latest/meta_data.json {on}:1:1: uuid is missing: {remedy}")),
+        ),
+        (
+            drive,
+            vec![(user, &user_data)],
+            Err(format!(
+                "65 openstack/latest/meta_data.json {on}:1:1: there is no meta_data.json beside user-data: {remedy}"
+            )),
+        ),
+        (
+            Form::Own,
+            vec![("/ETCD-BO~1.YAM", ""), (own, GOOD)],
+            Ok(format!("Volume etcd-bootstrapper.yaml {on}; None []")),
+        ),
+        (
+            Form::Own,
+            vec![("/user-data", &user_data)],
+            Ok("; None [\"the volume has no configuration of ours: expected etcd-bootstrapper.yaml or \
+                etcd-bootstrapper.json\"]"
+                .into()),
+        ),
+    ] {
+        assert_eq!(mounted(form, &files).1, expected, "{files:?}");
+    }
+}
+
+#[test]
+fn nothing_on_a_configuration_drive_leads_elsewhere() {
+    let (secret, _) = mounted(Form::Own, &[("/user_data", "#!secret"), ("/latest/user_data", "#!secret")]);
+    let outside = secret.paths().root().to_owned();
+    let expected = "expected a regular file that no symbolic link leads to: replace it";
+    for (link, target) in [
+        ("openstack/latest/user_data", outside.join("user_data")),
+        ("openstack/latest", outside.join("latest")),
+        ("openstack/latest/user_data", "../../meta".into()),
+        ("openstack", outside.clone()),
+    ] {
+        let host = Host::new().with("/meta", "x");
+        let link = host.paths().root().join(link);
+        crate::sys::fs::create_dir(link.parent().unwrap(), 0o755, None).unwrap();
+        std::os::unix::fs::symlink(target, &link).unwrap();
+        let read = nocloud::read(host.paths().root(), "the volume", Form::ConfigDrive, Layout::Volume);
+        let error = read.map(drop).expect_err("a link");
+        assert_eq!(Exit::of(&error), Exit::BadInput);
+        assert!(format!("{error:#}").ends_with(expected), "{error:#}");
+    }
+    let host = Host::new();
+    let fifo = host.paths().root().join("openstack/latest/user_data");
+    crate::sys::fs::create_dir(fifo.parent().unwrap(), 0o755, None).unwrap();
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let read = nocloud::read(host.paths().root(), "the volume", Form::ConfigDrive, Layout::Volume);
+    assert!(format!("{:#}", read.map(drop).expect_err("a pipe")).ends_with(expected));
 }
 
 #[test]
 fn a_volume_that_is_not_ours_to_read_is_passed_over_and_told() {
-    let host = host(&[("vda", vec![0; 1 << 20]), ("vdb", ext4("cidata")), ("sr0", iso9660("config-2"))]);
+    let host = host(&[("vda", vec![0; 1 << 20]), ("vdb", ext4("cidata")), ("sr0", iso9660("tools"))]);
     let sources = Sources::new(&host.paths());
     assert!(sources.load().unwrap().is_none());
-    let expected = "no configuration in /etc/etcd-bootstrapper or on a volume labelled cidata; vdb (1 MiB): an ext2/3/4 \
-                    file system labelled `cidata` is passed over: make it ISO 9660 or FAT";
+    let expected = "no configuration in /etc/etcd-bootstrapper, in the credential etcd-bootstrapper.config or on a volume \
+                    labelled cidata, config-2 or ETCDBOOT; vdb (1 MiB): an ext2/3/4 file system labelled `cidata` is \
+                    passed over: make it ISO 9660 or FAT";
     assert_eq!(host.rootless(&sources.looked_at().to_string()), expected);
 }
 
