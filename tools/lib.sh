@@ -17,6 +17,15 @@ install_here() { # package...
     { apt-get update -qq >&2 && apt-get install -qqy --no-install-recommends "$@" >/dev/null; }
 }
 
+# Two first runs at once would install over each other: the second waits here, and then looks again.
+lock_install() { # what
+  mkdir -p "$cache"
+  exec 9>"$cache/install.lock"
+  flock -n 9 && return
+  say "another run is installing something, waiting for it before $1"
+  flock -w 900 9 || die "it has not ended within 15 minutes: look for it with \`fuser -v $cache/install.lock\`, end it and try again"
+}
+
 # The machine's own mirror, so that a site without internet needs to configure it once.
 host_mirror() { # label
   apt-get indextargets --format '$(LABEL)|$(REPO_URI)' 'Created-By: Packages' 2>/dev/null |

@@ -9,6 +9,7 @@ use plan::store::{Keys, StoreEntry};
 use super::{claim as a_claim, cluster, entry, text};
 use crate::support::azurite::{self, Azurite};
 use crate::support::moto::Moto;
+use crate::support::s3s::{self, S3s};
 use crate::support::scratch::Scratch;
 
 /// A claim from its creation on, and what refuses it.
@@ -35,6 +36,18 @@ async fn a_claim_is_kept_in_moto_s_s3() {
     let keys = Keys { access_key_id: text("test"), secret_access_key: text("test"), ..Keys::default() };
     let entry = entry("s3://bucket/clusters/prod", Some(moto.endpoint.clone()), keys);
     keeps_a_claim(entry, "s3://nowhere/prod", "NoSuchBucket").await;
+}
+
+#[tokio::test]
+async fn a_claim_is_kept_in_s3s_fs_which_checks_signatures() {
+    let s3s = S3s::start();
+    let key = |secret| Keys { access_key_id: text(s3s::KEY), secret_access_key: text(secret), ..Keys::default() };
+    let of = |secret| entry("s3://bucket/clusters/prod", Some(s3s.endpoint.clone()), key(secret));
+    keeps_a_claim(of(s3s::SECRET), "s3://nowhere/prod", "NoSuchBucket").await;
+    let scratch = Scratch::new();
+    let store = Store::open(&of("another"), &Paths::under(scratch.path())).expect("a store");
+    let error = claim::read(&store, &cluster()).await.expect_err("a wrong key");
+    assert!(error.to_string().contains("SignatureDoesNotMatch"), "{error}");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod etcd;
 pub mod fixture;
 pub mod moto;
+pub mod s3s;
 pub mod scratch;
 pub mod store;
 pub mod trace;
