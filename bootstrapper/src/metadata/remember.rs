@@ -1,13 +1,13 @@
 //! What a reboot needs when nobody hands the configuration out any more: a detached volume, no network.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use plan::spec::Secret;
 use serde::{Deserialize, Serialize};
 
 use super::document;
-use super::tree::Node;
+use super::tree::{Node, join};
 use super::yaml::{self, Dialect, Origin};
 use super::{Loaded, text};
 use crate::paths::Paths;
@@ -47,13 +47,39 @@ pub fn remember(paths: &Paths, loaded: &Loaded) -> Result<()> {
     let text = serde_json::to_string(&kept).context("cannot write the configuration as JSON")?;
     let path = paths.remembered();
     // An unreadable one is replaced like any other.
-    if fs::read_text(&path, LIMIT).ok().flatten().as_deref() == Some(&text) {
+    let before = fs::read_text(&path, LIMIT).ok().flatten();
+    if before.as_deref() == Some(&text) {
         return Ok(());
+    }
+    if let Some(before) = before.and_then(|text| serde_json::from_str::<Kept>(&text).ok()) {
+        let keys = differing(&before.document, &kept.document);
+        if !keys.is_empty() {
+            tracing::info!("the configuration differs from the one of the last boot in {}", keys.join(", "));
+        }
     }
     if let Some(dir) = path.parent() {
         fs::create_dir(dir, 0o700, None)?;
     }
     fs::write_atomic(&path, text.as_bytes(), 0o600, None)
+}
+
+/// The keys in which two documents differ, without values: they may be secrets.
+pub(super) fn differing(old: &serde_json::Value, new: &serde_json::Value) -> Vec<String> {
+    fn collect(path: &str, old: &serde_json::Value, new: &serde_json::Value, keys: &mut Vec<String>) {
+        if let (Some(from), Some(to)) = (old.as_object(), new.as_object()) {
+            let names: BTreeSet<&String> = from.keys().chain(to.keys()).collect();
+            let none = serde_json::Value::Null;
+            for name in names {
+                let (from, to) = (from.get(name).unwrap_or(&none), to.get(name).unwrap_or(&none));
+                collect(&join(path, name), from, to, keys);
+            }
+        } else if old != new {
+            keys.push(path.to_owned());
+        }
+    }
+    let mut keys = Vec::new();
+    collect("", old, new, &mut keys);
+    keys
 }
 
 /// What the last boot that loaded a configuration kept of it; `None` when there is nothing that can be used.

@@ -35,8 +35,9 @@ pub struct CaMaterial {
 /// another certificate by now: a credential is often given to a machine for its first boot only.
 ///
 /// # Errors
-/// 65 for a certificate or key that cannot be used, 69 for a file or credential that is not there, 75 for a CA that is
-/// not valid by this host's clock, 77 for a key file that others can read. Every message names its field.
+/// 65 for a certificate or key that cannot be read, 69 for a file or credential that is not there, 75 for a CA that is
+/// not valid by this host's clock, 77 for a key file that others can read, 78 for a certificate that is no CA's or a key
+/// that is not its. Every message names its field.
 pub fn load(tls: &Tls, paths: &Paths, now: Option<Seconds>) -> Result<CaMaterial> {
     load_with(tls, paths, env::var("CREDENTIALS_DIRECTORY").map(PathBuf::from).as_deref(), now)
 }
@@ -94,6 +95,8 @@ impl CaMaterial {
         now: Option<Seconds>,
     ) -> Result<CaMaterial> {
         let bad = |field: &str, why: String| Exit::BadInput.because(format!("{field}: {why}"));
+        // Well-formed each, and not what they are given for.
+        let refused = |field: &str, why: String| Exit::Refused.because(format!("{field}: {why}"));
         let ders = pem::certificates(bundle).map_err(|why| bad(bundle_field, why))?;
         let count = ders.len();
         if count > 2 {
@@ -104,11 +107,11 @@ impl CaMaterial {
         for (i, der) in ders.into_iter().enumerate() {
             let which = if count == 1 { String::new() } else { format!("certificate {} of {count} ", i + 1) };
             let certificate = Certificate::read(der).map_err(|why| bad(bundle_field, format!("{which}{why}")))?;
-            may_issue(&certificate).map_err(|why| bad(bundle_field, format!("{which}{why}")))?;
+            may_issue(&certificate).map_err(|why| refused(bundle_field, format!("{which}{why}")))?;
             certificates.push(certificate);
         }
         let key = pem::key(key.reveal()).map_err(|why| bad(key_field, why))?;
-        matches(&certificates, &key).map_err(|why| bad(key_field, why))?;
+        matches(&certificates, &key).map_err(|why| refused(key_field, why))?;
         in_time(&certificates[0], bundle_field, now)?;
         let issuer = Issuer::from_ca_cert_der(&certificates[0].der, key).map_err(|_| {
             bad(bundle_field, "has a subject or extensions that this program cannot repeat in what it issues".into())
@@ -184,7 +187,7 @@ fn in_time(certificate: &Certificate, field: &str, now: Option<Seconds>) -> Resu
         // Time alone can heal the one and never the other.
         let (exit, said) = match now {
             Some(_) => (Exit::TryAgain, "this host's clock says"),
-            None => (Exit::BadInput, "this program was built on"),
+            None => (Exit::Refused, "this program was built on"),
         };
         return Err(exit.because(format!(
             "{field}: the CA ({subject}) expired on {}, and {said} {}: correct the clock if it is wrong, \

@@ -3,6 +3,7 @@
 mod bad;
 mod carriers;
 mod detect;
+mod faults;
 mod formats;
 mod good;
 mod schema;

@@ -7,7 +7,7 @@ use crate::exit::Exit;
 use crate::sys::disk;
 
 /// An ISO 9660 image as far as its label: the primary volume descriptor is the 17th sector of 2048 bytes.
-fn iso9660(label: &str) -> Vec<u8> {
+pub(super) fn iso9660(label: &str) -> Vec<u8> {
     let mut image = vec![0; 40 * 2048];
     image[32768..32774].copy_from_slice(b"\x01CD001");
     image[32808..32840].copy_from_slice(format!("{label:<32}").as_bytes());
@@ -21,7 +21,7 @@ fn ext4(label: &str) -> Vec<u8> {
     image
 }
 
-fn host(disks: &[(&str, Vec<u8>)]) -> Host {
+pub(super) fn host(disks: &[(&str, Vec<u8>)]) -> Host {
     let mut host = Host::new().with("/proc/self/mountinfo", "");
     for (i, (name, image)) in disks.iter().enumerate() {
         let sys = format!("/sys/class/block/{name}");
