@@ -1,5 +1,8 @@
 //! JSON Schema, as far as this project's schemas use it.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use regex::Regex;
 use serde_json::Value;
 
@@ -21,7 +24,7 @@ pub fn fits(schema: &Value, value: &Value, root: &Value) -> bool {
         "enum" => says.as_array().unwrap().contains(value),
         "minimum" => value.as_i64().is_none_or(|n| n >= says.as_i64().unwrap()),
         "maximum" => value.as_u64().is_none_or(|n| n <= says.as_u64().unwrap()),
-        "pattern" => value.as_str().is_none_or(|text| Regex::new(says.as_str().unwrap()).unwrap().is_match(text)),
+        "pattern" => value.as_str().is_none_or(|text| matches(says.as_str().unwrap(), text)),
         "minItems" => value.as_array().is_none_or(|items| items.len() as u64 >= says.as_u64().unwrap()),
         "items" => value.as_array().is_none_or(|items| items.iter().all(|item| inner(says, item))),
         "propertyNames" => object.is_none_or(|o| o.keys().all(|k| inner(says, &Value::String(k.clone())))),
@@ -34,6 +37,17 @@ pub fn fits(schema: &Value, value: &Value, root: &Value) -> bool {
         "not" => !inner(says, value),
         "$ref" => inner(root.pointer(says.as_str().unwrap().trim_start_matches('#')).unwrap(), value),
         other => panic!("the schema has a word that this test does not know: {other}"),
+    })
+}
+
+thread_local! {
+    /// Made once each: in a debug build that takes longer than all the rest.
+    static PATTERNS: RefCell<HashMap<String, Regex>> = RefCell::default();
+}
+
+fn matches(pattern: &str, text: &str) -> bool {
+    PATTERNS.with_borrow_mut(|patterns| {
+        patterns.entry(pattern.to_owned()).or_insert_with(|| Regex::new(pattern).unwrap()).is_match(text)
     })
 }
 

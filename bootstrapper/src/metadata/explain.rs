@@ -32,6 +32,17 @@ pub(super) const DEFAULTS: [(&str, &str); 12] = [
     ("allow_inline_secrets", "false"),
 ];
 
+/// What a part that is there and does not say it means: the part, the key, its value.
+pub(super) const DEFAULTS_WITHIN: [(&str, &str, &str); 7] = [
+    ("store", "store.on_total_loss", "wait"),
+    ("store", "store.allow_http", "false"),
+    ("backup", "backup.every", "15m"),
+    ("backup", "backup.keep.hourly", "24"),
+    ("backup", "backup.keep.daily", "7"),
+    ("backup", "backup.keep.weekly", "4"),
+    ("restore", "restore.allow_http", "false"),
+];
+
 impl Sources {
     /// The effective values; those that an earlier boot kept where no carrier has any now, `None` without either.
     ///
@@ -53,7 +64,10 @@ impl Sources {
         };
         document::mean(&tree).map_err(|faults| document::bad_input(&faults))?;
         let mut lines = values(&tree);
-        for (path, value) in DEFAULTS.into_iter().filter(|(path, _)| tree.at(path).is_none()) {
+        let within = DEFAULTS_WITHIN.into_iter().filter(|(part, ..)| tree.at(part).is_some());
+        let defaults = DEFAULTS.into_iter().chain(within.map(|(_, path, value)| (path, value)));
+        // A list or a mapping that is given and empty has no line of its own.
+        for (path, value) in defaults.filter(|(path, _)| tree.at(path).is_none_or(Node::is_empty)) {
             lines.push(Explained { path: path.into(), value: value.into(), from: "default".into() });
         }
         for (name, value, from) in handed {

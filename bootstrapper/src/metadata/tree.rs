@@ -167,6 +167,15 @@ impl Node {
         self.meaning() == Some(Meaning::Nothing)
     }
 
+    /// Whether this is a list or a mapping without anything in it.
+    pub fn is_empty(&self) -> bool {
+        match &self.value {
+            Value::Text(..) => false,
+            Value::List(items) => items.is_empty(),
+            Value::Map(entries) => entries.is_empty(),
+        }
+    }
+
     /// The scalar as it is written, whatever it means.
     pub fn text(&self) -> Option<&str> {
         match &self.value {

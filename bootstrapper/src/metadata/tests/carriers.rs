@@ -444,15 +444,44 @@ fn a_memory_that_is_damaged_is_no_memory() {
 #[test]
 fn explain_shows_no_secret() {
     let inline = "|\n      -----BEGIN PRIVATE KEY-----\n      CANARY\n      -----END PRIVATE KEY-----";
+    let s3 = "{access_key_id: CANARY, secret_access_key: CANARY, session_token: CANARY}";
     let text = GOOD.replace("{credential: etcd-ca-key}", inline).replace(
         "mode: auto",
-        "restore: {url: [\"https://user:CANARY@example.com/CANARY?sig=CANARY\"], age_identity: AGE-SECRET-KEY-1CANARY, \
-         sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855}",
+        &format!(
+            "restore: {{url: [\"https://user:CANARY@example.com/CANARY?sig=CANARY\", \"s3://bucket/a.db\"], age_identity: AGE-SECRET-KEY-1CANARY, \
+             proxy: \"http://user:CANARY@10.0.0.1:3128\", credentials: {s3}, region: eu-west-1, \
+             sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855}}\n\
+             store: {{url: \"s3://bucket/prod\", region: eu-west-1, proxy: \"http://user:CANARY@10.0.0.1:3128\", \
+             credentials: {s3}}}\nbackup: {{keep: {{daily: 8}}}}"
+        ),
     );
     let host = Host::new().with(ETC, text);
     let lines = Sources::new(&host.paths()).explain().unwrap().unwrap();
-    let shown = |path: &str| lines.iter().find(|l| l.path == path).map(|l| l.value.clone());
-    assert_eq!(shown("restore.url[0]").as_deref(), Some("https://example.com/(secret)"));
-    assert_eq!(shown("tls.ca.key").as_deref(), Some("(PEM, 61 bytes)"));
+    let shown = |path: &str| {
+        let line = lines.iter().find(|l| l.path == path).unwrap_or_else(|| panic!("{path}"));
+        (line.value.as_str(), host.rootless(&line.from))
+    };
+    let at = |line: usize| format!("{ETC}:{line}");
+    let default = "default".to_owned();
+    for (path, value, from) in [
+        ("restore.url[0]", "https://example.com/(secret)", at(6)),
+        ("restore.age_identity", "(secret, 22 bytes)", at(6)),
+        ("restore.proxy", "(secret, 32 bytes)", at(6)),
+        ("restore.credentials.session_token", "(secret, 6 bytes)", at(6)),
+        ("store.proxy", "(secret, 32 bytes)", at(7)),
+        ("store.credentials.access_key_id", "(secret, 6 bytes)", at(7)),
+        ("tls.ca.key", "(PEM, 61 bytes)", at(17)),
+        ("store.on_total_loss", "wait", default.clone()),
+        ("backup.keep.daily", "8", at(8)),
+        ("backup.keep.weekly", "4", default.clone()),
+        ("tls.extra_sans", "[]", default),
+    ] {
+        assert_eq!(shown(path), (value, from), "{path}");
+    }
     assert!(lines.iter().all(|l| !l.value.contains("CANARY")));
+    let mut paths: Vec<&str> = lines.iter().map(|l| l.path.as_str()).collect();
+    paths.sort_unstable();
+    let count = paths.len();
+    paths.dedup();
+    assert_eq!(paths.len(), count, "each value has one line");
 }

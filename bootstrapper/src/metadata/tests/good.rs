@@ -5,7 +5,7 @@ use plan::document::{Address, Auto, Device, Source};
 use plan::store::{Credentials, SecretText};
 
 use super::super::document;
-use super::super::explain::DEFAULTS;
+use super::super::explain::{DEFAULTS, DEFAULTS_WITHIN};
 use super::{GOOD, files, fixtures, repository, verdict};
 
 #[test]
@@ -118,4 +118,34 @@ fn the_defaults_that_explain_shows_are_the_defaults() {
         }
     }
     assert_eq!(meaning(&spoken), meaning(&silent));
+}
+
+#[test]
+fn the_defaults_within_a_part_that_explain_shows_are_the_defaults() {
+    let part = |name: &str, given: &str| {
+        let store = "url: \"s3://bucket/prod\", region: eu-west-1";
+        let (store_given, other) = if name == "store" { (given, "") } else { ("", given) };
+        let restore = "url: \"s3://bucket/a.db\", region: eu-west-1, sha256: \
+                       e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let more = match name {
+            "store" => String::new(),
+            "backup" => format!("backup: {{{}}}\n", other.trim_start_matches(", ")),
+            _ => format!("restore: {{{restore}{other}}}\n"),
+        };
+        GOOD.replace("mode: auto\n", &format!("store: {{{store}{store_given}}}\n{more}"))
+    };
+    for (name, path, value) in DEFAULTS_WITHIN {
+        let keys: Vec<&str> = path.split('.').skip(1).collect();
+        let given = match keys[..] {
+            [key] => format!(", {key}: {value}"),
+            [outer, key] => format!(", {outer}: {{{key}: {value}}}"),
+            _ => panic!("{path}"),
+        };
+        let meaning = |text: &str| {
+            let (spec, host) = document::parse(text, "f").unwrap().check().unwrap();
+            let store = host.store.map(|s| (s.allow_http, s.on_total_loss));
+            (spec, host.backup, store, host.restore.map(|r| r.allow_http))
+        };
+        assert_eq!(meaning(&part(name, &given)), meaning(&part(name, "")), "{path}");
+    }
 }

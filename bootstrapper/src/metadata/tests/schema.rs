@@ -1,4 +1,5 @@
-//! The JSON Schema is kept by hand; here it is held against what the types accept.
+//! The JSON Schema has words for people that no type has, so it is a file; here it is held against the types that parse, key
+//! by key and by thousands of documents that are wrong in one place.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +7,8 @@ use serde_json::Value;
 
 use super::super::validate::{Verdict, validate};
 use super::super::yaml::{self, Dialect, Origin};
-use super::{GOOD, fixtures};
+use super::super::{document, layers, user_data};
+use super::{GOOD, files, fixtures, repository};
 use crate::commands::config::SCHEMA;
 
 #[path = "../../../../tests/fits.rs"]
@@ -71,6 +73,19 @@ fn the_schema_accepts_every_good_document() {
 }
 
 #[test]
+fn the_schema_accepts_the_document_inside_every_example_and_every_good_user_data() {
+    let schema = schema();
+    let examples = files(&repository().join("cloud-init/examples"));
+    let fixtures = fixtures("good").into_iter().filter(|(name, _)| name.starts_with("user-data"));
+    for (name, bytes) in examples.into_iter().chain(fixtures) {
+        let found = user_data::read(&bytes, &name).map_err(|fault| fault.to_string()).unwrap();
+        let pieces = found.parts.into_iter().map(user_data::Part::piece).collect();
+        let (tree, _) = layers::lay(pieces).unwrap().unwrap_or_else(|| panic!("{name} has no document"));
+        assert!(fits(&schema, &tree.to_json(), &schema), "{name}");
+    }
+}
+
+#[test]
 fn the_schema_rejects_every_bad_document_that_a_schema_can() {
     let schema = schema();
     let documents = fixtures("bad").into_iter().filter(|(name, _)| !name.starts_with("user-data"));
@@ -116,4 +131,73 @@ fn the_schema_has_exactly_the_keys_that_the_reader_knows() {
         let listed: BTreeSet<String> = properties.keys().cloned().collect();
         assert_eq!(listed, known_to_the_reader(&text), "{pointer}");
     }
+}
+
+/// What every value of the good documents is changed into, one at a time.
+fn replacements() -> Vec<Value> {
+    serde_json::from_str(
+        r#"[null, true, 0, 3, -1, 1.5, "", "x", "auto", "yes", "3", "5m", "a b", [], ["x"], {}, {"x": 1}]"#,
+    )
+    .unwrap()
+}
+
+/// Every document that differs from this one in one place: a value replaced, a key taken away, a key that nobody knows.
+fn variants(document: &Value) -> Vec<(String, Value)> {
+    let mut pointers = Vec::new();
+    fn walk(value: &Value, at: String, pointers: &mut Vec<String>) {
+        match value {
+            Value::Object(map) => map.iter().for_each(|(key, value)| {
+                walk(value, format!("{at}/{}", key.replace('~', "~0").replace('/', "~1")), pointers);
+            }),
+            Value::Array(items) => {
+                items.iter().enumerate().for_each(|(i, item)| walk(item, format!("{at}/{i}"), pointers));
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+        pointers.push(at);
+    }
+    walk(document, String::new(), &mut pointers);
+    let mut variants = Vec::new();
+    for pointer in pointers {
+        let changed = |change: &dyn Fn(&mut Value)| {
+            let mut copy = document.clone();
+            change(copy.pointer_mut(&pointer).unwrap());
+            copy
+        };
+        variants.extend(
+            replacements().into_iter().map(|new| (format!("{pointer} = {new}"), changed(&|at| *at = new.clone()))),
+        );
+        if let Some(map) = document.pointer(&pointer).and_then(Value::as_object) {
+            variants.push((format!("{pointer} + key"), changed(&|at| at["no such key"] = Value::Bool(true))));
+            for key in map.keys() {
+                let without = changed(&|at| drop(at.as_object_mut().unwrap().remove(key)));
+                variants.push((format!("{pointer} - {key}"), without));
+            }
+        }
+    }
+    variants
+}
+
+/// The types that parse are one half of this test, and the file the other: no change that one of them sees passes by the
+/// other.
+#[test]
+fn the_schema_and_the_types_that_parse_agree_on_every_change_of_one_place() {
+    let schema = schema();
+    let (mut seen, mut apart) = (0, Vec::new());
+    for (name, bytes) in fixtures("good").into_iter().filter(|(name, _)| !name.starts_with("user-data")) {
+        for (change, json) in variants(&json_of(&name, &bytes).unwrap()) {
+            let tree = yaml::read(&json.to_string(), &Origin::whole("f"), Dialect::Ours).unwrap().unwrap();
+            let fits = fits(&schema, &json, &schema);
+            let parsed = document::document(&tree).map_err(|fault| fault.to_string());
+            let means = document::mean(&tree).is_ok();
+            seen += 1;
+            match parsed {
+                Err(fault) if fits => apart.push(format!("{name}: {change}: only the program refuses it: {fault}")),
+                Ok(_) if means && !fits => apart.push(format!("{name}: {change}: only the schema refuses it")),
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+    assert!(seen > 5000, "{seen}");
+    assert!(apart.is_empty(), "{} of {seen}:\n{}", apart.len(), apart.join("\n"));
 }
