@@ -5,6 +5,9 @@ set -eu
 version=3.35.0
 dir=$cache/azurite-$version
 if ! [ -x "$dir/node_modules/.bin/azurite-blob" ]; then
+  lock_install Azurite
+fi
+if ! [ -x "$dir/node_modules/.bin/azurite-blob" ]; then
   command -v npm >/dev/null || install_here nodejs npm
   say "installing Azurite $version"
   rm -rf "$dir.new"
