@@ -165,12 +165,11 @@ pub(crate) fn claimed(spec: &Spec, facts: &Facts) -> Option<Decided> {
             let left: Vec<String> = left(facts, &claim.founding.founders).into_iter().map(place).collect();
             let why = "the store says that another founding is committing";
             // Beside snapshots a claim that is gone is a refusal.
-            let until = match claim.generation {
-                1 => {
-                    "its cluster answers, its disks are proven gone, or an operator who knows that none of them has \
-                     started removes claim.json from the store"
-                }
-                _ => "its cluster answers, or its disks are proven gone",
+            let until = if claim.generation == 1 {
+                "its cluster answers, its disks are proven gone, or an operator who knows that none of them has started \
+                 removes claim.json from the store"
+            } else {
+                "its cluster answers, or its disks are proven gone"
             };
             (!left.is_empty()).then(|| wait(23, why, left, until))
         }
@@ -208,12 +207,9 @@ fn remedy(spec: &Spec) -> &'static str {
 
 /// What to do where row 22 would refuse once everybody is heard; who has refused does not answer any more.
 pub(crate) fn refuses_after_loss(spec: &Spec, facts: &Facts) -> Option<&'static str> {
-    let founded = claim(spec, facts)?.state == ClaimState::Founded;
-    let restores = match (&facts.claim, spec.store.as_ref().map(|s| s.on_total_loss)) {
-        (Claims::Read { newest_snapshot, .. }, Some(OnTotalLoss::Restore)) => newest_snapshot.is_some(),
-        (Claims::Read { .. } | Claims::NoStore | Claims::Unreachable { .. } | Claims::Unusable { .. }, _) => false,
-    };
-    (founded && !restores && spec.restore.is_none()).then(|| remedy(spec))
+    let claim = claim(spec, facts).filter(|claim| claim.state == ClaimState::Founded)?;
+    let restores = newer_restore(spec, claim).is_some() || newest_snapshot(spec, facts).is_some();
+    (!restores).then(|| remedy(spec))
 }
 
 /// Whether row 22 leads, or led those before us, to a founding that follows a total loss.
@@ -234,13 +230,22 @@ fn after_total_loss(spec: &Spec, facts: &Facts) -> Option<Sha256> {
     if !left(facts, &claim.voters).is_empty() {
         return None;
     }
-    if let Some(snapshot) = spec.restore.as_ref().filter(|s| claim.founding.terms.snapshot.as_ref() != Some(s)) {
-        return Some(snapshot.clone());
-    }
-    match (&facts.claim, spec.store.as_ref().map(|s| s.on_total_loss)) {
-        (Claims::Read { newest_snapshot, .. }, Some(OnTotalLoss::Restore)) => newest_snapshot.clone(),
-        (Claims::Read { .. }, Some(OnTotalLoss::Wait) | None) => None,
-        (Claims::NoStore | Claims::Unreachable { .. } | Claims::Unusable { .. }, _) => None,
+    newer_restore(spec, claim).or_else(|| newest_snapshot(spec, facts)).cloned()
+}
+
+/// The `restore` of the spec, unless it is what the cluster that is lost was founded from.
+fn newer_restore<'s>(spec: &'s Spec, lost: &Claim) -> Option<&'s Sha256> {
+    spec.restore.as_ref().filter(|snapshot| lost.founding.terms.snapshot.as_ref() != Some(snapshot))
+}
+
+/// The store's newest snapshot, where the spec says that it follows a total loss.
+fn newest_snapshot<'f>(spec: &Spec, facts: &'f Facts) -> Option<&'f Sha256> {
+    match spec.store.as_ref()?.on_total_loss {
+        OnTotalLoss::Wait => None,
+        OnTotalLoss::Restore => match &facts.claim {
+            Claims::Read { newest_snapshot, .. } => newest_snapshot.as_ref(),
+            Claims::NoStore | Claims::Unreachable { .. } | Claims::Unusable { .. } => None,
+        },
     }
 }
 

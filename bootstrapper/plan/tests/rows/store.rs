@@ -145,6 +145,14 @@ fn row_20_says_where_row_22_would_refuse() {
     };
     assert!(alone(total_loss()).contains("in its place none is: write `store.on_total_loss: restore`"));
     assert!(!alone(policy_restores(total_loss())).contains("in its place none"));
+    let another = "e".repeat(64).parse().ok();
+    assert!(!alone(total_loss().spec(|s| s.restore = another.clone())).contains("in its place none"));
+    let founded_from = total_loss().spec(|s| s.restore = another.clone()).facts(|f| {
+        if let Claims::Read { claim: Some(claim), .. } = &mut f.claim {
+            claim.founding.terms.snapshot = another.clone();
+        }
+    });
+    assert!(alone(founded_from).contains("in its place none"), "it was restored already");
     assert!(!alone(World::blank().store(None)).contains("in its place none"));
 }
 
