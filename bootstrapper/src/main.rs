@@ -55,7 +55,7 @@ async fn command() -> Result<()> {
         root = args.remove(1);
         args.remove(0);
     }
-    let paths = Paths::under(root);
+    let paths = Paths::of_root(root)?;
     if args.is_empty() {
         return Err(usage("no command"));
     }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::exit::Exit;
+
 /// The paths below `--root`, `/` without it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paths {
@@ -12,6 +14,22 @@ impl Paths {
     /// The paths below this directory.
     pub fn under(root: impl Into<PathBuf>) -> Paths {
         Paths { root: root.into() }
+    }
+
+    /// The paths below what a person has named as `--root`.
+    ///
+    /// # Errors
+    /// 65 when it is no directory: nothing below it says anything about a host, and no command makes one of it.
+    pub fn of_root(root: impl Into<PathBuf>) -> anyhow::Result<Paths> {
+        let paths = Paths::under(root);
+        let root = paths.root.display();
+        match paths.root.metadata() {
+            Ok(found) if found.is_dir() => Ok(paths),
+            Ok(_) => Err(Exit::BadInput
+                .because(format!("--root {root} is no directory: name the one that the host's files are in"))),
+            Err(error) => Err(Exit::BadInput
+                .because(format!("--root {root}: {error}; name the directory that the host's files are in"))),
+        }
     }
 
     /// An absolute path of the host, below the root.

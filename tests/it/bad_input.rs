@@ -157,6 +157,9 @@ fn a_command_line_that_means_nothing_is_64_and_a_file_that_is_not_there_65() {
         (vec!["config", "explain", "x"], 64),
         (vec!["config", "explan"], 64),
         (vec!["config", "validate", "/no/such/file"], 65),
+        (vec!["--root", "/no/such/directory", "plan"], 65),
+        (vec!["--root", "/proc/version", "run"], 65),
+        (vec!["metadata", "detect", "--root", "/no/such/directory"], 65),
     ] {
         let output = program(&arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", stderr(&output));

@@ -16,7 +16,7 @@ usage: etcd-bootstrapper metadata detect [--root DIR] [--json]   which platform 
 /// Runs `metadata` with what stands behind that word.
 ///
 /// # Errors
-/// 64 for a wrong command line, 65 when the kernel command line names a platform that is none.
+/// 64 for a wrong command line, 65 when there is no such root or the kernel command line names a platform that is none.
 pub fn run(paths: &Paths, args: Vec<OsString>) -> Result<()> {
     let usage = |what: &str| Exit::Usage.because(format!("{what}\n{USAGE}"));
     let mut args = args.into_iter();
@@ -31,7 +31,7 @@ pub fn run(paths: &Paths, args: Vec<OsString>) -> Result<()> {
             Some("--json") => as_json = true,
             Some("--root") => {
                 let root = args.next().filter(|root| !root.is_empty());
-                paths = Paths::under(root.ok_or_else(|| usage("--root needs a directory"))?);
+                paths = Paths::of_root(root.ok_or_else(|| usage("--root needs a directory"))?)?;
             }
             Some(_) | None => return Err(usage(&format!("unexpected `{}`", arg.display()))),
         }
