@@ -4,6 +4,7 @@
 //! the script runs the commands that arrive on the serial port and frames what they print.
 
 use std::io::Write;
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -109,6 +110,13 @@ impl Evidence {
             bail!("`{command}` ended with {status} in the guest: {text}");
         }
         Ok(text)
+    }
+}
+
+impl Drop for Evidence {
+    fn drop(&mut self) {
+        // The thread that reads has the socket open too, and QEMU lets nobody else in for as long; it may be gone.
+        self.stream.shutdown(Shutdown::Both).ok();
     }
 }
 

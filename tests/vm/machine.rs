@@ -73,10 +73,11 @@ impl Machine {
                 let said = fs::read_to_string(parts.file("qemu.log"))?;
                 return Ok(Err(anyhow::anyhow!("QEMU ended ({status}): {}", said.trim())));
             }
-            let evidence = Evidence::connect(&parts.file("evidence.sock"), &parts.file("evidence.log"))?;
-            Ok(Ok((Qmp::connect(&parts.file("qmp.sock"))?, evidence)))
+            Ok(Ok(Qmp::connect(&parts.file("qmp.sock"))?))
         });
-        let (qmp, evidence) = connected??;
+        let qmp = connected??;
+        // QEMU has made this socket before the one above, and lets one in: a second try would wait behind the first.
+        let evidence = Evidence::connect(&parts.file("evidence.sock"), &parts.file("evidence.log"))?;
         Ok(Machine { parts, console, power_on, child, qmp, evidence, kernel: None })
     }
 
