@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 logs=out/test-logs
 mkdir -p "$logs"
 times=$(mktemp)
-trap 'rm -f "$times"' EXIT
+trap 'rm -f "$times"; [ -z "${building:-}" ] || kill "$building" 2>/dev/null || true' EXIT
 failed=0 passed=0
 
 # What a failed suite says of its failures; its end, when it did not live to say so.
@@ -33,6 +33,21 @@ suite() { # name, binary, arguments...
   passed=$((passed + ok)) failed=$((failed + bad))
 }
 
+# The program as it ships is for the machines, which come last: it is built beside the tests, of what they leave of the
+# processors.
+building=
+program_beside() {
+  [ -z "${SKIP_VM:-}" ] || return 0
+  nice -n 19 make --no-print-directory program >"$logs/program.log" 2>&1 </dev/null &
+  building=$!
+}
+program_built() {
+  status=0
+  wait "$building" || { status=$?; tail -n 40 "$logs/program.log"; }
+  building=
+  return $status
+}
+
 tests='-Zunstable-options --report-time --show-output'
 # The crash matrix needs a program that dies on demand; without its variable it is the same program.
 features='--features etcd-bootstrapper/fault-injection'
@@ -40,6 +55,7 @@ say "building the tests"
 # shellcheck disable=SC2086
 binaries=$(tools/cargo.sh test --workspace $features --no-run --message-format=json 2>/dev/null |
   sed -n 's/.*"name":"\([^"]*\)".*"executable":"\([^"]*\)".*/\1=\2/p') || { tools/cargo.sh test --workspace $features --no-run; exit 1; }
+program_beside
 for pair in $binaries; do
   name=${pair%%=*} binary=${pair#*=}
   case $name in
@@ -69,7 +85,7 @@ machines() {
   return "$status"
 }
 if [ -z "${SKIP_VM:-}" ]; then
-  step "the program, static" make --no-print-directory program
+  step "the program, static: what was left to build" program_built
   step "the program is at most 8 MiB" small
   step "image, gate and checksums by Packer" make --no-print-directory packer
   step "booted machines" machines

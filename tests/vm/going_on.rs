@@ -21,7 +21,8 @@ const LIMIT: Duration = Duration::from_secs(240);
 
 /// Runs in a mount, a network and a process namespace of its own, where the member's address is this host's.
 ///
-/// The arguments are that address, the program and, to see whether it is noticed, `damage`.
+/// Another disk of the same record, with the same UUID, may be mounted at the same time. The arguments are that address,
+/// the program and, to see whether it is noticed, `damage`.
 const SCRIPT: &str = r#"set -eu
 rm -f plan.json sums
 mkdir -p root
@@ -30,7 +31,7 @@ mkdir -p root/etc/etcd-bootstrapper root/var/lib/etcd root/run/systemd/timesync
 : >root/run/systemd/timesync/synchronized
 cp config.yaml root/etc/etcd-bootstrapper/config.yaml
 chmod 700 root/etc/etcd-bootstrapper
-mount -o loop data.raw root/var/lib/etcd
+mount -o loop,nouuid data.raw root/var/lib/etcd
 ip link set lo up
 ip addr add "$1/24" dev lo
 program="$2 --root $PWD/root" kept=root/var/lib/etcd/bootstrapper db=root/var/lib/etcd/data/member/snap/db
@@ -88,10 +89,14 @@ pub fn go_on(tools: &Tools, cluster: &Cluster, large: &Large, seat: Seat, at: &P
     let ended = process::output(&mut command, LIMIT);
     let left = left(at);
     if let Ok(left) = &left {
-        println!("          left: {left}");
+        println!("          left in {}: {left}", at.display());
     }
-    // What it was comes before what became of it.
-    left?.expect().and_then(|left| {
+    // What it was comes before what became of it, unless nobody could see what it was.
+    let left = match (left, &ended) {
+        (Err(error), Err(ended)) => return Err(error.context(format!("{ended:#}"))),
+        (left, _) => left?,
+    };
+    left.expect().and_then(|left| {
         ended.context("the restore does not go on")?;
         let sums = fs::read_to_string(at.join("sums"))?;
         let whole = sums.lines().zip(large.sums.lines()).filter(|(found, wanted)| found == wanted).count();

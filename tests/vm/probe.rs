@@ -14,6 +14,8 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::cluster::Cluster;
 
+/// Where etcd's clients ask.
+pub const CLIENTS: u16 = 2379;
 /// A closed port of a guest that runs refuses at once; a busy guest may take a second.
 const CONNECT: Duration = Duration::from_secs(4);
 /// For an answer on a connection.
@@ -31,20 +33,8 @@ pub fn open_ports(address: Ipv4Addr) -> Result<Vec<u16>> {
         move || -> Result<Vec<u16>> {
             let mut open = Vec::new();
             while let Ok(port) = u16::try_from(next.fetch_add(1, Ordering::Relaxed)) {
-                let mut tries = 3;
-                loop {
-                    match TcpStream::connect_timeout(&SocketAddr::new(address.into(), port), CONNECT) {
-                        Ok(_) => open.push(port),
-                        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
-                        Err(_) if tries > 0 => {
-                            tries -= 1;
-                            continue;
-                        }
-                        Err(error) => {
-                            return Err(error).with_context(|| format!("cannot tell whether {address}:{port} is open"));
-                        }
-                    }
-                    break;
+                if !refuses(address, port)? {
+                    open.push(port);
                 }
             }
             Ok(open)
@@ -57,6 +47,22 @@ pub fn open_ports(address: Ipv4Addr) -> Result<Vec<u16>> {
     }
     open.sort_unstable();
     Ok(open)
+}
+
+/// Whether a port refuses connections: nobody listens there.
+///
+/// # Errors
+/// When it neither accepts nor refuses: then it is not known to be closed.
+pub fn refuses(address: Ipv4Addr, port: u16) -> Result<bool> {
+    let mut tries = 3;
+    loop {
+        match TcpStream::connect_timeout(&SocketAddr::new(address.into(), port), CONNECT) {
+            Ok(_) => return Ok(false),
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => return Ok(true),
+            Err(_) if tries > 0 => tries -= 1,
+            Err(error) => return Err(error).with_context(|| format!("cannot tell whether {address}:{port} is open")),
+        }
+    }
 }
 
 /// Fails unless this port speaks only to clients with a certificate of the cluster.

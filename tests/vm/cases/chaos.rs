@@ -10,9 +10,10 @@ use crate::etcdctl::View;
 use crate::lines::Line;
 use crate::load::{Load, Verdict};
 use crate::machine::Machine;
+use crate::probe::{self, CLIENTS};
 use crate::process::until;
-use crate::qemu::Special;
-use crate::set::{Disks, SETTLE, SHUT_DOWN, Set};
+use crate::qemu::{Parts, Special};
+use crate::set::{Disks, SETTLE, Set};
 use crate::suite::{AGREE, Suite};
 use crate::world::Seat;
 
@@ -220,11 +221,11 @@ fn wipe_majority(
     load.stop()?;
     ensure!(suite.cluster.etcdctl.put(survivor, "/vm/alone", "no").is_err(), "one of three serves alone");
     println!("        the console says: {word}");
-    for seat in Seat::all() {
-        let machine = set.take(seat)?;
-        let parts = machine.parts.clone();
-        machine.power_off(SHUT_DOWN)?;
-        let disks = Disks { system: parts.system, data: parts.data.context("it has no data disk")? };
+    let parts: Vec<Parts> = set.machines().map(|machine| machine.parts.clone()).collect();
+    set.power_off()?;
+    let mut set = Set::default();
+    for Parts { seat, system, data, .. } in parts {
+        let disks = Disks { system, data: data.context("it has no data disk")? };
         let seed = suite.cluster.seed_with(&suite.yard.tools, seat, std::slice::from_ref(&word))?;
         let place = suite.yard.directory(seat)?;
         set.add(suite.yard.boot(seat, place, disks, Some(seed))?);
@@ -280,7 +281,7 @@ fn wipe_all(suite: &mut Suite, set: Set, mut load: Load, chaos: Chaos) -> Result
         machine.check()?;
     }
     for seat in Seat::all() {
-        ensure!(suite.cluster.etcdctl.status(seat).is_err(), "an etcd serves on {}", seat.name());
+        ensure!(probe::refuses(seat.address(), CLIENTS)?, "an etcd listens on {}", seat.name());
     }
     let (acknowledged, clusters) = (load.acknowledged()?.len() as u64, load.clusters().len() as u64);
     Ok(Outcome {

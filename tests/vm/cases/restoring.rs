@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -33,10 +33,12 @@ const LOOK: Duration = Duration::from_millis(2);
 
 pub fn run(suite: &mut Suite) -> Result<()> {
     let mut restoring = Restoring::record(suite)?;
+    let mut lefts = Vec::new();
     for _ in 0..CUTS {
-        restoring.look(suite)?.1?;
+        lefts.push(restoring.left(suite)?);
     }
-    restoring.end(suite)?;
+    let whole = restoring.whole(suite)?;
+    restoring.look_at_all(suite, &lefts, &whole)?;
     restoring.discard()
 }
 
@@ -89,6 +91,16 @@ impl Restoring {
 
     /// Ends the restore at a random request of the data disk, and goes on from what that leaves without booting.
     pub fn look(&mut self, suite: &mut Suite) -> Result<(String, Result<()>)> {
+        let Left { moment, place } = self.left(suite)?;
+        let looked = self.go_on(suite, &place, false);
+        if looked.is_ok() {
+            fs::remove_dir_all(&place)?;
+        }
+        Ok((moment, looked))
+    }
+
+    /// A data disk as the end of the restore at a random request leaves it.
+    fn left(&mut self, suite: &mut Suite) -> Result<Left> {
         let bounds = self.lengths.first().zip(self.lengths.last()).context("the machine never wrote to its disks")?;
         let (from, to) = (bounds.0[1], bounds.1[1]);
         let ends: Vec<u64> =
@@ -97,17 +109,46 @@ impl Restoring {
         let number = usize::try_from(suite.random.below(ends.len() as u64))?;
         let moment =
             format!("at request {} of the {} that the data disk had while it restored", number + 1, ends.len());
-        println!("        {moment}");
         let mut random = suite.random.branch();
         let cut = Cut { at: Some(ends[number]), loss: Loss::Some(&mut random), unflushed_from: None };
         let place = suite.yard.directory(UNLUCKY)?;
+        println!("        {}: {moment}", place.display());
         let disk = suite.yard.blank_data(place.join("data.raw"))?;
         println!("          data disk: {}", self.data.replay(&disk.file, cut)?);
-        let looked = self.go_on(suite, &place, false);
-        if looked.is_ok() {
-            fs::remove_dir_all(&place)?;
-        }
-        Ok((moment, looked))
+        Ok(Left { moment, place })
+    }
+
+    /// The data disk with all that the restore has written.
+    fn whole(&mut self, suite: &mut Suite) -> Result<PathBuf> {
+        let place = suite.yard.directory(UNLUCKY)?;
+        let disk = suite.yard.blank_data(place.join("data.raw"))?;
+        self.data.replay(&disk.file, Cut::now(Loss::Nothing))?;
+        Ok(place)
+    }
+
+    /// Goes on from each of these and from the whole one, each in a world of its own, as many at once as there are
+    /// processors.
+    fn look_at_all(&self, suite: &Suite, lefts: &[Left], whole: &Path) -> Result<()> {
+        let next = AtomicUsize::new(0);
+        let look = || -> Result<()> {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                match lefts.get(number.wrapping_sub(1)) {
+                    // The one that takes longest comes first.
+                    None if number == 0 => self.end(suite, whole)?,
+                    None => return Ok(()),
+                    Some(Left { moment, place }) => {
+                        self.go_on(suite, place, false).with_context(|| moment.clone())?;
+                        fs::remove_dir_all(place)?;
+                    }
+                }
+            }
+        };
+        thread::scope(|scope| {
+            let threads: Vec<_> = (0..thread::available_parallelism()?.get()).map(|_| scope.spawn(look)).collect();
+            let ended = threads.into_iter().map(|t| t.join().map_err(|_| anyhow::anyhow!("a look has panicked"))?);
+            ended.collect()
+        })
     }
 
     /// Ends the restore at a random moment and boots the machine from both disks as that leaves them.
@@ -139,16 +180,13 @@ impl Restoring {
     }
 
     /// The whole restore is found to be whole, and holes in its database are found out.
-    fn end(&mut self, suite: &mut Suite) -> Result<()> {
-        let place = suite.yard.directory(UNLUCKY)?;
-        let disk = suite.yard.blank_data(place.join("data.raw"))?;
-        self.data.replay(&disk.file, Cut::now(Loss::Nothing))?;
-        self.go_on(suite, &place, false).context("nothing was cut off")?;
-        match self.go_on(suite, &place, true) {
+    fn end(&self, suite: &Suite, place: &Path) -> Result<()> {
+        self.go_on(suite, place, false).context("nothing was cut off")?;
+        match self.go_on(suite, place, true) {
             Ok(()) => anyhow::bail!("the database has holes, and going on from it has not noticed"),
             Err(error) => println!("        with holes in its database: {}", first_line(&error)),
         }
-        Ok(fs::remove_dir_all(&place)?)
+        Ok(fs::remove_dir_all(place)?)
     }
 
     /// Removes what takes a gigabyte of the disk, when nothing of it has to be looked at by a person.
@@ -164,6 +202,13 @@ impl Restoring {
 
 fn first_line(error: &anyhow::Error) -> String {
     format!("{error:#}").lines().next().unwrap_or_default().to_owned()
+}
+
+/// What a power cut has left.
+struct Left {
+    moment: String,
+    /// Where the data disk is.
+    place: PathBuf,
 }
 
 /// When its console said this first.

@@ -12,6 +12,7 @@ use crate::cluster::Cluster;
 use crate::etcdctl::View;
 use crate::load::{Load, Verdict};
 use crate::machine::Machine;
+use crate::probe::{self, CLIENTS};
 use crate::process::until;
 use crate::set::{Disks, SETTLE, Set};
 use crate::suite::{AGREE, Suite};
@@ -153,7 +154,7 @@ impl Home {
             machine.check()?;
         }
         for seat in Seat::all() {
-            ensure!(self.cluster.etcdctl.status(seat).is_err(), "an etcd serves on {}", seat.name());
+            ensure!(probe::refuses(seat.address(), CLIENTS)?, "an etcd listens on {}", seat.name());
         }
         Ok(format!("{} refused, and all consoles say: {REMEDY}", refused.join(" and ")))
     }
