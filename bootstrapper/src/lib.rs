@@ -5,6 +5,7 @@
 pub mod answer;
 pub mod apply;
 pub mod backup;
+pub mod cloud;
 pub mod commands;
 pub mod etcd;
 pub mod exit;

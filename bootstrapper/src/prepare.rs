@@ -2,6 +2,7 @@
 //! Each of them is waited for, and the wait says for what.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -14,7 +15,7 @@ use crate::apply::journal::Journal;
 use crate::exit::{Exit, Failure};
 use crate::metadata::{self, Loaded, Sources};
 use crate::observe::volume::{self, Volume};
-use crate::observe::{self};
+use crate::observe::{self, Group};
 use crate::paths::Paths;
 use crate::report::Report;
 use crate::run::etcd_version;
@@ -37,6 +38,8 @@ pub struct Prepared {
     pub spec: Spec,
     /// What only this host needs of it.
     pub host: Host,
+    /// Who lists the others, where they come and go.
+    pub group: Option<Arc<Group>>,
     /// Where it came from.
     pub carrier: String,
     /// Who this host is; the nonce changes with every life of the disk.
@@ -96,18 +99,21 @@ pub async fn prepare(paths: &Paths, report: &mut Report) -> Result<Prepared> {
             loaded
         }
     };
+    let group = Group::of(&loaded.host, paths);
     net::set_hostname(paths, loaded.hostname.as_deref())?;
     let (me, address) = match settled {
         Some(identity) => {
             let address = identity.peer_url.host().parse().unwrap_or(IpAddr::from([127, 0, 0, 1]));
-            let found =
-                listed(paths, &loaded).and_then(|listed| found_address(&loaded, &listed)).unwrap_or_else(|error| {
-                    tracing::warn!("this member keeps its peer URL: {error:#}");
-                    None
-                });
+            // A settled member asks nobody.
+            let at_hand = group.as_deref().filter(|group| group.is_local());
+            let listed = listed(&loaded, at_hand).await;
+            let found = listed.and_then(|listed| found_address(&loaded, &listed)).unwrap_or_else(|error| {
+                tracing::warn!("this member keeps its peer URL: {error:#}");
+                None
+            });
             (me(&loaded, identity.name.clone(), found.map_or(identity.peer_url, |(_, url)| url), &life.nonce)?, address)
         }
-        None => who(paths, &loaded, &life.nonce, report).await?,
+        None => who(&loaded, group.as_deref(), &life.nonce, report).await?,
     };
     let owner = net::user("etcd");
     known_clock(paths, &loaded.host, member, report).await;
@@ -128,6 +134,7 @@ pub async fn prepare(paths: &Paths, report: &mut Report) -> Result<Prepared> {
         place: observe::place(paths, loaded.instance_id),
         spec: loaded.spec,
         host: loaded.host,
+        group,
         carrier: loaded.carrier,
         _lock: lock,
         me,

@@ -88,7 +88,7 @@ fn quiet(paths: &Paths, prepared: &Prepared, data: DataDir, life: &Life) -> Fact
 
 async fn decide_until_done(paths: &Paths, prepared: &Prepared, journal: &Journal, report: &mut Report) -> Result<()> {
     let spec = &prepared.spec;
-    let mut observer = Observer::new(paths, prepared.etcd, &prepared.host)?;
+    let mut observer = Observer::new(paths, prepared.etcd, &prepared.host, prepared.group.clone())?;
     let mut answering: Option<Answering> = None;
     let mut last: Option<Facts> = None;
     let mut pause = PAUSES.0;
@@ -97,18 +97,18 @@ async fn decide_until_done(paths: &Paths, prepared: &Prepared, journal: &Journal
         let (data, life) = observe::classify(paths, prepared.etcd, &prepared.place)?;
         let me = Me { nonce: life.nonce.clone().unwrap_or_else(|| prepared.me.nonce.clone()), ..prepared.me.clone() };
         // Say what is durable before asking: a peer that asks in the same moment must not hear the past.
-        let known = Facts {
-            data: data.clone(),
-            me: me.clone(),
-            ..last.clone().unwrap_or_else(|| Facts {
-                inventory: observer.inventory(),
-                ..quiet(paths, prepared, data.clone(), &life)
-            })
+        let before = match last.clone() {
+            Some(last) => last,
+            None => {
+                let inventory = observer.inventory().await;
+                Facts { inventory, ..quiet(paths, prepared, data.clone(), &life) }
+            }
         };
+        let known = Facts { data: data.clone(), me: me.clone(), ..before };
         say(paths, prepared, &mut answering, own_answer(spec, &known, &life)).await?;
         let facts = observer.facts(spec, &me, data, &life).await;
         if facts.certificates.is_some() && renewed(paths) {
-            observer = Observer::new(paths, prepared.etcd, &prepared.host)?;
+            observer = Observer::new(paths, prepared.etcd, &prepared.host, prepared.group.clone())?;
             if let Some(answering) = &answering {
                 answering.show(tls::server_config(paths)?);
             }

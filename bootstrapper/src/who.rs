@@ -11,8 +11,7 @@ use plan::spec::Set;
 
 use crate::exit::Exit;
 use crate::metadata::Loaded;
-use crate::observe::inventory;
-use crate::paths::Paths;
+use crate::observe::Group;
 use crate::report::Report;
 use crate::sys::net;
 use crate::sys::netlink::Watch;
@@ -24,9 +23,10 @@ const CLIENT_PORT: u16 = 2379;
 ///
 /// # Errors
 /// When the spec contradicts itself about this host.
-pub fn identify(paths: &Paths, loaded: &Loaded, nonce: Nonce) -> Result<Option<Me>> {
-    let Some((_, peer_url)) = found_address(loaded, &listed(paths, loaded)?)? else { return Ok(None) };
-    let name = name_of(loaded, &peer_url)?;
+pub async fn identify(loaded: &Loaded, group: Option<&Group>, nonce: Nonce) -> Result<Option<Me>> {
+    let listed = listed(loaded, group).await?;
+    let Some((_, peer_url)) = found_address(loaded, &listed)? else { return Ok(None) };
+    let name = name_of(&listed, &peer_url)?;
     me(loaded, name, peer_url, &Some(nonce)).map(Some)
 }
 
@@ -34,12 +34,17 @@ pub fn identify(paths: &Paths, loaded: &Loaded, nonce: Nonce) -> Result<Option<M
 ///
 /// # Errors
 /// 65 when the spec contradicts itself about this host, 78 when it is nobody of it.
-pub async fn who(paths: &Paths, loaded: &Loaded, nonce: &Option<Nonce>, report: &mut Report) -> Result<(Me, IpAddr)> {
+pub async fn who(
+    loaded: &Loaded,
+    group: Option<&Group>,
+    nonce: &Option<Nonce>,
+    report: &mut Report,
+) -> Result<(Me, IpAddr)> {
     let network = Watch::network()?;
     loop {
-        let listed = listed(paths, loaded)?;
+        let listed = listed(loaded, group).await?;
         if let Some((address, peer_url)) = found_address(loaded, &listed)? {
-            let name = name_of(loaded, &peer_url)?;
+            let name = name_of(&listed, &peer_url)?;
             if let Some(cut) = net::addresses()?.into_iter().find(|a| a.ip == address && !a.carrier) {
                 let interface = cut.interface;
                 report.say(&format!(
@@ -51,22 +56,35 @@ pub async fn who(paths: &Paths, loaded: &Loaded, nonce: &Option<Nonce>, report: 
         let here: Vec<String> =
             net::addresses()?.into_iter().filter(|a| !a.ip.is_loopback()).map(|a| a.to_string()).collect();
         let have = if here.is_empty() { "no address yet".to_owned() } else { format!("only {}", here.join(", ")) };
-        report.say(&format!("waiting for an address: this host has {have}, {}", wanted(paths, loaded, &listed)?));
+        report.say(&format!("waiting for an address: this host has {have}, {}", wanted(loaded, group, &listed).await?));
+        healable(loaded, group)?;
         network.changed(Duration::from_secs(5)).await?;
     }
 }
 
-fn wanted(paths: &Paths, loaded: &Loaded, listed: &[PeerEntry]) -> Result<String> {
+/// What no waiting heals, such as a permission that the instance lacks, ends the wait after `timeouts.metadata`: rights
+/// that were just given take a while to be known everywhere.
+fn healable(loaded: &Loaded, group: Option<&Group>) -> Result<()> {
+    match group.and_then(Group::hopeless) {
+        Some((since, trouble)) if since.as_secs() >= loaded.host.metadata_timeout => {
+            Err(trouble.exit.because(format!("{}; it has been so for {} s", trouble.text, since.as_secs())))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+async fn wanted(loaded: &Loaded, group: Option<&Group>, listed: &[PeerEntry]) -> Result<String> {
     let urls: Vec<String> = listed.iter().map(|p| format!("{} ({})", p.peer_url.host(), p.name)).collect();
-    Ok(match (&loaded.spec.set, &loaded.host.inventory) {
-        (Set::Dynamic, Some(file)) if listed.is_empty() => match inventory::read(&paths.host(file)) {
+    Ok(match group {
+        Some(group) if listed.is_empty() => match group.now().await {
             Inventory::Unknown { reason } => reason,
+            Inventory::Listed(_) | Inventory::Static if group.by_address() => format!("{} name nobody", group.place()),
             Inventory::Listed(_) | Inventory::Static => {
-                format!("the inventory {file} does not list {} with a peer_url", instance(loaded)?)
+                format!("{} does not list {} with a peer_url", group.place(), instance(loaded)?)
             }
         },
-        (Set::Dynamic, _) => format!("the inventory has {}", urls.join(", ")),
-        (Set::Static(_), _) => format!("`peers` has {}", urls.join(", ")),
+        Some(group) => format!("{} has {}", group.place(), urls.join(", ")),
+        None => format!("`peers` has {}", urls.join(", ")),
     })
 }
 
@@ -83,24 +101,26 @@ fn instance(loaded: &Loaded) -> Result<MemberName> {
     }
 }
 
-/// The entries that this host may be: all of the static list, or its own of the group.
+/// The entries that this host may be: all of the static list, or its own of the group where instances have IDs.
 ///
 /// # Errors
 /// 65 when a host of a group does not know its instance.
-pub fn listed(paths: &Paths, loaded: &Loaded) -> Result<Vec<PeerEntry>> {
-    match (&loaded.spec.set, &loaded.host.inventory) {
-        (Set::Static(peers), _) => Ok(peers.clone()),
-        (Set::Dynamic, None) => Ok(Vec::new()),
-        (Set::Dynamic, Some(file)) => {
-            let name = instance(loaded)?;
-            let instances = match inventory::read(&paths.host(file)) {
-                Inventory::Listed(instances) => instances,
-                Inventory::Static | Inventory::Unknown { .. } => Vec::new(),
-            };
-            let ours = instances.into_iter().find(|i| i.id == name && !i.terminated);
-            Ok(ours.and_then(|i| i.peer_url).map(|peer_url| PeerEntry { name, peer_url }).into_iter().collect())
-        }
-    }
+pub async fn listed(loaded: &Loaded, group: Option<&Group>) -> Result<Vec<PeerEntry>> {
+    let group = match (&loaded.spec.set, group) {
+        (Set::Static(peers), _) => return Ok(peers.clone()),
+        (Set::Dynamic, None) => return Ok(Vec::new()),
+        (Set::Dynamic, Some(group)) => group,
+    };
+    let ours = match (&loaded.host.name, group.by_address()) {
+        (Auto::Auto, true) => None,
+        (Auto::Is(_), _) | (Auto::Auto, false) => Some(instance(loaded)?),
+    };
+    let instances = match group.now().await {
+        Inventory::Listed(instances) => instances,
+        Inventory::Static | Inventory::Unknown { .. } => Vec::new(),
+    };
+    let may_be = instances.into_iter().filter(|i| !i.terminated && ours.as_ref().is_none_or(|ours| i.id == *ours));
+    Ok(may_be.filter_map(|i| Some(PeerEntry { name: i.id, peer_url: i.peer_url? })).collect())
 }
 
 /// The address and the peer URL of this host's entry among those listed, once the address is bound here.
@@ -123,9 +143,8 @@ pub fn found_address(loaded: &Loaded, peers: &[PeerEntry]) -> Result<Option<(IpA
 }
 
 /// The name that the list gives to this peer URL.
-fn name_of(loaded: &Loaded, peer_url: &PeerUrl) -> Result<MemberName> {
-    let Set::Static(peers) = &loaded.spec.set else { return instance(loaded) };
-    let entry = peers.iter().find(|p| p.peer_url == *peer_url);
+fn name_of(listed: &[PeerEntry], peer_url: &PeerUrl) -> Result<MemberName> {
+    let entry = listed.iter().find(|p| p.peer_url == *peer_url);
     entry.map(|p| p.name.clone()).with_context(|| format!("`peers` has no entry with {peer_url}"))
 }
 

@@ -12,6 +12,7 @@ mod copies;
 mod crash;
 mod data_dir;
 mod disks;
+mod dns;
 mod elsewhere;
 mod explain;
 mod failing;

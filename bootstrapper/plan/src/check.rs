@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::discovery::Discovery;
 use crate::document::{Address, Document, PeerEntry, Source};
 use crate::member::is_name_or_address;
 use crate::spec::{Host, Problem, Set, Spec, Store};
-use crate::{backup, restore, store};
+use crate::{backup, discovery, restore, store};
 
 /// etcd's options that the bootstrapper decides; a user who could set them could undo its laws.
 const OURS: [&str; 30] = [
@@ -75,7 +76,11 @@ pub(crate) fn check(document: Document) -> Result<(Spec, Host), Vec<Problem>> {
     }
     let seconds =
         |d: Option<crate::spec::Duration>, default: u64| d.map_or(Duration::from_secs(default), |d| d.0).as_secs();
-    let set = if document.discovery.is_some() { Set::Dynamic } else { Set::Static(document.peers) };
+    let set = match &document.discovery {
+        None => Set::Static(document.peers),
+        Some(Discovery::Dns(names)) => Set::Static(names.peers()),
+        Some(Discovery::File(_) | Discovery::DnsSrv(_)) => Set::Dynamic,
+    };
     let spec = Spec {
         cluster: document.cluster.name,
         size: document.cluster.size,
@@ -90,7 +95,7 @@ pub(crate) fn check(document: Document) -> Result<(Spec, Host), Vec<Problem>> {
     };
     let host = Host {
         name: document.member.name,
-        inventory: document.discovery.map(|d| d.file),
+        discovery: document.discovery,
         address: document.member.address,
         device: document.data.device,
         tls: document.tls,
@@ -127,10 +132,7 @@ fn check_peers(document: &Document, problems: &mut Problems) {
         if !peers.is_empty() {
             problems.add("discovery", "`peers` lists the members already: remove one of both");
         }
-        if !discovery.file.starts_with('/') {
-            let why = format!("{:?} is not an absolute path: begin it with /", discovery.file);
-            problems.add("discovery.file", why);
-        }
+        problems.0.extend(discovery::check(discovery, document.cluster.size));
         return;
     }
     if matches!(document.cluster.size, 1 | 3 | 5 | 7) && peers.len() != usize::from(document.cluster.size) {

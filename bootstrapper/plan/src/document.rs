@@ -6,6 +6,7 @@ use serde::de::{self, DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visito
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::backup::BackupEntry;
+use crate::discovery::Discovery;
 use crate::member::{ClusterName, MemberName, PeerUrl};
 use crate::restore::RestoreEntry;
 use crate::spec::{Duration, Mode, Secret, Timestamp};
@@ -96,14 +97,6 @@ pub struct PeerEntry {
     pub name: MemberName,
     /// Its peer URL.
     pub peer_url: PeerUrl,
-}
-
-/// `discovery:` — who lists the instances of a group whose members come and go.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Discovery {
-    /// Absolute path of an inventory that something else keeps up to date on this host.
-    pub file: String,
 }
 
 /// `member:`.

@@ -10,6 +10,7 @@ mod claims;
 pub mod classify;
 mod decide;
 pub mod decision;
+pub mod discovery;
 pub mod document;
 pub mod explain;
 pub mod facts;

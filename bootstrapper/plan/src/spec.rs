@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::backup::BackupEntry;
+use crate::discovery::Discovery;
 use crate::document::{Address, Auto, Device, Document, PeerEntry, Recover, Tls};
 use crate::facts::Seconds;
 use crate::member::{ClusterName, Malformed, MemberName};
@@ -93,8 +94,8 @@ pub struct Host {
     pub name: Auto<MemberName>,
     /// `member.address`.
     pub address: Address,
-    /// `discovery.file`.
-    pub inventory: Option<String>,
+    /// `discovery`.
+    pub discovery: Option<Discovery>,
     /// `data.device`.
     pub device: Device,
     /// `tls`.

@@ -13,7 +13,7 @@ use crate::etcd::Etcd;
 use crate::exit::Exit;
 use crate::finish::answering;
 use crate::metadata::{self, Loaded, Sources};
-use crate::observe::{self, Observer};
+use crate::observe::{self, Group, Observer};
 use crate::paths::Paths;
 use crate::report::{self, Status};
 use crate::run::etcd_version;
@@ -45,13 +45,17 @@ pub async fn plan(paths: &Paths, args: Vec<OsString>) -> Result<()> {
     let here = observe::place(paths, loaded.instance_id.clone());
     let (data, life) = observe::classify(paths, etcd, &here)?;
     let nonce = life.nonce.clone().unwrap_or("0".repeat(32).parse::<Nonce>()?);
-    let me = identify(paths, &loaded, nonce)?
+    let group = Group::of(&loaded.host, paths);
+    let me = identify(&loaded, group.as_deref(), nonce)
+        .await?
         .context("no address of this host is in `peers`, so nobody knows which of them it is")?;
-    let facts = match Observer::new(paths, etcd, &loaded.host) {
+    let facts = match Observer::new(paths, etcd, &loaded.host, group.clone()) {
         Ok(mut observer) => observer.facts(&loaded.spec, &me, data, &life).await,
         Err(error) => {
-            let inventory = loaded.host.inventory.as_ref();
-            let inventory = inventory.map_or(Inventory::Static, |file| observe::inventory::read(&paths.host(file)));
+            let inventory = match &group {
+                Some(group) => group.now().await,
+                None => Inventory::Static,
+            };
             let why = format!("this host has no certificates yet: {error:#}");
             Facts { inventory, ..unasked(paths, &loaded.spec, &me, data, &life, etcd, &why) }
         }

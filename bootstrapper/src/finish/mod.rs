@@ -6,6 +6,7 @@ mod members;
 mod settle;
 mod unled;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -19,7 +20,7 @@ use crate::apply::journal::Journal;
 use crate::etcd::{Etcd, EtcdError, Status, local_url};
 use crate::exit::Exit;
 use crate::metadata;
-use crate::observe::{self, Observer};
+use crate::observe::{self, Group, Observer};
 use crate::paths::Paths;
 use crate::prepare::renewed;
 use crate::report::Report;
@@ -46,6 +47,7 @@ struct Finish<'a> {
     life: Life,
     journal: Journal,
     observer: Observer,
+    group: Option<Arc<Group>>,
     /// The members that the store's claim was last written for.
     claimed: Option<Vec<Member>>,
     etcd: Version,
@@ -100,9 +102,11 @@ impl<'a> Finish<'a> {
             fs::read_text(&paths.me(), 1 << 16)?.context("finish runs after `run`, which says who this host is")?;
         let etcd = etcd_version(paths).await?;
         let journal = Journal::of(paths);
+        let group = Group::of(&loaded.host, paths);
         Ok(Finish {
             paths,
-            observer: Observer::new(paths, etcd, &loaded.host)?,
+            observer: Observer::new(paths, etcd, &loaded.host, group.clone())?,
+            group,
             spec: loaded.spec,
             host: loaded.host,
             me: serde_json::from_str(&me)?,
@@ -148,7 +152,7 @@ impl<'a> Finish<'a> {
         // Whoever else holds the lock may be at just that.
         let Ok(_lock) = self.journal.lock() else { return Ok(()) };
         if renewed(self.paths) {
-            self.observer = Observer::new(self.paths, self.etcd, &self.host)?;
+            self.observer = Observer::new(self.paths, self.etcd, &self.host, self.group.clone())?;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 pub mod bolt;
 mod crc32c;
 pub mod data_dir;
+mod group;
 pub mod inventory;
 mod observer;
 pub mod peers;
@@ -12,4 +13,5 @@ pub mod unsound;
 pub mod volume;
 pub mod wal;
 
+pub use group::Group;
 pub use observer::{Observer, classify, identity, kept, own_answer, place, settled};

@@ -1,7 +1,6 @@
 //! The facts of now.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,6 +11,7 @@ use plan::place::{Kept, Place};
 use plan::progress::Life;
 use plan::spec::{Host, Set, Spec};
 
+use super::group::Group;
 use super::peers::Asker;
 use crate::apply::journal::Journal;
 use crate::paths::Paths;
@@ -83,7 +83,7 @@ pub struct Observer {
     pub(super) paths: Paths,
     asker: Asker,
     etcd: Version,
-    inventory: Option<PathBuf>,
+    group: Option<Arc<Group>>,
     store: Option<Arc<Home>>,
     pub(super) heard: BTreeMap<MemberId, Instant>,
     /// Since when each peer that is unknown now has been so.
@@ -96,12 +96,12 @@ impl Observer {
     ///
     /// # Errors
     /// When the certificates cannot be used at all.
-    pub fn new(paths: &Paths, etcd: Version, host: &Host) -> Result<Observer> {
+    pub fn new(paths: &Paths, etcd: Version, host: &Host, group: Option<Arc<Group>>) -> Result<Observer> {
         Ok(Observer {
             paths: paths.clone(),
             asker: Asker::new(tls::client_config(paths)?)?,
             etcd,
-            inventory: host.inventory.as_ref().map(|file| paths.host(file)),
+            group,
             store: host.store.as_ref().map(|entry| Arc::new(Home::of(entry, paths))),
             heard: BTreeMap::new(),
             silent: BTreeMap::new(),
@@ -116,7 +116,7 @@ impl Observer {
 
     /// The facts of now. `data` and `life` were read before anybody was asked, so that the answers are not older.
     pub async fn facts(&mut self, spec: &Spec, me: &Me, data: DataDir, life: &Life) -> Facts {
-        let inventory = self.inventory();
+        let inventory = self.inventory().await;
         let whom = whom(spec, &inventory, me);
         let peers = self.asker.ask(whom).await;
         let own_list = own_list(&self.paths, &data);
@@ -167,8 +167,11 @@ impl Observer {
     }
 
     /// The group as it is listed now.
-    pub fn inventory(&self) -> Inventory {
-        self.inventory.as_ref().map_or(Inventory::Static, |file| super::inventory::read(file))
+    pub async fn inventory(&self) -> Inventory {
+        match &self.group {
+            Some(group) => group.now().await,
+            None => Inventory::Static,
+        }
     }
 }
 

@@ -1,0 +1,117 @@
+//! `discovery:` of the document: who lists the members of a group that come and go.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+
+use crate::document::PeerEntry;
+use crate::member::{MemberName, PeerUrl, is_name_or_address};
+use crate::spec::Problem;
+
+/// The port of etcd's peers, where nobody says another one.
+pub const PEER_PORT: u16 = 2380;
+
+/// `discovery:` — exactly one of these.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Discovery {
+    /// Absolute path of an inventory that something else keeps up to date on this host.
+    File(String),
+    /// The SRV records of a domain.
+    DnsSrv(DnsSrv),
+    /// DNS names, each of one member.
+    Dns(DnsNames),
+}
+
+/// `discovery.dns_srv:`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DnsSrv {
+    /// The domain below which `_etcd-server-ssl._tcp` is.
+    pub domain: String,
+    /// What is behind `_etcd-server-ssl-`, as etcd's `--discovery-srv-name` has it.
+    #[serde(default)]
+    pub name: Option<String>,
+}
+
+impl DnsSrv {
+    /// The name of the SRV records of members that speak TLS, or of those that do not.
+    pub fn record(&self, tls: bool) -> String {
+        let service = if tls { "_etcd-server-ssl" } else { "_etcd-server" };
+        let suffix = self.name.as_ref().map_or_else(String::new, |name| format!("-{name}"));
+        format!("{service}{suffix}._tcp.{}", self.domain.trim_end_matches('.')).to_ascii_lowercase()
+    }
+}
+
+/// `discovery.dns:`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DnsNames {
+    /// One name per member; each listens on port 2380.
+    pub names: Vec<String>,
+}
+
+impl DnsNames {
+    /// The same members as a list; who they are is known before anybody is asked.
+    pub fn peers(&self) -> Vec<PeerEntry> {
+        self.names.iter().filter_map(|name| entry(name)).collect()
+    }
+}
+
+fn entry(name: &str) -> Option<PeerEntry> {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    if name.parse::<std::net::IpAddr>().is_ok() {
+        return None;
+    }
+    let peer_url: PeerUrl = format!("https://{name}:{PEER_PORT}").parse().ok()?;
+    Some(PeerEntry { name: name.parse::<MemberName>().ok()?, peer_url })
+}
+
+/// Everything that cannot be meant, in a cluster of this size.
+pub(crate) fn check(discovery: &Discovery, size: u8) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut add = |path: &str, message: String| {
+        problems.push(Problem { path: format!("discovery.{path}"), message });
+    };
+    match discovery {
+        Discovery::File(file) if !file.starts_with('/') => {
+            add("file", format!("{file:?} is not an absolute path: begin it with /"));
+        }
+        Discovery::File(_) => {}
+        Discovery::DnsSrv(srv) => {
+            if !is_domain(&srv.domain) {
+                add("dns_srv.domain", format!("{:?} is not a domain: write it as in example.com", srv.domain));
+            }
+            if let Some(name) = srv.name.as_ref().filter(|name| !is_label(name)) {
+                let why = format!("{name:?} cannot stand behind `_etcd-server-ssl-`: write 1 to 40 of a-z, 0-9 and -");
+                add("dns_srv.name", why);
+            }
+        }
+        Discovery::Dns(names) => {
+            for (i, name) in names.names.iter().enumerate().filter(|(_, name)| entry(name).is_none()) {
+                let why = "is not a DNS name of at most 64 characters: write the whole name, as in etcd-1.example.com";
+                add(&format!("dns.names[{i}]"), format!("{name:?} {why}"));
+            }
+            let distinct: BTreeSet<_> = names.peers().into_iter().map(|peer| peer.name).collect();
+            if distinct.len() != usize::from(size) {
+                let have = distinct.len();
+                add(
+                    "dns.names",
+                    format!("cluster.size is {size} and there are {have} different names: list every member"),
+                );
+            }
+        }
+    }
+    problems
+}
+
+fn is_domain(text: &str) -> bool {
+    let text = text.trim_end_matches('.');
+    text.len() <= 200 && is_name_or_address(text) && text.parse::<std::net::IpAddr>().is_err()
+}
+
+fn is_label(text: &str) -> bool {
+    (1..=40).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !text.ends_with('-')
+}
