@@ -18,7 +18,7 @@ usage: etcd-bootstrapper [--root DIR] COMMAND
   status [--json]          what this boot came to
   config new|validate|explain|schema
                            a new cluster's certificates and user-data; checks of a configuration
-  metadata detect [--json] which platform launched this machine
+  metadata detect|show     which platform launched this machine, and what it says of it
   snapshot verify FILE|URL whether a snapshot is whole
   backup [--now|list|verify [NAME]]
                            snapshots of this cluster in its store (a systemd timer runs this)
@@ -74,7 +74,7 @@ async fn command() -> Result<()> {
         "reset" => commands::reset::reset(&paths, args),
         "etcd-stopped" => commands::state::etcd_stopped(&paths).await,
         "config" => commands::config::run(&paths, args),
-        "metadata" => commands::metadata::run(&paths, args),
+        "metadata" => commands::metadata::run(&paths, args).await,
         "snapshot" => commands::snapshot::run(&paths, args).await,
         "backup" => commands::backup::run(&paths, args).await,
         "certs" => commands::certs::run(&paths, lexopt::Parser::from_args(args)).await,

@@ -125,6 +125,10 @@ impl Paths {
     pub fn remembered(&self) -> PathBuf {
         self.host("/var/lib/etcd-bootstrapper").join("configuration.json")
     }
+    /// What the platform said of this machine when it was asked last.
+    pub fn launched(&self) -> PathBuf {
+        self.host("/var/lib/etcd-bootstrapper").join("platform.json")
+    }
     /// The root itself.
     pub fn root(&self) -> &Path {
         &self.root

@@ -32,6 +32,9 @@ const LOCK: Duration = Duration::from_secs(10);
 /// Between two looks for something that announces itself in no way.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// Between two questions to a platform that has nothing for this machine.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
+
 /// What is settled before the loop begins.
 pub struct Prepared {
     /// What the user asked for.
@@ -62,6 +65,10 @@ pub struct Prepared {
 /// 65 for bad input, 78 for a refused disk, 75 when a wait of the spec's `timeouts` is over.
 pub async fn prepare(paths: &Paths, report: &mut Report) -> Result<Prepared> {
     let sources = Sources::new(paths);
+    if metadata::remembered(paths)?.is_none() {
+        // Nothing says yet which disk is this host's, so all that may say it comes first.
+        platform(&sources, report).await?;
+    }
     // A carrier that was broken since the last boot must not keep a member from starting; a blank disk is told below.
     let found = sources.load();
     let remembered = if matches!(found, Ok(Some(_))) { None } else { metadata::remembered(paths)? };
@@ -80,6 +87,11 @@ pub async fn prepare(paths: &Paths, report: &mut Report) -> Result<Prepared> {
     let life = Journal::of(paths).open()?;
     let settled = observe::settled(paths, &life)?;
     let member = settled.is_some();
+    let (loaded, remembered, fault) = if !member && sources.unasked()? && platform(&sources, report).await? {
+        (sources.load()?, metadata::remembered(paths)?, None)
+    } else {
+        (loaded, remembered, fault)
+    };
     // A settled member starts by what it remembers; a blank disk waits for what the operator gives it now.
     let loaded = match (loaded, remembered, fault) {
         (Some(loaded), _, _) => {
@@ -143,11 +155,35 @@ pub async fn prepare(paths: &Paths, report: &mut Report) -> Result<Prepared> {
     })
 }
 
-/// Waits for a carrier with our configuration: a volume may be attached at any time.
+/// Asks the platform that launched this machine, if there is one that can be asked; whether it was. Where it does not answer,
+/// a configuration that is whole without it will do.
+async fn platform(sources: &Sources, report: &mut Report) -> Result<bool> {
+    match sources.ask(&mut |text| report.say(text)).await {
+        Ok(()) => Ok(true),
+        Err(error) if !matches!(Exit::of(&error), Exit::Unavailable | Exit::TryAgain) => Err(error),
+        Err(error) => match sources.load() {
+            Ok(Some(loaded)) => {
+                tracing::warn!("going on with the configuration in {}: {error:#}", loaded.carrier);
+                Ok(false)
+            }
+            Ok(None) | Err(_) => Err(error),
+        },
+    }
+}
+
+/// Waits for a carrier with our configuration: a volume may be attached at any time, and some platforms let their users
+/// change what they handed to a machine that runs.
 async fn configuration(sources: &Sources, report: &mut Report) -> Result<Loaded> {
+    let mut asked = Instant::now();
     loop {
         report.say(&format!("waiting for a configuration: {}", sources.looked_at()));
         tokio::time::sleep(LOOK).await;
+        if asked.elapsed() >= ASK_AGAIN {
+            if let Err(error) = sources.ask(&mut |text| report.say(text)).await {
+                tracing::warn!("{error:#}");
+            }
+            asked = Instant::now();
+        }
         if let Some(loaded) = sources.load()? {
             return Ok(loaded);
         }

@@ -21,6 +21,7 @@ mod fences;
 mod fits;
 mod group;
 mod joining;
+mod metadata;
 mod operator;
 mod output;
 mod restore;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::backup::BackupEntry;
 use crate::discovery::Discovery;
 use crate::member::{ClusterName, MemberName, PeerUrl};
+use crate::metadata::MetadataEntry;
 use crate::restore::RestoreEntry;
 use crate::spec::{Duration, Mode, Secret, Timestamp};
 use crate::store::StoreEntry;
@@ -64,9 +65,9 @@ pub struct Document {
     /// Not in this version.
     #[serde(default)]
     pub health: Option<IgnoredAny>,
-    /// Not in this version.
+    /// How the platform is asked.
     #[serde(default)]
-    pub metadata: Option<IgnoredAny>,
+    pub metadata: MetadataEntry,
 }
 
 /// `cluster:`.
@@ -260,7 +261,7 @@ pub struct Recover {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Timeouts {
-    /// For a configuration volume to appear; 120s without it.
+    /// For a configuration volume to appear, and for the platform to answer; 120s without it.
     #[serde(default)]
     pub metadata: Option<Duration>,
     /// For the named data disk to appear; 60s without it.

@@ -19,6 +19,7 @@ mod founding_rows;
 mod joining;
 pub mod member;
 mod membership;
+pub mod metadata;
 mod missing;
 pub mod place;
 pub mod progress;

@@ -146,7 +146,8 @@ fn labels(dir: &Path) -> Vec<String> {
     entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
 }
 
-fn dmi(paths: &Paths) -> Dmi {
+/// What the firmware says.
+pub(super) fn dmi(paths: &Paths) -> Dmi {
     let id = paths.host("/sys/class/dmi/id");
     let field = |name: &str| said(&id.join(name));
     Dmi {
@@ -156,6 +157,7 @@ fn dmi(paths: &Paths) -> Dmi {
         product_serial: field("product_serial"),
         chassis_asset_tag: field("chassis_asset_tag"),
         bios_vendor: field("bios_vendor"),
+        board_asset_tag: field("board_asset_tag"),
         hypervisor_uuid: said(&paths.host("/sys/hypervisor/uuid")).to_ascii_lowercase(),
     }
 }

@@ -17,7 +17,7 @@ pub struct Explained {
 }
 
 /// What a document that does not say it means; a test holds this against what is parsed.
-pub(super) const DEFAULTS: [(&str, &str); 12] = [
+pub(super) const DEFAULTS: [(&str, &str); 14] = [
     ("cluster.epoch", "1"),
     ("mode", "auto"),
     ("member.name", "auto"),
@@ -26,6 +26,8 @@ pub(super) const DEFAULTS: [(&str, &str); 12] = [
     ("tls.validity", "8760h"),
     ("tls.extra_sans", "[]"),
     ("data.device", "auto"),
+    ("metadata.provider", "auto"),
+    ("metadata.allow_imdsv1", "false"),
     ("timeouts.metadata", "120s"),
     ("timeouts.data_device", "60s"),
     ("timeouts.time_sync", "60s"),

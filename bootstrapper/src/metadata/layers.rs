@@ -13,12 +13,10 @@ pub enum Tier {
     /// What the image was built with.
     ImageDefaults,
     /// Tags that the platform hangs on the instance: one scalar each.
-    #[allow(dead_code, reason = "fed once the platforms are asked")]
     Tags,
     /// What was handed to the instance.
     UserData,
     /// The platform's place for this program alone, such as GCE's attribute `etcd-bootstrapper`.
-    #[allow(dead_code, reason = "fed once the platforms are asked")]
     ProviderKey,
     /// A file of ours on an attached volume.
     Volume,

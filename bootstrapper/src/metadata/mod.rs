@@ -13,6 +13,8 @@ use plan::spec::{Host, Secret, Spec};
 
 use crate::paths::Paths;
 
+mod answer;
+mod ask;
 mod cloud_config;
 mod command_line;
 mod credential;
@@ -25,9 +27,11 @@ mod handed;
 mod layers;
 mod mime;
 mod nocloud;
+pub mod platform;
 pub mod providers;
 mod remember;
 mod scalars;
+mod service;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -36,6 +40,7 @@ mod typed;
 mod unpack;
 mod user_data;
 pub mod validate;
+mod varlink;
 mod volume;
 mod yaml;
 
@@ -44,7 +49,7 @@ pub use remember::{handed, remember, remembered};
 use fault::Fault;
 use handed::Handed;
 use layers::Piece;
-use nocloud::{Form, Instance, Layout};
+use nocloud::{Content, Form, Instance, Layout};
 use tree::Node;
 
 /// A configuration that was found, checked.
@@ -69,6 +74,7 @@ pub struct Sources {
     paths: Paths,
     looked: Mutex<Vec<String>>,
     volumes: Mutex<volume::Seen>,
+    launched: Mutex<ask::Launched>,
 }
 
 /// What all carriers hold together, before it is known to be a document.
@@ -85,7 +91,12 @@ struct Gathered {
 impl Sources {
     /// The carriers of this host.
     pub fn new(paths: &Paths) -> Sources {
-        Sources { paths: paths.clone(), looked: Mutex::default(), volumes: Mutex::default() }
+        Sources {
+            paths: paths.clone(),
+            looked: Mutex::default(),
+            volumes: Mutex::default(),
+            launched: Mutex::default(),
+        }
     }
 
     /// Looks once, without waiting; `None` when no carrier has our configuration yet.
@@ -98,6 +109,9 @@ impl Sources {
         let Some(tree) = tree else { return Ok(None) };
         match document::mean(&tree) {
             Ok((spec, host)) => {
+                if let Some(machine) = self.launched()?.filter(|_| !host.allow_inline_secrets) {
+                    ask::refuse_secrets(&tree, &handed, &machine)?;
+                }
                 let Instance { id: instance_id, hostname } = instance;
                 let handed = handed.into_iter().map(|one| (one.name, one.value)).collect();
                 Ok(Some(Loaded { spec, host, instance_id, hostname, carrier, handed, tree }))
@@ -110,25 +124,36 @@ impl Sources {
         }
     }
 
-    fn gather(&self) -> Result<Gathered> {
-        let mut notes = Vec::new();
-        let mut instance = Instance::default();
-        let mut handed = Vec::new();
-        let mut pieces = files::image_defaults(&self.paths)?;
+    /// What all carriers but the platform hold.
+    fn attached(&self) -> Result<Content> {
+        let mut all = Content { pieces: files::image_defaults(&self.paths)?, ..Content::default() };
         let seed = self.paths.seed();
         let directory = nocloud::read(&seed, &seed.display().to_string(), Form::NoCloud, Layout::Directory)?;
         let (volumes, passed_over) = locked(&self.volumes).look(&self.paths)?;
-        notes.extend(passed_over);
+        all.notes.extend(passed_over);
         for seed in directory.into_iter().chain(volumes) {
             let content = seed.content()?;
+            all.pieces.extend(content.pieces);
+            all.handed.extend(content.handed);
+            all.notes.extend(content.notes);
+            all.instance = content.instance.or(all.instance);
+        }
+        all.pieces.extend(files::etc(&self.paths)?);
+        all.pieces.extend(credential::piece(&self.paths)?);
+        all.pieces.extend(command_line::piece(&self.paths)?);
+        Ok(all)
+    }
+
+    fn gather(&self) -> Result<Gathered> {
+        let Content { mut pieces, mut handed, mut instance, mut notes } = self.attached()?;
+        if let Some(machine) = self.launched()? {
+            let content = machine.content()?;
             pieces.extend(content.pieces);
             handed.extend(content.handed);
             notes.extend(content.notes);
-            instance = content.instance.or(instance);
+            // What is attached to the machine was attached by somebody who knew it.
+            instance = instance.or(content.instance);
         }
-        pieces.extend(files::etc(&self.paths)?);
-        pieces.extend(credential::piece(&self.paths)?);
-        pieces.extend(command_line::piece(&self.paths)?);
         let (whole, carrier) = (pieces.iter().any(|p| p.whole), names(&pieces));
         let tree = match layers::lay(pieces)? {
             None => None,
@@ -158,6 +183,9 @@ impl Sources {
             self.paths.etc().display(),
             handed::DOCUMENT
         );
+        // Whatever it said is among the notes.
+        let asked = if locked(&self.launched).is_asked() { ", nor in what this machine's platform says" } else { "" };
+        let nothing = nothing + asked;
         if looked.is_empty() { nothing } else { format!("{nothing}; {}", looked.join("; ")) }
     }
 }

@@ -267,7 +267,7 @@ fn field(tree: &Node, key: &str, check: impl Fn(&str) -> Result<(), &'static str
     Ok(Some(text.to_owned()))
 }
 
-fn is_hostname(name: &str) -> bool {
+pub(super) fn is_hostname(name: &str) -> bool {
     let label = |l: &str| {
         (1..=63).contains(&l.len())
             && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')

@@ -9,6 +9,7 @@ pub mod format;
 pub mod fs;
 pub mod log;
 pub mod mount;
+pub mod near;
 pub mod net;
 pub mod netlink;
 pub mod output;

@@ -1,6 +1,16 @@
 //! The platforms that launch machines: one file each, with what its firmware is told by.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::platform::Machine;
+use super::service::{Door, Known, Service};
+use super::unpack;
+use crate::exit::Exit;
 
 pub(super) mod akamai;
 pub(super) mod azure;
@@ -25,12 +35,27 @@ pub(super) struct Dmi {
     pub product_serial: String,
     pub chassis_asset_tag: String,
     pub bios_vendor: String,
+    /// EC2's Nitro has the instance ID here.
+    pub board_asset_tag: String,
     /// Xen's.
     pub hypervisor_uuid: String,
 }
 
+/// Where most platforms' services answer.
+const LINK_LOCAL: Door = Door::At(IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)));
+
+/// How a platform is asked.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Manner {
+    /// Whether EC2's first protocol, without a token, will do where the second is not answered.
+    pub allow_imdsv1: bool,
+    /// Whether what only a person wants to see is asked for too.
+    pub thorough: bool,
+}
+
 /// A platform that launches machines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Provider {
     /// Amazon EC2.
     Ec2,
@@ -134,10 +159,115 @@ impl Provider {
             Provider::ConfigDrive | Provider::None => None,
         }
     }
+
+    /// Its metadata service; `None` where there is none on the network.
+    pub(super) fn service(self) -> Option<Known> {
+        match self {
+            Provider::Ec2 => Some(ec2::SERVICE),
+            Provider::Gce => Some(gce::SERVICE),
+            Provider::Azure => Some(azure::SERVICE),
+            Provider::OpenStack => Some(openstack::SERVICE),
+            Provider::DigitalOcean => Some(digitalocean::SERVICE),
+            Provider::Hetzner => Some(hetzner::SERVICE),
+            Provider::Vultr => Some(vultr::SERVICE),
+            Provider::Oracle => Some(oracle::SERVICE),
+            Provider::Akamai => Some(akamai::SERVICE),
+            Provider::Scaleway => Some(scaleway::SERVICE),
+            Provider::ConfigDrive | Provider::NoCloud | Provider::VmWare | Provider::None => None,
+        }
+    }
+
+    /// What its service says of this machine.
+    ///
+    /// # Errors
+    /// As [`Service::ask`]; 65 for what is no document of the platform's, 69 for a refusal.
+    pub(super) async fn read(self, service: &Service<'_>, manner: Manner) -> Result<Machine> {
+        match self {
+            Provider::Ec2 => ec2::read(service, manner).await,
+            Provider::Gce => gce::read(service).await,
+            Provider::Azure => azure::read(service).await,
+            Provider::OpenStack => openstack::read(service).await,
+            Provider::DigitalOcean => digitalocean::read(service).await,
+            Provider::Hetzner => hetzner::read(service).await,
+            Provider::Vultr => vultr::read(service).await,
+            Provider::Oracle => oracle::read(service).await,
+            Provider::Akamai => akamai::read(service).await,
+            Provider::Scaleway => scaleway::read(service).await,
+            Provider::ConfigDrive | Provider::NoCloud | Provider::VmWare | Provider::None => {
+                Err(Exit::Unavailable.because(format!("{self} has no metadata service on the network")))
+            }
+        }
+    }
+
+    /// What the firmware calls this machine in the words of the service, any of these; none where it says nothing.
+    pub(super) fn firmware_says(self, dmi: &Dmi) -> Vec<String> {
+        let of = |said: &str| if said.is_empty() { Vec::new() } else { vec![said.to_owned()] };
+        match self {
+            Provider::Ec2 if dmi.board_asset_tag.starts_with("i-") => of(&dmi.board_asset_tag),
+            Provider::Azure => azure::spellings(&dmi.product_uuid),
+            Provider::OpenStack => of(&dmi.product_uuid),
+            Provider::Hetzner if dmi.sys_vendor == "Hetzner" => of(&dmi.product_serial),
+            Provider::DigitalOcean if dmi.sys_vendor == "DigitalOcean" => of(&dmi.product_serial),
+            Provider::Vultr if dmi.sys_vendor == "Vultr" => of(&dmi.product_serial),
+            Provider::Ec2
+            | Provider::Hetzner
+            | Provider::DigitalOcean
+            | Provider::Vultr
+            | Provider::Gce
+            | Provider::Oracle
+            | Provider::Akamai
+            | Provider::Scaleway
+            | Provider::ConfigDrive
+            | Provider::NoCloud
+            | Provider::VmWare
+            | Provider::None => Vec::new(),
+        }
+    }
 }
 
 impl fmt::Display for Provider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
+}
+
+/// A text or a number at a JSON pointer, as text; numbers of 64 bits stay what they are.
+fn said(value: &Value, pointer: &str) -> Option<String> {
+    match value.pointer(pointer)? {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// The items of a list at a JSON pointer; none where there is none.
+fn items<'v>(value: &'v Value, pointer: &str) -> &'v [Value] {
+    value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// Tags that are texts alone; they have no value.
+fn labels(value: &Value, pointer: &str) -> impl Iterator<Item = (String, String)> {
+    items(value, pointer).iter().filter_map(|label| Some((label.as_str()?.to_owned(), String::new())))
+}
+
+/// What a service hands out as base64.
+fn decoded(text: &str, what: &str) -> Result<Vec<u8>> {
+    unpack::base64(text.as_bytes()).map_err(|why| Exit::BadInput.because(format!("{what}: {why}")))
+}
+
+/// The text of a body.
+fn utf8(bytes: Vec<u8>, what: &str) -> Result<String> {
+    String::from_utf8(bytes).map_err(|_| Exit::BadInput.because(format!("{what} is not UTF-8")))
+}
+
+/// A token: one line of printable ASCII, so that it can be nothing but a header's value.
+fn token(bytes: Vec<u8>, service: &str) -> Result<String> {
+    let text = utf8(bytes, "a token").context(service.to_owned())?;
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(Exit::BadInput.because(format!(
+            "{service} handed out a token that is empty or has a blank, a line end or a control character in it: \
+             expected one line of printable ASCII"
+        )));
+    }
+    Ok(text)
 }

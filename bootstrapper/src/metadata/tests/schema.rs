@@ -132,6 +132,7 @@ fn the_schema_has_exactly_the_keys_that_the_reader_knows() {
         ("/properties/tls", inside("tls:\n", "tls:\n  no such key: 1\n")),
         ("/properties/tls/properties/ca", inside("  ca:\n", "  ca:\n    no such key: 1\n")),
         ("/properties/data", inside("mode: auto", "data: {no such key: 1}")),
+        ("/properties/metadata", inside("mode: auto", "metadata: {no such key: 1}")),
         ("/properties/timeouts", inside("mode: auto", "timeouts: {no such key: 1}")),
     ] {
         let properties = schema.pointer(&format!("{pointer}/properties")).unwrap().as_object().unwrap();

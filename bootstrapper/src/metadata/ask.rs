@@ -1,0 +1,251 @@
+//! Which platform is asked about this machine, when, and what it said last.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use plan::metadata::CrossCheck;
+use serde::{Deserialize, Serialize};
+
+use super::detect::{self, Detected, Source};
+use super::handed::Handed;
+use super::layers;
+use super::platform::Machine;
+use super::providers::{Dmi, Manner, Provider};
+use super::service::Service;
+use super::tree::{Meaning, Node};
+use super::{Sources, locked, varlink};
+use crate::exit::Exit;
+use crate::paths::Paths;
+use crate::sys::fs;
+
+/// Of the file.
+const FORMAT: u32 = 1;
+
+/// Room for user-data of a mebibyte as base64, and for all else.
+const LIMIT: u64 = 4 << 20;
+
+/// How long a platform has where no configuration says it yet.
+const WITHIN: Duration = Duration::from_secs(120);
+
+/// What the platform said: in this run, or to an earlier one on this machine.
+#[derive(Default)]
+pub struct Launched {
+    machine: Option<Machine>,
+    asked: bool,
+    looked: bool,
+}
+
+impl Launched {
+    /// Whether the platform was asked in this run.
+    pub fn is_asked(&self) -> bool {
+        self.asked
+    }
+}
+
+/// No Debug: it holds user-data.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    format: u32,
+    /// What the firmware called the machine then: what another machine was told is not for this one.
+    firmware: [String; 4],
+    machine: Machine,
+}
+
+/// What carriers that need no platform say about asking one.
+struct Settings {
+    provider: Option<Provider>,
+    manner: Manner,
+    cross_check: Option<CrossCheck>,
+    within: Duration,
+}
+
+impl Settings {
+    fn of(tree: Option<&Node>) -> Settings {
+        let at = |path: &str| tree.and_then(|tree| tree.at(path));
+        let text = |path: &str| at(path).and_then(Node::text);
+        // What is none of these is told by the check of the whole document.
+        Settings {
+            provider: text("metadata.provider").and_then(Provider::named),
+            manner: Manner {
+                allow_imdsv1: at("metadata.allow_imdsv1").and_then(Node::meaning) == Some(Meaning::Bool(true)),
+                thorough: false,
+            },
+            cross_check: match text("metadata.cross_check") {
+                Some("enforce") => Some(CrossCheck::Enforce),
+                Some("warn") => Some(CrossCheck::Warn),
+                Some("off") => Some(CrossCheck::Off),
+                Some(_) | None => None,
+            },
+            within: text("timeouts.metadata")
+                .and_then(|text| text.parse::<plan::spec::Duration>().ok())
+                .map_or(WITHIN, |within| within.0),
+        }
+    }
+}
+
+impl Sources {
+    /// Whether this machine's platform has a service, and it was not asked in this run.
+    ///
+    /// # Errors
+    /// As [`Sources::load`] and [`detect::detect`].
+    pub fn unasked(&self) -> Result<bool> {
+        Ok(!locked(&self.launched).is_asked() && whom(&self.paths, &self.settings()?)?.provider.service().is_some())
+    }
+
+    /// Asks the platform that launched this machine, if it has a service; what it says is kept for [`Sources::load`], and
+    /// on `/var` for boots without it.
+    ///
+    /// # Errors
+    /// 65 for an answer that is none, 69 for a refusal, 75 when the time is over, 77 when the kernel forbids to ask, 78 when
+    /// the answer contradicts the firmware.
+    pub async fn ask(&self, say: &mut dyn FnMut(&str)) -> Result<()> {
+        let settings = self.settings()?;
+        let whom = whom(&self.paths, &settings)?;
+        if whom.provider.service().is_none() {
+            return Ok(());
+        }
+        let (machine, warning) = fetch(&self.paths, &whom, &settings, say).await?;
+        if let Some(warning) = warning {
+            tracing::warn!("{warning}");
+        }
+        keep(&self.paths, &machine)?;
+        *locked(&self.launched) = Launched { machine: Some(machine), asked: true, looked: true };
+        Ok(())
+    }
+
+    /// What the platform says of this machine, for a person; nothing is kept. With whom was asked and what is odd about it.
+    ///
+    /// # Errors
+    /// As [`Sources::ask`].
+    pub async fn show(&self, say: &mut dyn FnMut(&str)) -> Result<(Detected, Option<Machine>, Option<String>)> {
+        let mut settings = self.settings()?;
+        settings.manner.thorough = true;
+        let whom = whom(&self.paths, &settings)?;
+        if whom.provider.service().is_none() {
+            return Ok((whom, None, None));
+        }
+        let (machine, warning) = fetch(&self.paths, &whom, &settings, say).await?;
+        Ok((whom, Some(machine), warning))
+    }
+
+    /// The machine as the platform told of it, now or to an earlier boot.
+    pub(super) fn launched(&self) -> Result<Option<Machine>> {
+        let mut launched = locked(&self.launched);
+        if !std::mem::replace(&mut launched.looked, true) {
+            launched.machine = kept(&self.paths)?;
+        }
+        Ok(launched.machine.clone())
+    }
+
+    fn settings(&self) -> Result<Settings> {
+        let tree = layers::lay(self.attached()?.pieces)?.map(|(tree, _)| tree);
+        Ok(Settings::of(tree.as_ref()))
+    }
+}
+
+/// A person's word on the kernel command line, then in a configuration, then what the machine itself tells.
+fn whom(paths: &Paths, settings: &Settings) -> Result<Detected> {
+    let detected = detect::detect(paths)?;
+    match settings.provider {
+        Some(provider) if detected.source != Some(Source::Override) => {
+            Ok(Detected { provider, source: Some(Source::Override), why: format!("metadata.provider is {provider}") })
+        }
+        Some(_) | None => Ok(detected),
+    }
+}
+
+async fn fetch(
+    paths: &Paths,
+    whom: &Detected,
+    settings: &Settings,
+    say: &mut dyn FnMut(&str),
+) -> Result<(Machine, Option<String>)> {
+    let provider = whom.provider;
+    let known = provider.service().context("this platform has no service")?;
+    let service = Service::new(&known, settings.within, paths.host(varlink::SOCKET), say)?;
+    let machine = provider.read(&service, settings.manner).await?;
+    let warning = contradiction(&machine, &detect::dmi(paths), settings.cross_check)?;
+    Ok((machine, warning))
+}
+
+/// Whether the firmware calls the machine something else than the service does: then something else may be answering.
+fn contradiction(machine: &Machine, dmi: &Dmi, wanted: Option<CrossCheck>) -> Result<Option<String>> {
+    let provider = machine.provider;
+    let said = provider.firmware_says(dmi);
+    let Some(told) = &machine.firmware_says else { return Ok(None) };
+    if said.is_empty() || said.iter().any(|said| said.eq_ignore_ascii_case(told)) {
+        return Ok(None);
+    }
+    let why = format!(
+        "the metadata service of {provider} says that this machine is {told}, and its firmware says {}: is something else \
+         answering in the service's place?",
+        said.join(" or ")
+    );
+    // OpenStack gives a machine that it rebuilds or evacuates another UUID.
+    let default = if provider == Provider::OpenStack { CrossCheck::Warn } else { CrossCheck::Enforce };
+    match wanted.unwrap_or(default) {
+        CrossCheck::Enforce => {
+            Err(Exit::Refused.because(format!("{why} If that is known to be right, write metadata.cross_check: off")))
+        }
+        CrossCheck::Warn => Ok(Some(why)),
+        CrossCheck::Off => Ok(None),
+    }
+}
+
+fn firmware(paths: &Paths) -> [String; 4] {
+    let dmi = detect::dmi(paths);
+    [dmi.product_uuid, dmi.product_serial, dmi.board_asset_tag, dmi.hypervisor_uuid]
+}
+
+fn keep(paths: &Paths, machine: &Machine) -> Result<()> {
+    let kept = Kept { format: FORMAT, firmware: firmware(paths), machine: machine.clone() };
+    let text = serde_json::to_string(&kept).context("cannot write what the platform said as JSON")?;
+    let path = paths.launched();
+    // An unreadable one is replaced like any other.
+    if fs::read_text(&path, LIMIT).ok().flatten().as_deref() == Some(&text) {
+        return Ok(());
+    }
+    fs::create_dir(path.parent().unwrap_or(Path::new("/")), 0o700, None)?;
+    fs::write_atomic(&path, text.as_bytes(), 0o600, None)
+}
+
+/// What was kept for this machine; nothing that can be used is as good as none.
+fn kept(paths: &Paths) -> Result<Option<Machine>> {
+    let path = paths.launched();
+    let Some(text) = fs::read_text(&path, LIMIT)? else { return Ok(None) };
+    let kept = serde_json::from_str::<Kept>(&text).ok().filter(|kept| kept.format == FORMAT);
+    let Some(kept) = kept else {
+        tracing::warn!("{} is damaged or of another version, and will be written anew", path.display());
+        return Ok(None);
+    };
+    if kept.firmware != firmware(paths) {
+        tracing::warn!("{} is of another machine and is not used", path.display());
+        return Ok(None);
+    }
+    Ok(Some(kept.machine))
+}
+
+/// What a configuration that a platform hands out may not hold without somebody's word for it: a secret that everything on
+/// the machine can ask for.
+///
+/// # Errors
+/// 78, naming the key and the ways to give it.
+pub(super) fn refuse_secrets(tree: &Node, handed: &[Handed], machine: &Machine) -> Result<()> {
+    for path in ["tls.ca.key", "restore.age_identity"] {
+        let Some(node) = tree.at(path) else { continue };
+        // A credential that user-data hands out is as open as a text in it.
+        let by_name = node.get("credential").and_then(Node::text);
+        let place = match by_name {
+            Some(name) => handed.iter().find(|one| one.name == name).map(|one| &one.place),
+            None => node.text().map(|_| &node.place),
+        };
+        let Some(place) = place.filter(|place| machine.carries(place)) else { continue };
+        return Err(Exit::Refused.because(format!(
+            "{place}: {path}: a private key in what a metadata service hands out can be read by every process of this \
+             machine and by whoever may describe the instance: give it as {{credential: NAME}} or {{file: PATH}} of this \
+             machine, or write allow_inline_secrets: true"
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,549 @@
+//! What may go wrong with a metadata service, with the exit code of each; the numbers are those of docs/metadata-faults.md.
+
+use std::net::{Ipv6Addr, SocketAddrV6, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use serde_json::{Value, json};
+
+use super::fake::{
+    self, How, Log, Reply, Service, accept, dress, host, ip, listen, own_network, patience, program, service,
+};
+use super::services::{self as s, Ec2, USER_DATA};
+
+const LINK: &str = "169.254.169.254";
+const EC2_V6: &str = "fd00:ec2::254";
+
+/// What a host is dressed in.
+type Firmware = &'static [(&'static str, &'static str)];
+
+/// One fault: what the network is made of, and how `metadata show` ends in it.
+struct Row {
+    fault: &'static str,
+    firmware: Firmware,
+    /// `timeouts.metadata`.
+    patience: &'static str,
+    /// Further files below the root.
+    files: Firmware,
+    env: &'static [(&'static str, &'static str)],
+    /// Makes the network of its thread; given the host's root.
+    world: Box<dyn FnOnce(&Path) -> Log + Send>,
+    exit: i32,
+    /// On standard output where that is 0 and on standard error otherwise; `!` for what must not be there.
+    says: Vec<&'static str>,
+    /// Tenths of a second that it takes at least and at most.
+    takes: (u64, u64),
+}
+
+fn row(fault: &'static str, firmware: Firmware, world: impl FnOnce(&Path) -> Log + Send + 'static, exit: i32) -> Row {
+    let world = Box::new(world);
+    Row { fault, firmware, patience: "20s", files: &[], env: &[], world, exit, says: Vec::new(), takes: (0, 60) }
+}
+
+impl Row {
+    fn says(mut self, text: &'static str) -> Row {
+        self.says.push(text);
+        self
+    }
+    fn takes(mut self, least: u64, most: u64) -> Row {
+        self.takes = (least, most);
+        self
+    }
+    fn patience(mut self, text: &'static str) -> Row {
+        self.patience = text;
+        self
+    }
+    fn files(mut self, files: Firmware) -> Row {
+        self.files = files;
+        self
+    }
+    fn env(mut self, env: &'static [(&'static str, &'static str)]) -> Row {
+        self.env = env;
+        self
+    }
+
+    fn play(self) -> Log {
+        let root = host(self.firmware);
+        patience(root.path(), self.patience);
+        dress(root.path(), self.files);
+        let log = (self.world)(root.path());
+        let start = Instant::now();
+        let output = program(root.path(), &["metadata", "show"], self.env);
+        let took = start.elapsed();
+        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let said = format!("{}\n{stdout}{stderr}", self.fault);
+        assert_eq!(output.status.code(), Some(self.exit), "{said}");
+        for text in self.says {
+            match text.strip_prefix('!') {
+                Some(unsaid) => assert!(!said.contains(unsaid), "{unsaid}: {said}"),
+                None => assert!(said.contains(text), "{text}: {said}"),
+            }
+        }
+        assert!(!said.contains("CANARY"), "{said}");
+        let (least, most) = self.takes;
+        assert!((least..=most).contains(&(took.as_millis() as u64 / 100)), "{took:?}: {said}");
+        log
+    }
+}
+
+fn play(rows: Vec<Row>) {
+    std::thread::scope(|scope| {
+        let played: Vec<_> = rows.into_iter().map(|row| (row.fault, scope.spawn(move || row.play()))).collect();
+        // All of them end, so that one that fails does not hide the others.
+        let failed: Vec<_> =
+            played.into_iter().filter_map(|(fault, row)| row.join().is_err().then_some(fault)).collect();
+        assert!(failed.is_empty(), "{failed:?}");
+    });
+}
+
+/// This service at the address that most have, in a network of its own.
+fn at_link(service: Service) -> impl FnOnce(&Path) -> Log + Send {
+    move |_| {
+        own_network(&[LINK]);
+        listen(LINK, service)
+    }
+}
+
+/// An EC2 of which the first answers are others.
+fn ec2_but(other: fn(&fake::Asked) -> Option<Reply>) -> Service {
+    Ec2 { other: Some(other), ..Ec2::with(USER_DATA) }.serve()
+}
+
+const DOCUMENT: &str = "/latest/dynamic/instance-identity/document";
+
+#[test]
+fn a_service_that_is_late_or_busy_is_asked_again() {
+    play(vec![
+        row(
+            "1: a request is answered after 8 s",
+            s::EC2,
+            at_link(ec2_but(|a| {
+                (a.number == 0).then(|| Reply::new(200, "late").how(How::Late(Duration::from_secs(8))))
+            })),
+            0,
+        )
+        .takes(50, 90)
+        .says("no whole answer within 5 s"),
+        row(
+            "2: the service comes late",
+            s::EC2,
+            |_| {
+                own_network(&[LINK]);
+                let (sender, receiver) = mpsc::channel();
+                std::thread::spawn(move || {
+                    std::thread::sleep(Duration::from_secs(3));
+                    let _gone = sender.send(listen(LINK, Ec2::with(USER_DATA).serve()));
+                });
+                // Dropped with the row; the thread holds the listener.
+                drop(receiver);
+                Log::default()
+            },
+            0,
+        )
+        .takes(25, 45)
+        .says("Connection refused"),
+        row(
+            "3: 503 with Retry-After",
+            s::EC2,
+            at_link(ec2_but(|a| (a.number == 1).then(|| Reply::new(503, "").with("Retry-After", "2")))),
+            0,
+        )
+        .takes(20, 40)
+        .says("answered 503"),
+        row(
+            "3: 503 with Retry-After that is neither a number nor a date",
+            s::EC2,
+            at_link(ec2_but(|a| (a.number == 1).then(|| Reply::new(503, "").with("Retry-After", "soon")))),
+            0,
+        )
+        .takes(10, 30),
+        row(
+            "3: 503 with Retry-After of an hour",
+            s::EC2,
+            at_link(ec2_but(|_| Some(Reply::new(503, "").with("Retry-After", "3600")))),
+            75,
+        )
+        .patience("2s")
+        .takes(20, 40),
+        row("4: 429", s::EC2, at_link(ec2_but(|a| (a.number == 0).then(|| Reply::new(429, "")))), 0).takes(7, 40),
+        row(
+            "5: Azure is being updated",
+            s::AZURE,
+            |_| {
+                own_network(&[LINK]);
+                let azure = s::azure(USER_DATA, "2025-04-07");
+                listen(
+                    LINK,
+                    service(move |a| match a.number {
+                        0 => Reply::new(410, ""),
+                        1 => Reply::new(404, ""),
+                        _ => azure(a),
+                    }),
+                )
+            },
+            0,
+        ),
+        row("5: and 410 of others stays", s::EC2, at_link(ec2_but(|_| Some(Reply::new(410, "")))), 69).says("410 Gone"),
+        row("5: an Azure that knows only old versions", s::AZURE, at_link(s::azure(USER_DATA, "2019-06-01")), 0)
+            .says("instance_id: 8f3a1c2d-11aa-22bb-8899-0123456789ab")
+            .says("!user_data"),
+    ]);
+}
+
+#[test]
+fn a_token_is_taken_as_the_protocol_wants_it() {
+    play(vec![
+        row("6: 403 for a token", s::EC2, at_link(ec2_but(|_| Some(Reply::new(403, "")))), 69)
+            .says("is disabled for this instance")
+            .takes(0, 20),
+        row(
+            "7: the answer with the token never comes",
+            s::EC2,
+            at_link(ec2_but(|a| (a.method == "PUT").then(|| Reply::new(200, "").how(How::Never)))),
+            75,
+        )
+        .patience("6s")
+        .says("hop limit")
+        .takes(60, 80),
+        row(
+            "7: and IMDSv1 is allowed",
+            s::EC2,
+            at_link(ec2_but(|a| match a.method.as_str() {
+                "PUT" => Some(Reply::new(200, "").how(How::Never)),
+                _ => Some(Reply::new(
+                    if a.path == DOCUMENT { 200 } else { 404 },
+                    r#"{"instanceId": "i-0123456789abcdef0"}"#,
+                )),
+            })),
+            0,
+        )
+        .files(&[("etc/etcd-bootstrapper/config.d/1.yaml", "metadata: {allow_imdsv1: true}\n")])
+        .says("instance_id: i-0123456789abcdef0")
+        .takes(50, 90),
+        row("8: the token expires", s::EC2, at_link(Ec2 { uses: Some(2), ..Ec2::with(USER_DATA) }.serve()), 0),
+        row("8: and the next one is refused too", s::EC2, at_link(Ec2 { uses: Some(0), ..Ec2::default() }.serve()), 69)
+            .says("401"),
+        row(
+            "10: a token of two lines",
+            s::EC2,
+            at_link(ec2_but(|a| (a.method == "PUT").then(|| Reply::new(200, "CANARY\r\nX-Evil: 1")))),
+            65,
+        )
+        .says("expected one line of printable ASCII"),
+        row(
+            "10: a token of a megabyte",
+            s::EC2,
+            at_link(ec2_but(|a| (a.method == "PUT").then(|| Reply::new(200, vec![b'a'; 1 << 20])))),
+            65,
+        )
+        .says("more than 4096 bytes"),
+    ]);
+}
+
+#[test]
+fn whoever_answers_in_the_service_s_place_is_not_believed() {
+    let rogue: Firmware = &[("sys_vendor", "Dell Inc.\n"), ("product_name", "PowerEdge\n")];
+    let mismatch =
+        |firmware: Firmware, service: Service| row("15: the firmware differs", firmware, at_link(service), 78);
+    let html = "<!DOCTYPE html><title>Login CANARY</title>";
+    let mut rows = vec![
+        row(
+            "11: redirected",
+            s::EC2,
+            at_link(ec2_but(|_| Some(Reply::new(302, "").with("Location", "https://portal.example/login?CANARY")))),
+            69,
+        )
+        .says("302")
+        .says("points to portal.example"),
+        row(
+            "11: redirected while the document is asked for",
+            s::EC2,
+            at_link(ec2_but(|a| (a.path == DOCUMENT).then(|| Reply::new(307, "").with("Location", "/elsewhere")))),
+            69,
+        )
+        .says("points to another path"),
+        row(
+            "12: a login page for user-data",
+            s::EC2,
+            at_link(ec2_but(|a| {
+                (a.path == "/latest/user-data").then(|| Reply::new(200, "<!DOCTYPE html><title>Login CANARY</title>"))
+            })),
+            0,
+        )
+        .says("user_data.kind: markup"),
+        row("12: a login page for the document", s::OPENSTACK, at_link(service(move |_| Reply::new(200, html))), 65)
+            .says("it begins `<!DOCTYPE html><titl`"),
+        row("13: a proxy in the environment", s::EC2, at_link(Ec2::with(USER_DATA).serve()), 0).env(&[
+            ("HTTP_PROXY", "http://192.0.2.1:3128"),
+            ("http_proxy", "http://192.0.2.1:3128"),
+            ("ALL_PROXY", "http://192.0.2.1:1"),
+        ]),
+        row("14: no Metadata-Flavor in the answer", s::GCE, at_link(service(|_| Reply::new(200, r#"{"id": 1}"#))), 78)
+            .says("without the header Metadata-Flavor: Google"),
+        row("30: a machine of no platform", rogue, at_link(Ec2::with(USER_DATA).serve()), 0)
+            .says("none: no volume is labelled"),
+        row(
+            "48: OpenStack without a uuid",
+            s::OPENSTACK,
+            at_link(service(|_| Reply::new(200, r#"{"name": "x"}"#))),
+            65,
+        )
+        .says("gives no instance ID"),
+        mismatch(
+            &[("bios_vendor", "Amazon EC2\n"), ("board_asset_tag", "i-0fffffffffffffff0\n")],
+            Ec2::with(USER_DATA).serve(),
+        )
+        .says("its firmware says i-0fffffffffffffff0"),
+        mismatch(&[("sys_vendor", "Hetzner\n"), ("product_serial", "43\n")], s::hetzner(USER_DATA)),
+        mismatch(&[("sys_vendor", "DigitalOcean\n"), ("product_serial", "43\n")], s::digitalocean(USER_DATA)),
+        mismatch(&[("sys_vendor", "Vultr\n"), ("product_serial", "43\n")], s::vultr(USER_DATA)),
+        mismatch(
+            &[("chassis_asset_tag", "7783-7084-3265-9085-8269-3286-77\n"), ("product_uuid", "8f3a1c2d-0000\n")],
+            s::azure(USER_DATA, "2025-04-07"),
+        ),
+    ];
+    let rebuilt: Firmware = &[("product_name", "OpenStack Nova\n"), ("product_uuid", "00000000-1378\n")];
+    let check = |text: &'static str| -> Firmware {
+        match text {
+            "off" => &[("etc/etcd-bootstrapper/config.d/1.yaml", "metadata: {cross_check: off}\n")],
+            _ => &[("etc/etcd-bootstrapper/config.d/1.yaml", "metadata: {cross_check: enforce}\n")],
+        }
+    };
+    let openstack = |exit| row("48: OpenStack has rebuilt it", rebuilt, at_link(s::openstack(USER_DATA)), exit);
+    rows.push(openstack(0).says("its firmware says 00000000-1378"));
+    rows.push(openstack(78).files(check("enforce")));
+    rows.push(openstack(0).files(check("off")).says("!its firmware says"));
+    play(rows);
+}
+
+#[test]
+fn what_is_not_there_or_not_whole_is_told_from_what_is() {
+    let user_data = |reply: fn() -> Reply| {
+        let reply = service(move |_| reply());
+        let ec2 = Ec2::with(USER_DATA).serve();
+        at_link(service(move |a| if a.path == "/latest/user-data" { reply(a) } else { ec2(a) }))
+    };
+    let none = |fault, reply| row(fault, s::EC2, user_data(reply), 0).says("instance_id").says("!user_data");
+    play(vec![
+        none("23: user-data 404", || Reply::new(404, "not found")),
+        none("23: user-data 204", || Reply::new(204, "")),
+        none("23: user-data is empty", || Reply::new(200, "")),
+        none("23: user-data is blank", || Reply::new(200, " \r\n\t\n")),
+        row("24: user-data of two mebibytes", s::EC2, user_data(|| Reply::new(200, vec![b'#'; 2 << 20])), 65)
+            .says("more than 1048576 bytes"),
+        row(
+            "24: chunks without an end",
+            s::EC2,
+            user_data(|| Reply::new(200, vec![b'#'; 65536]).how(How::Endless)),
+            65,
+        )
+        .says("more than 1048576 bytes"),
+        row(
+            "24: a length that lies",
+            s::EC2,
+            user_data(|| Reply::new(200, "#cloud-config\n").with("Content-Length", "9000").how(How::Whole)),
+            75,
+        )
+        .patience("7s")
+        .takes(70, 110),
+        row(
+            "63: a tag with a value of 256 characters",
+            s::EC2,
+            at_link(
+                Ec2 {
+                    tags: vec![
+                        ("etcd-bootstrapper:member.name", "m".repeat(256)),
+                        ("Etcd-Bootstrapper:mode", "x".into()),
+                    ],
+                    ..Ec2::default()
+                }
+                .serve(),
+            ),
+            0,
+        )
+        .says("mmmmmmmmmmm")
+        .says("!Etcd-Bootstrapper:mode"),
+        row("64: a header that drips", s::EC2, at_link(ec2_but(|_| Some(Reply::new(200, "").how(How::Drip)))), 75)
+            .patience("6s")
+            .takes(60, 80),
+        row(
+            "64: the connection breaks between two requests",
+            s::EC2,
+            at_link(ec2_but(|a| (a.number == 2).then(|| Reply::new(200, "").how(How::Reset)))),
+            0,
+        )
+        .takes(0, 15),
+    ]);
+}
+
+/// A host's own interface, `n0`, cabled to another network in which the service has its address.
+fn beyond(cable: &'static str, service: Service) -> Log {
+    let (tid, told) = mpsc::channel();
+    let (cabled, plugged) = mpsc::channel();
+    let (log, logged) = mpsc::channel();
+    std::thread::spawn(move || {
+        own_network(&[LINK]);
+        tid.send(nix::unistd::gettid()).expect("the host waits");
+        plugged.recv().expect("the cable is put in");
+        ip(&format!("addr add 192.168.7.1/24 dev {cable}-far"));
+        ip(&format!("link set {cable}-far up"));
+        log.send(listen(LINK, service)).expect("the host waits");
+        // A network lives as long as what is in it; the listener has its own hold of it.
+    });
+    let tid = told.recv().expect("the other network is there");
+    ip(&format!("link add {cable} type veth peer name {cable}-far netns {tid}"));
+    cabled.send(()).expect("the other network waits");
+    let log = logged.recv().expect("the service listens");
+    ip(&format!("addr add 192.168.7.2/24 dev {cable}"));
+    ip(&format!("link set {cable} up"));
+    log
+}
+
+#[test]
+fn the_network_may_come_late_and_by_any_interface() {
+    play(vec![
+        row(
+            "17: no route",
+            s::EC2,
+            |_| {
+                own_network(&[]);
+                Log::default()
+            },
+            75,
+        )
+        .patience("2s")
+        .takes(20, 35)
+        .says("Network is unreachable"),
+        row(
+            "18, 19: an interface and an address that come late",
+            s::EC2,
+            |_| {
+                own_network(&[]);
+                // Listens before the address is there, as any service beyond a router does.
+                let listener = TcpListener::bind("0.0.0.0:80").expect("port 80");
+                let log = accept(listener, Ec2::with(USER_DATA).serve());
+                std::thread::spawn(|| {
+                    std::thread::sleep(Duration::from_secs(2));
+                    ip("link add d0 type veth peer name d1");
+                    ip("link set d1 up");
+                    ip(&format!("addr add {LINK}/32 dev d0"));
+                    ip("link set d0 up");
+                });
+                log
+            },
+            0,
+        )
+        .takes(18, 32),
+        row(
+            "20: two interfaces, and the service is beyond the second",
+            s::EC2,
+            |_| {
+                own_network(&[]);
+                ip("link add dead0 type veth peer name dead1");
+                ip("link set dead1 up");
+                ip("addr add 10.0.0.2/24 dev dead0");
+                ip("link set dead0 up");
+                ip("route add default via 10.0.0.1");
+                beyond("n0", Ec2::with(USER_DATA).serve())
+            },
+            0,
+        )
+        .takes(0, 20),
+        row(
+            "21: IPv6 alone, EC2",
+            s::EC2,
+            |_| {
+                own_network(&[EC2_V6]);
+                listen(EC2_V6, Ec2::with(USER_DATA).serve())
+            },
+            0,
+        )
+        .takes(0, 15),
+        row("21: IPv6 alone, on the link", s::OPENSTACK, on_the_link(s::openstack(USER_DATA)), 0).takes(0, 15),
+        row("21: IPv6 alone, on the link, Hetzner", s::HETZNER, on_the_link(s::hetzner(USER_DATA)), 0).takes(0, 15),
+        row("21: IPv6 alone, Oracle", s::ORACLE, at_v6("fd00:c1::a9fe:a9fe", s::oracle(USER_DATA)), 0),
+        row("21: IPv6 alone, Akamai", s::AKAMAI, at_v6("fd00:a9fe:a9fe::1", s::akamai(USER_DATA)), 0),
+        row("21: IPv6 alone, Scaleway", s::SCALEWAY, at_v6("fd00:42::42", s::scaleway(USER_DATA)), 0),
+    ]);
+}
+
+fn at_v6(address: &'static str, service: Service) -> impl FnOnce(&Path) -> Log + Send {
+    move |_| {
+        own_network(&[address]);
+        listen(address, service)
+    }
+}
+
+fn on_the_link(service: Service) -> impl FnOnce(&Path) -> Log + Send {
+    move |_| {
+        own_network(&[]);
+        ip("addr add fe80::a9fe:a9fe/64 dev lo nodad");
+        let address: Ipv6Addr = "fe80::a9fe:a9fe".parse().expect("an address");
+        // The index of lo, in every network.
+        accept(TcpListener::bind(SocketAddrV6::new(address, 80, 0, 1)).expect("port 80"), service)
+    }
+}
+
+/// systemd-imdsd, for one call after another.
+fn imdsd(root: &Path) {
+    let socket = root.join("run/systemd/io.systemd.InstanceMetadata");
+    std::fs::create_dir_all(socket.parent().expect("a directory")).expect("a directory");
+    let listener = UnixListener::bind(socket).expect("a socket");
+    let answer = |key: &str| match key {
+        "/dynamic/instance-identity/document" => {
+            Some(r#"{"instanceId": "i-0123456789abcdef0", "privateIp": "10.0.0.5"}"#)
+        }
+        "/user-data" => Some(USER_DATA),
+        _ => None,
+    };
+    std::thread::spawn(move || {
+        use std::io::{BufRead, BufReader, Write};
+        for mut stream in listener.incoming().flatten() {
+            let mut call = Vec::new();
+            BufReader::new(stream.try_clone().expect("a stream")).read_until(0, &mut call).expect("a call");
+            call.pop();
+            let call: Value = serde_json::from_slice(&call).expect("JSON");
+            assert_eq!(call["method"], "io.systemd.InstanceMetadata.Get");
+            let reply = match answer(call["parameters"]["key"].as_str().expect("a key")) {
+                Some(data) => {
+                    let data = base64::engine::general_purpose::STANDARD.encode(data);
+                    json!({"parameters": {"data": data, "interface": 2}})
+                }
+                None => json!({"error": "io.systemd.InstanceMetadata.KeyNotFound", "parameters": {}}),
+            };
+            stream.write_all(reply.to_string().as_bytes()).expect("the program reads");
+            stream.write_all(&[0]).expect("the program reads");
+        }
+    });
+}
+
+#[test]
+fn a_service_that_only_systemd_may_ask_is_asked_through_it() {
+    let locked = |_: &Path| {
+        own_network(&[]);
+        ip(&format!("route add prohibit {LINK}"));
+        Log::default()
+    };
+    play(vec![
+        row("16: only systemd may ask, and it does not", s::EC2, locked, 77)
+            .says("EACCES")
+            .says("systemd.imds.network=unlocked")
+            .takes(0, 20),
+        row("16: only systemd may ask, and what it cannot ask for", s::OPENSTACK, locked, 77).says("systemd-imdsd"),
+        row(
+            "16: only systemd may ask, and does",
+            s::EC2,
+            move |root| {
+                imdsd(root);
+                locked(root)
+            },
+            0,
+        )
+        .says("instance_id: i-0123456789abcdef0")
+        .says("user_data.kind: cloud-config")
+        .takes(0, 20),
+    ]);
+}
