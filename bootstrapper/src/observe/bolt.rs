@@ -81,6 +81,21 @@ fn meta_page(head: &[u8], at: usize) -> Option<Meta> {
     })
 }
 
+/// Makes the first meta page of a database one that checks and says nothing false of its length; the root that it names,
+/// a size of pages that can be, and all other pages stay as they are. Shorter than that page, it stays as it is.
+#[cfg(any(test, feature = "fuzzing"))]
+pub fn mend(database: &mut [u8]) {
+    let length = database.len();
+    let Some(meta) = database.get_mut(PAGE_HEADER as usize..).and_then(|rest| rest.get_mut(..64)) else { return };
+    meta[..4].copy_from_slice(&MAGIC.to_le_bytes());
+    meta[4..8].copy_from_slice(&VERSION.to_le_bytes());
+    let page = usize::try_from(u32_at(meta, 8)).unwrap_or(MIN_PAGE).clamp(MIN_PAGE, MAX_PAGE).next_power_of_two();
+    meta[8..12].copy_from_slice(&(page as u32).to_le_bytes());
+    meta[40..48].copy_from_slice(&((length / page) as u64).to_le_bytes());
+    let sum = fnv64a(&meta[..56]);
+    meta[56..].copy_from_slice(&sum.to_le_bytes());
+}
+
 fn fnv64a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, b| (hash ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
 }
@@ -173,6 +188,8 @@ impl Bolt {
     pub fn entries(&self, bucket: &str, most: usize) -> Result<Vec<Entry>, Unsound> {
         let mut entries = Vec::new();
         let mut open: Vec<(Node, u64)> = self.bucket(bucket)?.into_iter().map(|node| (node, 0)).collect();
+        // Pages that are their own children would be gone through for years.
+        let mut left = self.meta.high_water;
         while let Some((node, next)) = open.pop() {
             if next >= node.count {
                 continue;
@@ -181,7 +198,8 @@ impl Bolt {
             let leaf = node.leaf;
             open.push((node, next + 1));
             if !leaf {
-                if open.len() > MAX_DEPTH {
+                left = left.saturating_sub(1);
+                if open.len() > MAX_DEPTH || left == 0 {
                     return Err(Unsound::damaged("its tree has no end"));
                 }
                 open.push((self.page(element.child)?, 0));
@@ -310,6 +328,37 @@ mod tests {
         let cut = Meta::parse(&[old, new].concat(), 9 * 4096 - 1);
         assert_eq!(cut, Err("is cut short: its pages need 36864 bytes and it has 36863".to_owned()));
         assert!(Meta::parse(&[], 0).is_err());
+    }
+
+    #[test]
+    fn a_page_that_is_its_own_child_has_an_end() {
+        let put = |page: &mut Vec<u8>, at: usize, bytes: &[u8]| page[at..at + bytes.len()].copy_from_slice(bytes);
+        let page = |flags: u16, count: u16| {
+            let mut page = vec![0; MIN_PAGE];
+            put(&mut page, 8, &flags.to_le_bytes());
+            put(&mut page, 10, &count.to_le_bytes());
+            page
+        };
+        // Page 2 is the root, a leaf with one bucket, and page 3 that bucket: forty times page 3 and no key.
+        let mut root = page(LEAF, 1);
+        put(&mut root, 16, &BUCKET.to_le_bytes());
+        put(&mut root, 20, &16u32.to_le_bytes());
+        put(&mut root, 24, &7u32.to_le_bytes());
+        put(&mut root, 28, &16u32.to_le_bytes());
+        put(&mut root, 32, b"members");
+        put(&mut root, 39, &3u64.to_le_bytes());
+        let mut own = page(BRANCH, 40);
+        for child in 0..40 {
+            put(&mut own, 16 + 16 * child + 8, &3u64.to_le_bytes());
+        }
+        let mut database = vec![0; 2 * MIN_PAGE];
+        put(&mut database, 32, &2u64.to_le_bytes());
+        database.extend([root, own].concat());
+        mend(&mut database);
+        let bolt = Bolt::open(crate::sys::memory::file(&database).unwrap()).unwrap();
+        let found = bolt.entries("members", 8).map_err(|error| error.to_string());
+        assert_eq!(found, Err("its tree has no end".into()));
+        assert_eq!(bolt.last_key("members").map_err(|error| error.to_string()), Err("its tree has no end".into()));
     }
 
     #[test]

@@ -146,16 +146,45 @@ pub fn hard_state(sum: u32, term: u64, vote: u64, commit: u64) -> Vec<u8> {
         state.push(tag);
         protobuf::append_number(&mut state, number);
     }
-    let mut record = vec![0x08, STATE as u8, 0x10];
-    protobuf::append_number(&mut record, u64::from(crc32c::update(sum, &state)));
+    framed(STATE, crc32c::update(sum, &state), &state)
+}
+
+/// A record with the checksum up to and including it, in its frame.
+fn framed(kind: u64, sum: u32, data: &[u8]) -> Vec<u8> {
+    let mut record = vec![0x08];
+    protobuf::append_number(&mut record, kind);
+    record.push(0x10);
+    protobuf::append_number(&mut record, u64::from(sum));
     record.push(0x1a);
-    protobuf::append_number(&mut record, state.len() as u64);
-    record.extend(state);
+    protobuf::append_number(&mut record, data.len() as u64);
+    record.extend(data);
     let length = record.len() as u64;
     let padding = (8 - length % 8) % 8;
     let frame = if padding == 0 { length } else { length | (0x80 | padding) << 56 };
     record.resize((length + padding) as usize, 0);
     [&frame.to_le_bytes()[..], &record].concat()
+}
+
+/// A log of these records, each a type and its data, with the checksums that etcd would write.
+#[cfg(any(test, feature = "fuzzing"))]
+pub fn of_records<'d>(records: impl IntoIterator<Item = (u64, &'d [u8])>) -> Vec<u8> {
+    let mut sum = 0;
+    let framed = |(kind, data)| {
+        sum = crc32c::update(sum, data);
+        framed(kind, sum, data)
+    };
+    records.into_iter().flat_map(framed).collect()
+}
+
+/// What a log says that is this file alone.
+///
+/// # Errors
+/// When it cannot be read.
+#[cfg(any(test, feature = "fuzzing"))]
+pub fn of_file(file: File) -> io::Result<Result<Wal, String>> {
+    let mut log = Log::default();
+    let read = finding(log.read(file, true, |_| false))?;
+    Ok(read.map(|torn| log.verdict(Path::new("last.wal"), torn)))
 }
 
 /// What the records read so far add up to.
@@ -351,41 +380,19 @@ fn has_zero_sector(file: &mut File, from: u64, length: u64) -> io::Result<bool> 
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
-    /// A log of these records, each a type and its fields, with the checksums that etcd would write.
-    fn log(records: &[(u64, &[u64])]) -> File {
-        let mut bytes = Vec::new();
-        let mut crc = 0;
-        for (kind, fields) in records {
-            let data: Vec<u8> = fields.iter().enumerate().flat_map(|(i, n)| [(i as u8 + 1) << 3, *n as u8]).collect();
-            crc = crc32c::update(crc, &data);
-            let mut record = vec![0x08, *kind as u8, 0x10];
-            let mut sum = crc;
-            while sum >= 0x80 {
-                record.push(sum as u8 | 0x80);
-                sum >>= 7;
-            }
-            record.extend([sum as u8, 0x1a, data.len() as u8]);
-            record.extend(data);
-            let padding = (8 - record.len() % 8) % 8;
-            let top = if padding == 0 { 0 } else { 0x80 | padding as u64 };
-            bytes.extend((top << 56 | record.len() as u64).to_le_bytes());
-            bytes.extend(record);
-            bytes.extend(vec![0; padding]);
-        }
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(&bytes).unwrap();
-        file.rewind().unwrap();
-        file
+    /// A log of these records, each a type and its fields.
+    fn log(records: &[(u64, &[u64])]) -> Vec<u8> {
+        let data = |fields: &[u64]| -> Vec<u8> {
+            fields.iter().enumerate().flat_map(|(i, n)| [(i as u8 + 1) << 3, *n as u8]).collect()
+        };
+        let records: Vec<(u64, Vec<u8>)> = records.iter().map(|(kind, fields)| (*kind, data(fields))).collect();
+        of_records(records.iter().map(|(kind, data)| (*kind, data.as_slice())))
     }
 
     fn read(records: &[(u64, &[u64])]) -> Result<Wal, String> {
-        let mut state = Log::default();
-        let torn = finding(state.read(log(records), true, |_| false)).unwrap()?;
-        Ok(state.verdict(Path::new("last.wal"), torn))
+        of_file(crate::sys::memory::file(&log(records)).unwrap()).unwrap()
     }
 
     #[test]

@@ -8,6 +8,8 @@ pub mod fault;
 pub mod format;
 pub mod fs;
 pub mod log;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod memory;
 pub mod mount;
 pub mod near;
 pub mod net;
