@@ -178,6 +178,15 @@ fn explain_names_the_carrier_of_each_value_and_schema_prints_the_schema() {
     assert_eq!(value("cluster.name"), Some(("prod".into(), format!("{}:3", config.display()).into())));
     assert_eq!(value("data.device"), Some(("auto".into(), "default".into())));
 
+    // As systemd hands a unit its credentials.
+    let credentials = Scratch::new();
+    put(&credentials.join("etcd-bootstrapper.config"), b"replace_after: 7m\n");
+    let mut explain = program(&["--root", &root, "config", "explain"]);
+    let output = explain.env("CREDENTIALS_DIRECTORY", credentials.path()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = text.lines().find(|line| line.starts_with("replace_after = 7m ")).unwrap_or_else(|| panic!("{text}"));
+    assert!(line.ends_with(" the credential etcd-bootstrapper.config:1"), "{line}");
+
     let output = program(&["config", "schema"]).output().unwrap();
     let kept =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../cloud-init/schema.json")).unwrap();

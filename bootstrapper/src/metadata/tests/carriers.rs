@@ -425,6 +425,34 @@ fn a_reboot_without_any_carrier_has_what_was_remembered() {
 }
 
 #[test]
+fn whatever_carried_it_a_reboot_without_that_carrier_has_the_same_configuration() {
+    let user_data = |text: String| format!("MIME-Version: 1.0\nContent-Type: text/x-etcd-bootstrapper\n\n{text}");
+    let seed = (format!("{SEED}/meta-data"), "instance-id: i-1\n".to_owned());
+    let cmdline =
+        ("/proc/cmdline".to_owned(), "etcd_bootstrapper.mode=join etcd_bootstrapper.replace_after=7m\n".to_owned());
+    for carriers in [
+        vec![(CREDENTIAL.to_owned(), GOOD.to_owned()), cmdline.clone()],
+        vec![(format!("{SEED}/user-data"), user_data(GOOD.to_owned())), seed.clone(), cmdline.clone()],
+        vec![
+            (format!("{SEED}/user-data"), systemd(r#"{"name": "etcd-bootstrapper.ca-key", "text": "K"}"#)),
+            seed,
+            cmdline,
+        ],
+    ] {
+        let host = carriers.iter().fold(Host::new(), |host, (path, text)| host.with(path, text));
+        let first = loaded(&host);
+        assert_eq!((first.spec.mode, first.spec.replace_after), (Mode::Join, 420));
+        remember(&host.paths(), &first).unwrap();
+        for (path, _) in &carriers {
+            fs::remove(&host.paths().host(path)).unwrap();
+        }
+        assert!(Sources::new(&host.paths()).load().unwrap().is_none());
+        let kept = remembered(&host.paths()).unwrap().expect("what was remembered");
+        assert_eq!((kept.spec, kept.instance_id, kept.carrier), (first.spec, first.instance_id, first.carrier));
+    }
+}
+
+#[test]
 fn what_was_remembered_survives_a_configuration_that_is_wrong() {
     let host = Host::new().with(ETC, GOOD);
     remember(&host.paths(), &loaded(&host)).unwrap();

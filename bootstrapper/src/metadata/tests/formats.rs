@@ -299,3 +299,20 @@ fn a_credential_for_us_that_cannot_be_used_is_a_fault() {
         assert_eq!(verdict("f", text.as_bytes()), [expected], "{text}");
     }
 }
+
+#[test]
+fn a_fault_in_write_files_is_told_with_the_line_of_the_file_that_a_person_has() {
+    for (before, expected) in [
+        ("    content: |\n", "65 f:5:13"),
+        ("    content: |\n\n\n", "65 f:7:13"),
+        ("    content: |2\n", "65 f:5:13"),
+        ("    content: |+ # whole\n      # a comment\n", "65 f:6:13"),
+        ("    content: |\n      \n      # a comment\n", "65 f:7:13"),
+    ] {
+        let text = format!(
+            "#cloud-config\nwrite_files:\n  - path: /etc/etcd-bootstrapper/config.yaml\n{before}      mode: found\n"
+        );
+        let said = verdict("f", text.as_bytes());
+        assert!(said[0].starts_with(&format!("{expected}: mode: ")), "{before:?}: {said:?}");
+    }
+}
