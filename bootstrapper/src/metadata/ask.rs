@@ -11,7 +11,7 @@ use super::detect::{self, Detected, Source};
 use super::handed::Handed;
 use super::layers;
 use super::platform::Machine;
-use super::providers::{Dmi, Manner, Provider};
+use super::providers::{Dmi, Manner, Provider, vmware};
 use super::service::Service;
 use super::tree::{Meaning, Node};
 use super::{Sources, locked, varlink};
@@ -90,7 +90,7 @@ impl Sources {
     /// # Errors
     /// As [`Sources::load`] and [`detect::detect`].
     pub fn unasked(&self) -> Result<bool> {
-        Ok(!locked(&self.launched).is_asked() && whom(&self.paths, &self.settings()?)?.provider.service().is_some())
+        Ok(!locked(&self.launched).is_asked() && whom(&self.paths, &self.settings()?)?.provider.can_be_asked())
     }
 
     /// Asks the platform that launched this machine, if it has a service; what it says is kept for [`Sources::load`], and
@@ -102,7 +102,7 @@ impl Sources {
     pub async fn ask(&self, say: &mut dyn FnMut(&str)) -> Result<()> {
         let settings = self.settings()?;
         let whom = whom(&self.paths, &settings)?;
-        if whom.provider.service().is_none() {
+        if !whom.provider.can_be_asked() {
             return Ok(());
         }
         let (machine, warning) = fetch(&self.paths, &whom, &settings, say).await?;
@@ -110,6 +110,11 @@ impl Sources {
             tracing::warn!("{warning}");
         }
         keep(&self.paths, &machine)?;
+        if machine.provider == Provider::VmWare
+            && let Err(error) = vmware::redact(&self.paths, &machine).await
+        {
+            tracing::warn!("guestinfo still shows what was read: {error:#}");
+        }
         *locked(&self.launched) = Launched { machine: Some(machine), asked: true, looked: true };
         Ok(())
     }
@@ -122,7 +127,7 @@ impl Sources {
         let mut settings = self.settings()?;
         settings.manner.thorough = true;
         let whom = whom(&self.paths, &settings)?;
-        if whom.provider.service().is_none() {
+        if !whom.provider.can_be_asked() {
             return Ok((whom, None, None));
         }
         let (machine, warning) = fetch(&self.paths, &whom, &settings, say).await?;
@@ -162,6 +167,10 @@ async fn fetch(
     say: &mut dyn FnMut(&str),
 ) -> Result<(Machine, Option<String>)> {
     let provider = whom.provider;
+    if provider == Provider::VmWare {
+        let machine = vmware::read(paths, &detect::dmi(paths), kept(paths)?.as_ref()).await?;
+        return Ok((machine, None));
+    }
     let known = provider.service().context("this platform has no service")?;
     let service = Service::new(&known, settings.within, paths.host(varlink::SOCKET), say)?;
     let machine = provider.read(&service, settings.manner).await?;

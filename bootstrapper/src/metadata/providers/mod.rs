@@ -177,6 +177,11 @@ impl Provider {
         }
     }
 
+    /// Whether it says something of its machines when it is asked: on the network, or VMware through its hypervisor.
+    pub(super) fn can_be_asked(self) -> bool {
+        self == Provider::VmWare || self.service().is_some()
+    }
+
     /// What its service says of this machine.
     ///
     /// # Errors
