@@ -258,3 +258,38 @@ pub(super) fn refuse_secrets(tree: &Node, handed: &[Handed], machine: &Machine) 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root(uuid: &str) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        let id = root.path().join("sys/class/dmi/id");
+        fs::create_dir(&id, 0o755, None).unwrap();
+        fs::write_atomic(&id.join("product_uuid"), uuid.as_bytes(), 0o600, None).unwrap();
+        root
+    }
+
+    #[test]
+    fn what_a_platform_said_is_kept_for_this_machine_alone() {
+        let (root, other) = (root("ec2e1916-9099"), root("ec2e1916-0000"));
+        let (paths, elsewhere) = (Paths::under(root.path()), Paths::under(other.path()));
+        assert!(kept(&paths).unwrap().is_none());
+        let mut machine = Machine::of(Provider::Ec2, Some("i-1".into())).unwrap();
+        machine.handed(Some(vec![0, 159, 146, 150]));
+        keep(&paths, &machine).unwrap();
+        assert!(kept(&paths).unwrap() == Some(machine.clone()));
+        assert_eq!(std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(paths.launched()).unwrap()) & 0o777, 0o600);
+
+        // An image that was captured from it.
+        fs::create_dir(elsewhere.launched().parent().unwrap(), 0o700, None).unwrap();
+        fs::copy(&paths.launched(), &elsewhere.launched(), None).unwrap();
+        assert!(kept(&elsewhere).unwrap().is_none());
+
+        fs::write_atomic(&paths.launched(), b"{\"format\": 1", 0o600, None).unwrap();
+        assert!(kept(&paths).unwrap().is_none());
+        keep(&paths, &machine).unwrap();
+        assert!(kept(&paths).unwrap() == Some(machine));
+    }
+}

@@ -67,10 +67,11 @@ fn a_machine_founds_by_its_user_data_and_starts_again_without_its_platform() {
 fn a_machine_whose_platform_has_nothing_for_it_says_what_was_found_there() {
     let (mut world, config) = launched();
     let host = &mut world.hosts[0];
-    serve(host, Ec2::with("<!DOCTYPE html><title>Login</title>").serve());
+    let log = serve(host, Ec2::with("<!DOCTYPE html><title>Login</title>").serve());
     host.boot();
     host.wait_for("run", "waiting for a configuration: ");
     host.wait_for("run", "user-data of ec2 i-0123456789abcdef0 begins `<!DOCTYPE html>");
+    assert_eq!(log.all().len(), 5, "{:?}", log.paths());
     host.kill();
 
     // A private key in what everything on the machine can ask for.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use anyhow::Result;
 use hyper::Method;
+use serde_json::Value;
 
 use super::{Dmi, LINK_LOCAL, Provider, decoded, items, labels, said, token, utf8};
 use crate::metadata::platform::Machine;
@@ -31,10 +32,7 @@ pub(super) async fn read(service: &Service<'_>) -> Result<Machine> {
     let token = token(answer.bytes.trim_ascii().to_vec(), SERVICE.name)?;
     let headers = [("metadata-token", token.as_str()), ("accept", "application/json")];
     let document = service.ask(&Ask::get("/v1/instance", &headers, SMALL)).await?.json()?;
-    let mut machine = Machine::of(Provider::Akamai, said(&document, "/id"))?;
-    machine.named(said(&document, "/label").as_deref());
-    machine.region = said(&document, "/region");
-    machine.tags.extend(labels(&document, "/tags"));
+    let mut machine = machine(&document)?;
     let network = service.ask(&Ask::get("/v1/network", &headers, SMALL)).await?;
     if network.status.is_success() {
         let network = network.json()?;
@@ -50,5 +48,14 @@ pub(super) async fn read(service: &Service<'_>) -> Result<Machine> {
         Some(bytes) if !bytes.trim_ascii().is_empty() => Some(decoded(&utf8(bytes, "user-data")?, "user-data")?),
         Some(_) | None => None,
     });
+    Ok(machine)
+}
+
+/// The instance, without its addresses.
+pub(super) fn machine(document: &Value) -> Result<Machine> {
+    let mut machine = Machine::of(Provider::Akamai, said(document, "/id"))?;
+    machine.named(said(document, "/label").as_deref());
+    machine.region = said(document, "/region");
+    machine.tags.extend(labels(document, "/tags"));
     Ok(machine)
 }

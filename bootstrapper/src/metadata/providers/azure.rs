@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use hyper::StatusCode;
+use serde_json::Value;
 
 use super::{Dmi, LINK_LOCAL, Provider, decoded, items, said};
 use crate::metadata::answer::Answer;
@@ -28,32 +29,36 @@ pub(super) async fn read(service: &Service<'_>) -> Result<Machine> {
     if answer.status == StatusCode::BAD_REQUEST {
         answer = ask(service, VERSIONS[1]).await?;
     }
-    let document = answer.json()?;
-    let id = said(&document, "/compute/vmId").map(|id| id.to_ascii_lowercase());
+    machine(&answer.json()?)
+}
+
+/// The instance with its network.
+pub(super) fn machine(document: &Value) -> Result<Machine> {
+    let id = said(document, "/compute/vmId").map(|id| id.to_ascii_lowercase());
     let mut machine = Machine::of(Provider::Azure, id)?;
     machine.firmware_says = Some(machine.instance_id.clone());
-    let name = said(&document, "/compute/osProfile/computerName").or(said(&document, "/compute/name"));
+    let name = said(document, "/compute/osProfile/computerName").or(said(document, "/compute/name"));
     machine.named(name.as_deref());
-    machine.region = said(&document, "/compute/location");
-    machine.zone = said(&document, "/compute/zone");
-    for interface in items(&document, "/network/interface") {
+    machine.region = said(document, "/compute/location");
+    machine.zone = said(document, "/compute/zone");
+    for interface in items(document, "/network/interface") {
         for family in ["/ipv4/ipAddress", "/ipv6/ipAddress"] {
             for address in items(interface, family) {
                 machine.reached_at(said(address, "/privateIpAddress").as_deref());
             }
         }
     }
-    for tag in items(&document, "/compute/tagsList") {
+    for tag in items(document, "/compute/tagsList") {
         if let Some(name) = said(tag, "/name") {
             machine.tags.insert(name, said(tag, "/value").unwrap_or_default());
         }
     }
-    machine.group = said(&document, "/compute/vmScaleSetName").map(|name| Group::ScaleSet {
+    machine.group = said(document, "/compute/vmScaleSetName").map(|name| Group::ScaleSet {
         name,
-        resource_group: said(&document, "/compute/resourceGroupName").unwrap_or_default(),
-        subscription: said(&document, "/compute/subscriptionId").unwrap_or_default(),
+        resource_group: said(document, "/compute/resourceGroupName").unwrap_or_default(),
+        subscription: said(document, "/compute/subscriptionId").unwrap_or_default(),
     });
-    let user_data = said(&document, "/compute/userData");
+    let user_data = said(document, "/compute/userData");
     machine.handed(user_data.map(|text| decoded(&text, "compute.userData")).transpose()?);
     Ok(machine)
 }

@@ -1,6 +1,7 @@
 //! DigitalOcean.
 
 use anyhow::Result;
+use serde_json::Value;
 
 use super::{Dmi, LINK_LOCAL, Provider, items, labels, said};
 use crate::metadata::platform::Machine;
@@ -15,19 +16,23 @@ pub(super) const SERVICE: Known =
 
 /// One request.
 pub(super) async fn read(service: &Service<'_>) -> Result<Machine> {
-    let document = service.ask(&Ask::get("/metadata/v1.json", &[], WHOLE)).await?.json()?;
-    let mut machine = Machine::of(Provider::DigitalOcean, said(&document, "/droplet_id"))?;
+    machine(&service.ask(&Ask::get("/metadata/v1.json", &[], WHOLE)).await?.json()?)
+}
+
+/// The droplet.
+pub(super) fn machine(document: &Value) -> Result<Machine> {
+    let mut machine = Machine::of(Provider::DigitalOcean, said(document, "/droplet_id"))?;
     machine.firmware_says = Some(machine.instance_id.clone());
-    machine.named(said(&document, "/hostname").as_deref());
-    machine.region = said(&document, "/region");
+    machine.named(said(document, "/hostname").as_deref());
+    machine.region = said(document, "/region");
     for kind in ["/interfaces/private", "/interfaces/public"] {
-        for interface in items(&document, kind) {
+        for interface in items(document, kind) {
             machine.reached_at(said(interface, "/ipv4/ip_address").as_deref());
             machine.reached_at(said(interface, "/ipv6/ip_address").as_deref());
         }
     }
-    machine.tags.extend(labels(&document, "/tags"));
-    machine.handed(said(&document, "/user_data").map(String::into_bytes));
-    machine.vendor_data = said(&document, "/vendor_data").map(|text| text.len());
+    machine.tags.extend(labels(document, "/tags"));
+    machine.handed(said(document, "/user_data").map(String::into_bytes));
+    machine.vendor_data = said(document, "/vendor_data").map(|text| text.len());
     Ok(machine)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use hyper::{Method, StatusCode};
+use serde_json::Value;
 
 use super::{Dmi, LINK_LOCAL, Manner, Provider, said, token, utf8};
 use crate::exit::Exit;
@@ -67,12 +68,7 @@ const GROUP: &str = "aws:autoscaling:groupName";
 pub(super) async fn read(service: &Service<'_>, manner: Manner) -> Result<Machine> {
     let mut session = Session { service, token: None };
     session.begin(manner.allow_imdsv1).await?;
-    let document = session.get(DOCUMENT, SMALL).await?.json()?;
-    let mut machine = Machine::of(Provider::Ec2, said(&document, "/instanceId"))?;
-    machine.firmware_says = Some(machine.instance_id.clone());
-    machine.region = said(&document, "/region");
-    machine.zone = said(&document, "/availabilityZone");
-    machine.reached_at(said(&document, "/privateIp").as_deref());
+    let mut machine = machine(&session.get(DOCUMENT, SMALL).await?.json()?)?;
     machine.handed(session.get("/latest/user-data", USER_DATA).await?.body()?);
     // Only where the instance's metadata options allow tags.
     let listed = session.text(TAGS).await?.unwrap_or_default();
@@ -89,6 +85,16 @@ pub(super) async fn read(service: &Service<'_>, manner: Manner) -> Result<Machin
     if machine.addresses.is_empty() || manner.thorough {
         machine.reached_at(session.text("/latest/meta-data/ipv6").await?.as_deref().map(str::trim));
     }
+    Ok(machine)
+}
+
+/// The instance by its identity document.
+pub(super) fn machine(document: &Value) -> Result<Machine> {
+    let mut machine = Machine::of(Provider::Ec2, said(document, "/instanceId"))?;
+    machine.firmware_says = Some(machine.instance_id.clone());
+    machine.region = said(document, "/region");
+    machine.zone = said(document, "/availabilityZone");
+    machine.reached_at(said(document, "/privateIp").as_deref());
     Ok(machine)
 }
 

@@ -1,6 +1,7 @@
 //! Google Compute Engine.
 
 use anyhow::Result;
+use serde_json::Value;
 
 use super::{Dmi, LINK_LOCAL, Provider, decoded, items, labels, said};
 use crate::exit::Exit;
@@ -43,31 +44,35 @@ pub(super) async fn read(service: &Service<'_>) -> Result<Machine> {
             answer.asked, SERVICE.name
         )));
     }
-    let document = answer.json()?;
-    let mut machine = Machine::of(Provider::Gce, said(&document, "/id"))?;
-    machine.named(said(&document, "/hostname").or(said(&document, "/name")).as_deref());
+    machine(&answer.json()?)
+}
+
+/// The instance with everything below it.
+pub(super) fn machine(document: &Value) -> Result<Machine> {
+    let mut machine = Machine::of(Provider::Gce, said(document, "/id"))?;
+    machine.named(said(document, "/hostname").or(said(document, "/name")).as_deref());
     // projects/NUMBER/zones/ZONE
-    machine.zone = said(&document, "/zone").and_then(|zone| zone.rsplit('/').next().map(str::to_owned));
+    machine.zone = said(document, "/zone").and_then(|zone| zone.rsplit('/').next().map(str::to_owned));
     machine.region =
         machine.zone.as_deref().and_then(|zone| zone.rsplit_once('-')).map(|(region, _)| region.to_owned());
-    for interface in items(&document, "/networkInterfaces") {
+    for interface in items(document, "/networkInterfaces") {
         machine.reached_at(said(interface, "/ip").as_deref());
         // `ipv6` may be a whole network; the addresses are here.
         for ip in items(interface, "/ipv6s") {
             machine.reached_at(ip.as_str());
         }
     }
-    machine.tags.extend(labels(&document, "/tags"));
-    machine.group = said(&document, "/attributes/created-by")
+    machine.tags.extend(labels(document, "/tags"));
+    machine.group = said(document, "/attributes/created-by")
         .filter(|by| by.contains("/instanceGroupManagers/"))
         .map(Group::ManagedInstances);
-    let user_data = said(&document, "/attributes/user-data");
-    let encoded = said(&document, "/attributes/user-data-encoding").as_deref() == Some("base64");
+    let user_data = said(document, "/attributes/user-data");
+    let encoded = said(document, "/attributes/user-data-encoding").as_deref() == Some("base64");
     machine.handed(match user_data {
         Some(text) if encoded => Some(decoded(&text, "the attribute user-data, whose encoding is base64")?),
         text => text.map(String::into_bytes),
     });
-    let own = said(&document, "/attributes/etcd-bootstrapper").filter(|text| !text.trim().is_empty());
+    let own = said(document, "/attributes/etcd-bootstrapper").filter(|text| !text.trim().is_empty());
     machine.own = own.map(|text| (format!("the attribute {OWN}"), Bytes(text.into_bytes())));
     Ok(machine)
 }

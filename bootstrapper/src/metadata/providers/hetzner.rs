@@ -30,13 +30,7 @@ pub(super) async fn read(service: &Service<'_>) -> Result<Machine> {
     let Some(document) = yaml(answer)? else {
         return Err(Exit::Unavailable.because(format!("{} has no document for this machine", SERVICE.name)));
     };
-    let text = |key: &str| document.get(key).and_then(Node::text).filter(|text| !text.is_empty()).map(str::to_owned);
-    let mut machine = Machine::of(Provider::Hetzner, text("instance-id"))?;
-    machine.firmware_says = Some(machine.instance_id.clone());
-    machine.named(text("hostname").as_deref());
-    machine.zone = text("availability-zone");
-    machine.region = text("region");
-    machine.vendor_data = text("vendor_data").map(|text| text.len());
+    let (mut machine, public) = machine(&document)?;
     let networks = yaml(service.ask(&Ask::get("/hetzner/v1/metadata/private-networks", &[], SMALL)).await?)?;
     if let Some(Node { value: Value::List(networks), .. }) = networks {
         for network in networks {
@@ -44,14 +38,36 @@ pub(super) async fn read(service: &Service<'_>) -> Result<Machine> {
         }
     }
     // The only address of a machine without a private network.
-    machine.reached_at(text("public-ipv4").as_deref());
+    machine.reached_at(public.as_deref());
     machine.handed(service.ask(&Ask::get("/hetzner/v1/userdata", &[], USER_DATA)).await?.body()?);
     Ok(machine)
+}
+
+/// The machine, and its public address.
+fn machine(document: &Node) -> Result<(Machine, Option<String>)> {
+    let text = |key: &str| document.get(key).and_then(Node::text).filter(|text| !text.is_empty()).map(str::to_owned);
+    let mut machine = Machine::of(Provider::Hetzner, text("instance-id"))?;
+    machine.firmware_says = Some(machine.instance_id.clone());
+    machine.named(text("hostname").as_deref());
+    machine.zone = text("availability-zone");
+    machine.region = text("region");
+    machine.vendor_data = text("vendor_data").map(|text| text.len());
+    Ok((machine, text("public-ipv4")))
+}
+
+/// The machine by its document's text.
+pub(super) fn read_text(text: &str) -> Result<Option<Machine>> {
+    let document = parse(text, SERVICE.name)?;
+    document.map(|document| machine(&document).map(|(machine, _)| machine)).transpose()
 }
 
 fn yaml(answer: Answer) -> Result<Option<Node>> {
     let asked = answer.asked.clone();
     let Some(bytes) = answer.body()? else { return Ok(None) };
     let text = utf8(bytes, &asked)?;
-    yaml::read(&text, &Origin::whole(&asked), Dialect::CloudInit).map_err(|fault| bad_input(&[fault]))
+    parse(&text, &asked)
+}
+
+fn parse(text: &str, source: &str) -> Result<Option<Node>> {
+    yaml::read(text, &Origin::whole(source), Dialect::CloudInit).map_err(|fault| bad_input(&[fault]))
 }

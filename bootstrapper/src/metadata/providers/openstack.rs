@@ -41,17 +41,7 @@ pub(super) async fn read(service: &Service<'_>) -> Result<Machine> {
         let path = format!("/openstack/latest/{name}");
         service.ask(&Ask::get(&path, &[], most)).await
     };
-    let document = get("meta_data.json", SMALL).await?.json()?;
-    let mut machine = Machine::of(Provider::OpenStack, said(&document, "/uuid"))?;
-    machine.firmware_says = Some(machine.instance_id.clone());
-    machine.named(said(&document, "/hostname").or(said(&document, "/name")).as_deref());
-    machine.zone = said(&document, "/availability_zone");
-    machine.region = said(&document, "/region_id");
-    if let Some(Value::Object(meta)) = document.get("meta") {
-        for (key, value) in meta {
-            machine.tags.insert(key.clone(), value.as_str().unwrap_or_default().to_owned());
-        }
-    }
+    let mut machine = machine(&get("meta_data.json", SMALL).await?.json()?)?;
     machine.handed(get("user_data", USER_DATA).await?.body()?);
     machine.vendor_data = get("vendor_data.json", WHOLE).await?.body()?.map(|bytes| bytes.len()).filter(|n| *n > 2);
     let network = get("network_data.json", SMALL).await?;
@@ -59,6 +49,21 @@ pub(super) async fn read(service: &Service<'_>) -> Result<Machine> {
         let network = network.json()?;
         for address in items(&network, "/networks") {
             machine.reached_at(said(address, "/ip_address").as_deref());
+        }
+    }
+    Ok(machine)
+}
+
+/// The instance by `meta_data.json`.
+pub(super) fn machine(document: &Value) -> Result<Machine> {
+    let mut machine = Machine::of(Provider::OpenStack, said(document, "/uuid"))?;
+    machine.firmware_says = Some(machine.instance_id.clone());
+    machine.named(said(document, "/hostname").or(said(document, "/name")).as_deref());
+    machine.zone = said(document, "/availability_zone");
+    machine.region = said(document, "/region_id");
+    if let Some(Value::Object(meta)) = document.get("meta") {
+        for (key, value) in meta {
+            machine.tags.insert(key.clone(), value.as_str().unwrap_or_default().to_owned());
         }
     }
     Ok(machine)

@@ -26,20 +26,7 @@ const BEARER: (&str, &str) = ("authorization", "Bearer Oracle");
 /// Two requests.
 pub(super) async fn read(service: &Service<'_>) -> Result<Machine> {
     let document = service.ask(&Ask::get("/opc/v2/instance/", &[BEARER], WHOLE)).await?.json()?;
-    let mut machine = Machine::of(Provider::Oracle, said(&document, "/id"))?;
-    machine.named(said(&document, "/hostname").or(said(&document, "/displayName")).as_deref());
-    machine.zone = said(&document, "/availabilityDomain");
-    machine.region = said(&document, "/canonicalRegionName").or(said(&document, "/region"));
-    for (prefix, tags) in [("", document.get("freeformTags"))].into_iter().chain(
-        document.get("definedTags").and_then(Value::as_object).into_iter().flatten().map(|(k, v)| (&**k, Some(v))),
-    ) {
-        for (key, value) in tags.and_then(Value::as_object).into_iter().flatten() {
-            let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
-            machine.tags.insert(key, value.as_str().unwrap_or_default().to_owned());
-        }
-    }
-    let user_data = said(&document, "/metadata/user_data");
-    machine.handed(user_data.map(|text| decoded(&text, "metadata.user_data")).transpose()?);
+    let mut machine = machine(&document)?;
     let vnics = service.ask(&Ask::get("/opc/v2/vnics/", &[BEARER], SMALL)).await?;
     if vnics.status.is_success() {
         let vnics = vnics.json()?;
@@ -50,5 +37,24 @@ pub(super) async fn read(service: &Service<'_>) -> Result<Machine> {
             }
         }
     }
+    Ok(machine)
+}
+
+/// The instance, without its addresses.
+pub(super) fn machine(document: &Value) -> Result<Machine> {
+    let mut machine = Machine::of(Provider::Oracle, said(document, "/id"))?;
+    machine.named(said(document, "/hostname").or(said(document, "/displayName")).as_deref());
+    machine.zone = said(document, "/availabilityDomain");
+    machine.region = said(document, "/canonicalRegionName").or(said(document, "/region"));
+    for (prefix, tags) in [("", document.get("freeformTags"))].into_iter().chain(
+        document.get("definedTags").and_then(Value::as_object).into_iter().flatten().map(|(k, v)| (&**k, Some(v))),
+    ) {
+        for (key, value) in tags.and_then(Value::as_object).into_iter().flatten() {
+            let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+            machine.tags.insert(key, value.as_str().unwrap_or_default().to_owned());
+        }
+    }
+    let user_data = said(document, "/metadata/user_data");
+    machine.handed(user_data.map(|text| decoded(&text, "metadata.user_data")).transpose()?);
     Ok(machine)
 }

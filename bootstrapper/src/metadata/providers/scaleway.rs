@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::Result;
+use serde_json::Value;
 
 use super::{Dmi, Provider, items, labels, said};
 use crate::metadata::platform::Machine;
@@ -25,18 +26,24 @@ pub(super) const SERVICE: Known = Known {
 /// Two requests; user-data is for root alone, so it is handed out to ports that only root may have.
 pub(super) async fn read(service: &Service<'_>) -> Result<Machine> {
     let document = service.ask(&Ask::get("/conf?format=json", &[], SMALL)).await?.json()?;
-    let mut machine = Machine::of(Provider::Scaleway, said(&document, "/id"))?;
-    machine.named(said(&document, "/hostname").or(said(&document, "/name")).as_deref());
-    machine.zone = said(&document, "/location/zone_id");
-    machine.region =
-        machine.zone.as_deref().and_then(|zone| zone.rsplit_once('-')).map(|(region, _)| region.to_owned());
-    machine.reached_at(said(&document, "/private_ip").as_deref());
-    for ip in items(&document, "/public_ips") {
-        machine.reached_at(said(ip, "/address").as_deref());
-    }
-    machine.reached_at(said(&document, "/ipv6/address").as_deref());
-    machine.tags.extend(labels(&document, "/tags"));
+    let mut machine = machine(&document)?;
     let ask = Ask { privileged: true, ..Ask::get("/user_data/cloud-init", &[], USER_DATA) };
     machine.handed(service.ask(&ask).await?.body()?);
+    Ok(machine)
+}
+
+/// The instance, without its user-data.
+pub(super) fn machine(document: &Value) -> Result<Machine> {
+    let mut machine = Machine::of(Provider::Scaleway, said(document, "/id"))?;
+    machine.named(said(document, "/hostname").or(said(document, "/name")).as_deref());
+    machine.zone = said(document, "/location/zone_id");
+    machine.region =
+        machine.zone.as_deref().and_then(|zone| zone.rsplit_once('-')).map(|(region, _)| region.to_owned());
+    machine.reached_at(said(document, "/private_ip").as_deref());
+    for ip in items(document, "/public_ips") {
+        machine.reached_at(said(ip, "/address").as_deref());
+    }
+    machine.reached_at(said(document, "/ipv6/address").as_deref());
+    machine.tags.extend(labels(document, "/tags"));
     Ok(machine)
 }

@@ -23,22 +23,28 @@ const TOKEN: (&str, &str) = ("metadata-token", "cloudinit");
 /// One request, or two where the document has no user-data in it.
 pub(super) async fn read(service: &Service<'_>) -> Result<Machine> {
     let document = service.ask(&Ask::get("/v1.json", &[TOKEN], WHOLE)).await?.json()?;
-    let number = said(&document, "/instanceid");
-    let mut machine = Machine::of(Provider::Vultr, said(&document, "/instance-v2-id").or(number.clone()))?;
-    machine.firmware_says = number;
-    machine.named(said(&document, "/hostname").as_deref());
-    machine.region = said(&document, "/region/regioncode");
-    // The machine's own network before the one that everybody reaches.
-    let own = |interface: &&Value| said(interface, "/network-type").as_deref() == Some("private");
-    let interfaces = items(&document, "/interfaces");
-    for interface in interfaces.iter().filter(own).chain(interfaces.iter().filter(|i| !own(i))) {
-        machine.reached_at(said(interface, "/ipv4/address").as_deref());
-        machine.reached_at(said(interface, "/ipv6/address").as_deref());
-    }
-    machine.tags.extend(labels(&document, "/tags"));
+    let mut machine = machine(&document)?;
     machine.handed(match document.get("user-data") {
         Some(_) => said(&document, "/user-data").map(String::into_bytes),
         None => service.ask(&Ask::get("/latest/user-data", &[TOKEN], USER_DATA)).await?.body()?,
     });
+    Ok(machine)
+}
+
+/// The instance, without its user-data.
+pub(super) fn machine(document: &Value) -> Result<Machine> {
+    let number = said(document, "/instanceid");
+    let mut machine = Machine::of(Provider::Vultr, said(document, "/instance-v2-id").or(number.clone()))?;
+    machine.firmware_says = number;
+    machine.named(said(document, "/hostname").as_deref());
+    machine.region = said(document, "/region/regioncode");
+    // The machine's own network before the one that everybody reaches.
+    let own = |interface: &&Value| said(interface, "/network-type").as_deref() == Some("private");
+    let interfaces = items(document, "/interfaces");
+    for interface in interfaces.iter().filter(own).chain(interfaces.iter().filter(|i| !own(i))) {
+        machine.reached_at(said(interface, "/ipv4/address").as_deref());
+        machine.reached_at(said(interface, "/ipv6/address").as_deref());
+    }
+    machine.tags.extend(labels(document, "/tags"));
     Ok(machine)
 }
