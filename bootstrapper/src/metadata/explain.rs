@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use super::nocloud::Instance;
+use super::platform::Machine;
 use super::tree::{Node, Style, Value};
 use super::{Gathered, Sources, document, remembered};
 
@@ -75,8 +76,15 @@ impl Sources {
         for (name, value, from) in handed {
             lines.push(Explained { path: format!("credential {name}"), value: secret(value.reveal()), from });
         }
-        for (path, value) in [("instance-id", instance.id), ("hostname", instance.hostname)] {
-            lines.extend(value.map(|value| Explained { path: path.into(), value, from: "meta-data".into() }));
+        let machine = self.launched()?;
+        let told = |of: fn(&Machine) -> Option<&str>, value: &str| {
+            let by = machine.as_ref().filter(|machine| of(machine) == Some(value));
+            by.map_or_else(|| "meta-data".to_owned(), |machine| machine.provider.to_string())
+        };
+        let id: fn(&Machine) -> Option<&str> = |machine| Some(&machine.instance_id);
+        let name: fn(&Machine) -> Option<&str> = |machine| machine.hostname.as_deref();
+        for (path, value, of) in [("instance-id", instance.id, id), ("hostname", instance.hostname, name)] {
+            lines.extend(value.map(|value| Explained { path: path.into(), from: told(of, &value), value }));
         }
         Ok(Some(lines))
     }

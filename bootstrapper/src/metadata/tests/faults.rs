@@ -128,6 +128,19 @@ fn a_configuration_that_changed_between_boots_is_told_by_its_keys_and_never_by_i
     assert_eq!(super::super::remembered(&host.paths()).unwrap().unwrap().spec.mode, plan::spec::Mode::Init);
 }
 
+#[test]
+fn a_configuration_that_cannot_be_kept_is_tried_again_and_is_not_gone_on_with() {
+    // A file where a directory belongs fails as a full or broken disk does, and without one.
+    let host = handed_out(format!("#etcd-bootstrapper\n{GOOD}")).with("/var/lib/etcd-bootstrapper", "");
+    let loaded = Sources::new(&host.paths()).load();
+    let error = match loaded {
+        Ok(loaded) => remember(&host.paths(), &loaded.unwrap()).expect_err("it is kept nowhere"),
+        Err(error) => error,
+    };
+    assert_eq!(Exit::of(&error), Exit::TryAgain, "{error:#}");
+    assert!(format!("{error:#}").contains("/var/lib/etcd-bootstrapper"), "{error:#}");
+}
+
 /// Every Rust file below a directory, in one text.
 fn sources(dir: &std::path::Path, text: &mut String) {
     for entry in std::fs::read_dir(dir).unwrap() {
