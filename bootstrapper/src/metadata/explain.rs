@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::nocloud::Instance;
 use super::platform::Machine;
-use super::tree::{Node, Style, Value};
+use super::tree::{Node, Place, Style, Value};
 use super::{Gathered, Sources, document, remembered};
 
 /// One value.
@@ -54,7 +54,7 @@ impl Sources {
     pub fn explain(&self) -> Result<Option<Vec<Explained>>> {
         let Gathered { tree, handed, instance, notes, .. } = self.gather()?;
         self.note(notes);
-        let handed = handed.into_iter().map(|one| (one.name, one.value, one.place.to_string()));
+        let handed = handed.into_iter().map(|one| (one.name, one.value, line_of(&one.place)));
         let (tree, instance, handed) = match (tree, remembered(&self.paths)?) {
             (Some(tree), _) => (tree, instance, handed.collect()),
             (None, Some(kept)) => {
@@ -90,11 +90,14 @@ impl Sources {
     }
 }
 
+fn line_of(place: &Place) -> String {
+    format!("{}:{}", place.source, place.line)
+}
+
 fn values(tree: &Node) -> Vec<Explained> {
     let mut lines = Vec::new();
     tree.each_text("", &mut |path, node| {
-        let from = format!("{}:{}", node.place.source, node.place.line);
-        lines.push(Explained { path: path.to_owned(), value: shown(path, node), from });
+        lines.push(Explained { path: path.to_owned(), value: shown(path, node), from: line_of(&node.place) });
     });
     lines
 }

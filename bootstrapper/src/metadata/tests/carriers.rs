@@ -368,6 +368,9 @@ fn a_credential_that_user_data_brought_is_kept_for_the_next_boot_and_below_a_rea
     let host = Host::new()
         .with(&format!("{SEED}/user-data"), systemd(key))
         .with(&format!("{SEED}/meta-data"), "instance-id: i-1");
+    let from_user_data = Sources::new(&host.paths()).explain().unwrap().unwrap();
+    let line = from_user_data.iter().find(|l| l.path == "credential etcd-bootstrapper.ca-key").unwrap();
+    assert_eq!(host.rootless(&line.from), format!("{SEED}/user-data:1"));
     remember(&host.paths(), &loaded(&host)).unwrap();
     fs::remove(&host.paths().seed()).unwrap();
     let paths = host.paths();
