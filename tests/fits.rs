@@ -26,6 +26,7 @@ pub fn fits(schema: &Value, value: &Value, root: &Value) -> bool {
         "maximum" => value.as_u64().is_none_or(|n| n <= says.as_u64().unwrap()),
         "pattern" => value.as_str().is_none_or(|text| matches(says.as_str().unwrap(), text)),
         "minItems" => value.as_array().is_none_or(|items| items.len() as u64 >= says.as_u64().unwrap()),
+        "minProperties" => object.is_none_or(|o| o.len() as u64 >= says.as_u64().unwrap()),
         "items" => value.as_array().is_none_or(|items| items.iter().all(|item| inner(says, item))),
         "propertyNames" => object.is_none_or(|o| o.keys().all(|k| inner(says, &Value::String(k.clone())))),
         "properties" => object.is_none_or(|o| o.iter().all(|(k, v)| says.get(k).is_none_or(|s| inner(s, v)))),

@@ -57,6 +57,11 @@ impl Paths {
     pub fn identity(&self) -> PathBuf {
         self.bootstrapper().join("identity.json")
     }
+    /// The instance whose launch is over, by its group's word.
+    pub fn launch_hook(&self) -> PathBuf {
+        self.bootstrapper().join("launch-hook")
+    }
+
     /// The lock that one bootstrapper holds.
     pub fn lock(&self) -> PathBuf {
         self.bootstrapper().join("lock")

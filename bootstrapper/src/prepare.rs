@@ -111,7 +111,7 @@ pub async fn prepare(paths: &Paths, report: &mut Report) -> Result<Prepared> {
             loaded
         }
     };
-    let group = Group::of(&loaded.host, paths);
+    let group = Group::of(&loaded.host, paths, loaded.instance_id.as_deref());
     net::set_hostname(paths, loaded.hostname.as_deref())?;
     let (me, address) = match settled {
         Some(identity) => {

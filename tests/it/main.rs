@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod address;
+mod autoscaling;
 mod backup;
 mod bad_input;
 mod catch_up;

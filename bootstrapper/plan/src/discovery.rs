@@ -1,18 +1,19 @@
 //! `discovery:` of the document: who lists the members of a group that come and go.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
 use crate::document::PeerEntry;
 use crate::member::{MemberName, PeerUrl, is_name_or_address};
 use crate::spec::Problem;
+use crate::store::{Credentials, Provider, check_credentials, check_endpoint};
 
 /// The port of etcd's peers, where nobody says another one.
 pub const PEER_PORT: u16 = 2380;
 
 /// `discovery:` — exactly one of these.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Discovery {
     /// Absolute path of an inventory that something else keeps up to date on this host.
@@ -21,6 +22,10 @@ pub enum Discovery {
     DnsSrv(DnsSrv),
     /// DNS names, each of one member.
     Dns(DnsNames),
+    /// An Auto Scaling group of EC2.
+    AwsAsg(AwsAsg),
+    /// The EC2 instances with certain tags.
+    AwsTags(AwsTags),
 }
 
 /// `discovery.dns_srv:`.
@@ -67,6 +72,69 @@ fn entry(name: &str) -> Option<PeerEntry> {
     Some(PeerEntry { name: name.parse::<MemberName>().ok()?, peer_url })
 }
 
+/// Where AWS is asked, and as whom.
+#[derive(Clone)]
+pub struct Amazon {
+    /// The region, such as `eu-west-1`.
+    pub region: String,
+    /// Who answers instead of AWS itself.
+    pub endpoint: Option<String>,
+    /// Whether an endpoint may be `http://`.
+    pub allow_http: bool,
+    /// As whom; the instance's own identity without it.
+    pub credentials: Credentials,
+}
+
+/// `discovery.aws_asg:`.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AwsAsg {
+    /// Its name; `auto`, or nothing, is the one that this instance is in.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The hook on launches that `finish` completes; `auto` is the group's only one.
+    #[serde(default)]
+    pub launch_hook: Option<String>,
+    region: String,
+    #[serde(default)]
+    endpoint: Option<String>,
+    #[serde(default)]
+    allow_http: bool,
+    #[serde(default)]
+    credentials: Credentials,
+}
+
+impl AwsAsg {
+    /// Where it is asked for.
+    pub fn amazon(&self) -> Amazon {
+        let AwsAsg { region, endpoint, allow_http, credentials, .. } = self.clone();
+        Amazon { region, endpoint, allow_http, credentials }
+    }
+}
+
+/// `discovery.aws_tags:`.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AwsTags {
+    /// Tags that an instance must have, all of them.
+    pub tags: BTreeMap<String, String>,
+    region: String,
+    #[serde(default)]
+    endpoint: Option<String>,
+    #[serde(default)]
+    allow_http: bool,
+    #[serde(default)]
+    credentials: Credentials,
+}
+
+impl AwsTags {
+    /// Where they are asked for.
+    pub fn amazon(&self) -> Amazon {
+        let AwsTags { region, endpoint, allow_http, credentials, .. } = self.clone();
+        Amazon { region, endpoint, allow_http, credentials }
+    }
+}
+
 /// Everything that cannot be meant, in a cluster of this size.
 pub(crate) fn check(discovery: &Discovery, size: u8) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -101,8 +169,39 @@ pub(crate) fn check(discovery: &Discovery, size: u8) -> Vec<Problem> {
                 );
             }
         }
+        Discovery::AwsAsg(asg) => {
+            if let Some(name) = asg.name.as_ref().filter(|name| name.is_empty() || name.len() > 255) {
+                add("aws_asg.name", format!("{name:?} is no name of a group: write `auto`, or 1 to 255 characters"));
+            }
+            if let Some(name) = asg.launch_hook.as_ref().filter(|name| name.is_empty() || name.len() > 255) {
+                add(
+                    "aws_asg.launch_hook",
+                    format!("{name:?} is no name of a hook: write `auto`, or 1 to 255 characters"),
+                );
+            }
+            check_amazon("aws_asg", &asg.amazon(), &mut add);
+        }
+        Discovery::AwsTags(tags) => {
+            if tags.tags.is_empty() {
+                add("aws_tags.tags", "without a tag every instance would be a member: write {KEY: VALUE}".into());
+            }
+            check_amazon("aws_tags", &tags.amazon(), &mut add);
+        }
     }
     problems
+}
+
+fn check_amazon(kind: &str, amazon: &Amazon, add: &mut dyn FnMut(&str, String)) {
+    let letters = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if !(4..=32).contains(&amazon.region.len()) || !amazon.region.bytes().all(letters) {
+        add(&format!("{kind}.region"), format!("{:?} is no region: write it as in eu-west-1", amazon.region));
+    }
+    if let Some(endpoint) = &amazon.endpoint {
+        check_endpoint(endpoint, amazon.allow_http, &mut |why| add(&format!("{kind}.endpoint"), why));
+    }
+    check_credentials(Provider::S3, &amazon.credentials, &mut |key, why| {
+        add(&format!("{kind}.credentials{key}"), why);
+    });
 }
 
 fn is_domain(text: &str) -> bool {

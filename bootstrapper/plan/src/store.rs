@@ -221,12 +221,12 @@ pub(crate) fn bad_proxy(proxy: &Secret) -> Option<String> {
     (!fits).then(|| "write it as http://HOST:PORT, with USER:PASSWORD@ before the host where it wants one".into())
 }
 
-fn check_endpoint(endpoint: &str, allow_http: bool, add: &mut dyn FnMut(String)) {
+pub(crate) fn check_endpoint(endpoint: &str, allow_http: bool, add: &mut dyn FnMut(String)) {
     let rest = match endpoint.split_once("://") {
         Some(("https", rest)) => rest,
         Some(("http", rest)) if allow_http => rest,
         Some(("http", _)) => return add(
-            "it is http, over which anybody on the way can write the claim: use https, or add `store.allow_http: true`"
+            "it is http, over which anybody on the way can answer in its place: use https, or add `allow_http: true` beside it"
                 .into(),
         ),
         Some(_) | None => return add("write it as https://HOST or https://HOST:PORT".into()),
@@ -237,7 +237,7 @@ fn check_endpoint(endpoint: &str, allow_http: bool, add: &mut dyn FnMut(String))
     }
 }
 
-fn check_credentials(provider: Provider, credentials: &Credentials, add: &mut dyn FnMut(&str, String)) {
+pub(crate) fn check_credentials(provider: Provider, credentials: &Credentials, add: &mut dyn FnMut(&str, String)) {
     let keys = match (credentials, provider) {
         (Credentials::Keys(keys), _) => keys,
         (Credentials::Auto, Provider::Azure) => {

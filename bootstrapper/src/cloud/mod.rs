@@ -3,15 +3,21 @@
 //! Every answer is whole or it is none: what fails, is cut short or cannot be understood is [`Trouble`], and never a
 //! smaller group.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use plan::discovery::Discovery;
 use plan::facts::Instance;
 
+pub use self::hook::Hook;
 use crate::exit::Exit;
 use crate::paths::Paths;
 
+mod asg;
+pub mod aws;
 mod dns;
+mod hook;
+mod http;
 mod srv;
 #[cfg(test)]
 mod tests;
@@ -42,18 +48,27 @@ impl Trouble {
     }
 }
 
+/// For how long nobody asks a provider again: each of them throttles.
+const FRESH: Duration = Duration::from_secs(5);
+
 /// Somebody who can be asked over the network.
 pub enum Source {
     /// The SRV records of a domain.
     Srv(srv::Srv),
+    /// An Auto Scaling group.
+    Asg(asg::Asg),
+    /// Tagged EC2 instances.
+    Tags(asg::Tags),
 }
 
 impl Source {
-    /// Whom the spec names; `None` for who is not asked over the network.
-    pub fn of(discovery: &Discovery, paths: &Paths) -> Option<Source> {
+    /// Whom the spec names, for the instance that this host is; `None` for who is not asked over the network.
+    pub fn of(discovery: &Discovery, paths: &Paths, instance: Option<&str>) -> Option<Source> {
         match discovery {
             Discovery::File(_) | Discovery::Dns(_) => None,
             Discovery::DnsSrv(entry) => Some(Source::Srv(srv::Srv::of(entry.clone(), paths))),
+            Discovery::AwsAsg(entry) => Some(Source::Asg(asg::Asg::of(entry.clone(), paths, instance))),
+            Discovery::AwsTags(entry) => Some(Source::Tags(asg::Tags::of(entry.clone(), paths))),
         }
     }
 
@@ -61,6 +76,8 @@ impl Source {
     pub fn place(&self) -> String {
         match self {
             Source::Srv(srv) => srv.place(),
+            Source::Asg(asg) => asg.place(),
+            Source::Tags(tags) => tags.place(),
         }
     }
 
@@ -68,16 +85,28 @@ impl Source {
     pub fn by_address(&self) -> bool {
         match self {
             Source::Srv(_) => true,
+            Source::Asg(_) | Source::Tags(_) => false,
         }
     }
 
-    /// Asks once; every request in it has its own timeout.
+    /// The launch that waits for this host, where the spec says so.
+    pub fn hook(&self) -> Option<Hook<'_>> {
+        match self {
+            Source::Asg(asg) => asg.hook(),
+            Source::Srv(_) | Source::Tags(_) => None,
+        }
+    }
+
+    /// Asks once; every request in it has its own timeout. `known` are members that somebody has named: a provider may know
+    /// of them, and of nobody else whom it has ended, that they are gone.
     ///
     /// # Errors
     /// Whatever makes the answer less than whole.
-    pub async fn list(&self) -> Result<Listing, Trouble> {
+    pub async fn list(&self, known: &BTreeSet<String>) -> Result<Listing, Trouble> {
         match self {
             Source::Srv(srv) => srv.list().await,
+            Source::Asg(asg) => asg.list(known).await,
+            Source::Tags(tags) => tags.list(known).await,
         }
     }
 }

@@ -45,7 +45,7 @@ pub async fn plan(paths: &Paths, args: Vec<OsString>) -> Result<()> {
     let here = observe::place(paths, loaded.instance_id.clone());
     let (data, life) = observe::classify(paths, etcd, &here)?;
     let nonce = life.nonce.clone().unwrap_or("0".repeat(32).parse::<Nonce>()?);
-    let group = Group::of(&loaded.host, paths);
+    let group = Group::of(&loaded.host, paths, loaded.instance_id.as_deref());
     let me = identify(&loaded, group.as_deref(), nonce)
         .await?
         .context("no address of this host is in `peers`, so nobody knows which of them it is")?;

@@ -3,6 +3,7 @@
 
 mod claim;
 mod members;
+mod pace;
 mod settle;
 mod unled;
 
@@ -15,6 +16,7 @@ use plan::member::{Member, Version};
 use plan::progress::{Life, Record};
 use plan::spec::{Host, Spec};
 
+use self::pace::Pace;
 pub use self::settle::answering;
 use crate::apply::journal::Journal;
 use crate::etcd::{Etcd, EtcdError, Status, local_url};
@@ -48,6 +50,8 @@ struct Finish<'a> {
     journal: Journal,
     observer: Observer,
     group: Option<Arc<Group>>,
+    /// This member has settled, and served in this process.
+    votes: bool,
     /// The members that the store's claim was last written for.
     claimed: Option<Vec<Member>>,
     etcd: Version,
@@ -61,6 +65,7 @@ struct Finish<'a> {
 pub async fn finish(paths: &Paths) -> Result<()> {
     let mut report = Report::open(paths);
     let mut finish = Finish::begin(paths).await?;
+    let pace = Pace::begin(paths, finish.group.as_ref())?;
     loop {
         let next = match finish.step(&mut report).await {
             // A person gives the permission while this waits.
@@ -74,6 +79,9 @@ pub async fn finish(paths: &Paths) -> Result<()> {
             next => next?,
         };
         finish.keep_certified()?;
+        if let Some(pace) = pace.as_ref().filter(|_| finish.votes) {
+            pace.votes();
+        }
         match next {
             Next::Look(why) => {
                 report.say(&why);
@@ -83,7 +91,12 @@ pub async fn finish(paths: &Paths) -> Result<()> {
                 report.say(&why);
                 tokio::time::sleep(LATER).await;
             }
-            Next::Done => return Ok(()),
+            Next::Done => {
+                if let Some(pace) = pace {
+                    pace.ends().await;
+                }
+                return Ok(());
+            }
         }
     }
 }
@@ -102,11 +115,12 @@ impl<'a> Finish<'a> {
             fs::read_text(&paths.me(), 1 << 16)?.context("finish runs after `run`, which says who this host is")?;
         let etcd = etcd_version(paths).await?;
         let journal = Journal::of(paths);
-        let group = Group::of(&loaded.host, paths);
+        let group = Group::of(&loaded.host, paths, loaded.instance_id.as_deref());
         Ok(Finish {
             paths,
             observer: Observer::new(paths, etcd, &loaded.host, group.clone())?,
             group,
+            votes: false,
             spec: loaded.spec,
             host: loaded.host,
             me: serde_json::from_str(&me)?,

@@ -55,6 +55,7 @@ impl Finish<'_> {
             list.members.len()
         );
         report.say(&text);
+        self.votes = true;
         let unclaimed = self.claimed(own, &list.members).await?;
         if self.spec.set == Set::Dynamic && voters > usize::from(self.spec.size) {
             return self.surge(voters, report).await;

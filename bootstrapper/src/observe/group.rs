@@ -1,17 +1,19 @@
 //! Who is in the group, as last answered: asked in the background, not more often than whoever lists it likes.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use plan::discovery::Discovery;
+use plan::document::Auto;
 use plan::facts::Inventory;
 use plan::spec::Host;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::inventory;
-use crate::cloud::{Listing, Source, Trouble};
+use crate::cloud::{Hook, Listing, Source, Trouble};
 use crate::exit::Exit;
 use crate::paths::Paths;
 use crate::sys::random;
@@ -47,6 +49,8 @@ struct Asked {
 
 #[derive(Default)]
 struct State {
+    /// Members that somebody has named.
+    known: BTreeSet<String>,
     listing: Option<(Instant, Listing)>,
     trouble: Option<Trouble>,
     failing_since: Option<Instant>,
@@ -57,9 +61,14 @@ struct State {
 
 impl Group {
     /// The group that the spec names; nobody is asked yet.
-    pub fn of(host: &Host, paths: &Paths) -> Option<Arc<Group>> {
+    pub fn of(host: &Host, paths: &Paths, instance_id: Option<&str>) -> Option<Arc<Group>> {
         let discovery = host.discovery.as_ref()?;
-        let lister = match (discovery, Source::of(discovery, paths)) {
+        let named = match &host.name {
+            Auto::Is(name) => Some(name.as_str()),
+            Auto::Auto => None,
+        };
+        let instance = named.or(instance_id);
+        let lister = match (discovery, Source::of(discovery, paths, instance)) {
             (Discovery::File(file), _) => Lister::File(paths.host(file)),
             (_, Some(source)) => Lister::Asked(Asked {
                 source: Arc::new(source),
@@ -84,6 +93,14 @@ impl Group {
         }
     }
 
+    /// The launch that waits for this host, where the spec says so.
+    pub fn hook(&self) -> Option<Hook<'_>> {
+        match &self.lister {
+            Lister::File(_) => None,
+            Lister::Asked(asked) => asked.source.hook(),
+        }
+    }
+
     /// Where the group is listed, for a person.
     pub fn place(&self) -> String {
         match &self.lister {
@@ -97,6 +114,18 @@ impl Group {
         match &self.lister {
             Lister::File(path) => inventory::read(path),
             Lister::Asked(asked) => asked.now().await,
+        }
+    }
+
+    /// These are or were members; whoever lists the group is asked what became of those whom it does not list.
+    pub fn know(&self, names: impl Iterator<Item = String>) {
+        let Lister::Asked(asked) = &self.lister else { return };
+        let mut state = asked.state();
+        let before = state.known.len();
+        state.known.extend(names);
+        // Only an answer is asked for again: a failure has its own pause.
+        if state.known.len() > before && state.trouble.is_none() {
+            state.due = None;
         }
     }
 
@@ -130,9 +159,10 @@ impl Asked {
             return;
         }
         state.asking = true;
+        let known = state.known.clone();
         let (source, state, answered) = (self.source.clone(), self.state.clone(), self.answered.clone());
         tokio::spawn(async move {
-            let result = timeout(WHOLE, source.list()).await.unwrap_or_else(|_| {
+            let result = timeout(WHOLE, source.list(&known)).await.unwrap_or_else(|_| {
                 let text = format!("{} took more than {} s to list", source.place(), WHOLE.as_secs());
                 Err(Trouble::new(Exit::Unavailable, text))
             });

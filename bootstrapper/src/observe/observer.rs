@@ -125,6 +125,9 @@ impl Observer {
         let peers: Vec<Peer> = peers.into_iter().chain(further).collect();
         let (quorum, denied) = self.quorum(&peers).await;
         let claim = self.claim(spec, &data, &peers, quorum.is_some()).await;
+        if let Some(group) = &self.group {
+            group.know(named(&peers, own_list.as_deref(), &claim));
+        }
         let now = clock::vouched(&self.paths);
         Facts {
             me: me.clone(),
@@ -205,6 +208,23 @@ fn own_list(paths: &Paths, data: &DataDir) -> Option<Vec<Member>> {
         | DataDir::Foreign { .. }
         | DataDir::Newer { .. } => None,
     }
+}
+
+/// Everybody whom an answer, our own database or the claim calls a member.
+fn named(peers: &[Peer], own_list: Option<&[Member]>, claim: &Claims) -> impl Iterator<Item = String> {
+    let answered = peers.iter().flat_map(|p| match &p.heard {
+        Heard::Cluster(answer) => answer.members.as_slice(),
+        Heard::Waiting(_) | Heard::Founding { .. } | Heard::Holds { .. } | Heard::Unknown { .. } => &[],
+    });
+    let members = answered.chain(own_list.unwrap_or_default()).map(|m| m.name.clone());
+    let claimed = match claim {
+        Claims::Read { claim: Some(claim), .. } => claim.founding.founders.iter().chain(&claim.voters).collect(),
+        Claims::Read { claim: None, .. } | Claims::NoStore | Claims::Unreachable { .. } | Claims::Unusable { .. } => {
+            Vec::new()
+        }
+    };
+    let names: Vec<String> = members.chain(claimed.into_iter().map(|f| f.name.to_string())).collect();
+    names.into_iter().filter(|name| !name.is_empty())
 }
 
 /// Members that the answers or our own database name and nobody asked, such as those of a list that the spec does not

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use plan::restore::{ObjectUrl, RestoreEntry, VolumeUrl};
 use plan::spec::{Host, Secret};
 use plan::store::StoreEntry;
-use reqwest::{Client, Proxy, Url, redirect};
+use reqwest::{Client, ClientBuilder, Proxy, Url, redirect};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -114,6 +114,40 @@ pub fn roots(paths: &Paths) -> [PathBuf; 2] {
 /// # Errors
 /// When a file of CAs cannot be read, or none of them holds any; 65 for a proxy that is none.
 pub fn client(roots: &[PathBuf], proxy: Option<&Secret>) -> Result<Client> {
+    let tls = trust(roots)?;
+    let builder = match proxy {
+        // Its text is a secret, and reqwest's error would quote it.
+        Some(proxy) => Client::builder().proxy(
+            Proxy::all(proxy.reveal())
+                .map_err(|_| Exit::BadInput.because("the proxy is none: write http://HOST:PORT"))?,
+        ),
+        None => Client::builder(),
+    };
+    built(builder, tls, redirect::Policy::custom(follow))
+}
+
+/// A client of a provider's API, which never redirects.
+///
+/// # Errors
+/// As [`client`].
+pub fn client_of_apis(roots: &[PathBuf]) -> Result<Client> {
+    built(Client::builder(), trust(roots)?, redirect::Policy::none())
+}
+
+fn built(builder: ClientBuilder, tls: ClientConfig, redirects: redirect::Policy) -> Result<Client> {
+    builder
+        .tls_backend_preconfigured(tls)
+        .https_only(true)
+        .connect_timeout(CONNECT)
+        .redirect(redirects)
+        .referer(false)
+        .user_agent(concat!("etcd-bootstrapper/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .context("cannot set up an https client")
+}
+
+/// TLS that trusts these CAs.
+fn trust(roots: &[PathBuf]) -> Result<ClientConfig> {
     let mut store = RootCertStore::empty();
     for path in roots {
         add(&mut store, path)?;
@@ -126,28 +160,8 @@ pub fn client(roots: &[PathBuf], proxy: Option<&Secret>) -> Result<Client> {
         )));
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .context("cannot set up TLS")?
-        .with_root_certificates(store)
-        .with_no_client_auth();
-    let builder = match proxy {
-        // Its text is a secret, and reqwest's error would quote it.
-        Some(proxy) => Client::builder().proxy(
-            Proxy::all(proxy.reveal())
-                .map_err(|_| Exit::BadInput.because("the proxy is none: write http://HOST:PORT"))?,
-        ),
-        None => Client::builder(),
-    };
-    builder
-        .tls_backend_preconfigured(tls)
-        .https_only(true)
-        .connect_timeout(CONNECT)
-        .redirect(redirect::Policy::custom(follow))
-        .referer(false)
-        .user_agent(concat!("etcd-bootstrapper/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .context("cannot set up an https client")
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    Ok(builder.context("cannot set up TLS")?.with_root_certificates(store).with_no_client_auth())
 }
 
 fn add(store: &mut RootCertStore, path: &Path) -> Result<()> {

@@ -54,7 +54,7 @@ impl HttpConnector for Connector {
 
 /// For metadata services, which are never behind a proxy, and for stores of one's own; trusts no server, so it cannot be
 /// redirected to one either.
-fn in_the_clear() -> Result<Client> {
+pub fn in_the_clear() -> Result<Client> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -22,8 +22,9 @@ use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 use crate::sys::random;
+pub use connect::in_the_clear;
 pub use home::Home;
-pub use open::bucket;
+pub use open::{amazon, bucket};
 pub use trouble::Trouble;
 pub(crate) use trouble::of as trouble_of;
 

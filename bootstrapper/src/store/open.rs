@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredentialProvider};
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use plan::document::Source;
+use plan::spec::OnTotalLoss;
 use plan::store::{Credentials, Keys, Provider, SecretText, StoreEntry, StoreUrl};
 
 use tokio::sync::OnceCell;
@@ -58,6 +59,35 @@ impl Store {
 pub fn bucket(entry: &StoreEntry, paths: &Paths, field: &'static str) -> Result<Arc<dyn ObjectStore>> {
     let url = StoreUrl::parse(&entry.url).map_err(|why| Exit::BadInput.because(format!("{field}.url: {why}")))?;
     Ok(objects(entry, &url, paths, field).with_context(|| entry.url.clone())?.objects)
+}
+
+/// As whom AWS is asked in this region, by `credentials` of the spec or as the instance itself.
+///
+/// # Errors
+/// As [`Store::open`].
+pub fn amazon(region: &str, credentials: &Credentials, paths: &Paths) -> Result<AwsCredentialProvider> {
+    let entry = StoreEntry {
+        url: "s3://none/none".into(),
+        on_total_loss: OnTotalLoss::Wait,
+        endpoint: None,
+        region: Some(region.to_owned()),
+        path_style: None,
+        allow_http: false,
+        credentials: credentials.clone(),
+        proxy: None,
+    };
+    let url = StoreUrl::parse(&entry.url).map_err(anyhow::Error::msg)?;
+    let secrets = Secrets { places: Places::of(paths), field: "discovery" };
+    let none = Keys::default();
+    let keys = match &entry.credentials {
+        Credentials::Auto => &none,
+        Credentials::Keys(keys) => keys,
+    };
+    // No bucket is ever asked, so the client for it needs no CA; metadata services are asked in the clear.
+    let options = ClientOptions::new().with_allow_http(true);
+    let builder = s3(&entry, &url, keys, &secrets)?.with_client_options(options);
+    let builder = builder.with_http_connector(Connector::of(paths, true, None)?);
+    Ok(builder.with_retry(retry()).build()?.credentials().clone())
 }
 
 struct Opened {

@@ -8,6 +8,9 @@ use std::process::{Child, Command, Stdio};
 use super::scratch::until;
 use crate::world::Host;
 
+/// Where its EC2 has everything.
+pub const REGION: &str = "eu-west-1";
+
 /// Runs until it is dropped.
 pub struct Moto {
     server: Child,
@@ -21,6 +24,34 @@ impl Moto {
         let server = serve(Command::new(program()), address);
         make_bucket(address);
         Moto { server, endpoint: format!("http://{address}") }
+    }
+
+    /// On the address of a host, for all of its network; with no bucket.
+    pub fn of_all(host: &Host) -> Moto {
+        let address: SocketAddr = format!("{}:9000", host.address).parse().expect("an address");
+        let server = serve(host.command(program()), address);
+        host.inside(async move || until("moto answers", || TcpStream::connect(address).ok()));
+        Moto { server, endpoint: format!("http://{address}") }
+    }
+
+    /// What `ec2` or `autoscaling` answers, asked from this host.
+    pub fn ask(&self, from: &Host, service: &'static str, form: &str) -> String {
+        let at: SocketAddr = self.endpoint.trim_start_matches("http://").parse().expect("an address");
+        let request = format!(
+            "POST / HTTP/1.0\r\nHost: {at}\r\nAuthorization: AWS4-HMAC-SHA256 \
+             Credential=test/20261121/{REGION}/{service}/aws4_request, SignedHeaders=host, Signature=none\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
+            form.len()
+        );
+        let answer = from.inside(async move || {
+            let mut stream = TcpStream::connect(at).expect("moto listens");
+            stream.write_all(request.as_bytes()).expect("a request");
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).expect("an answer");
+            answer
+        });
+        assert!(answer.starts_with("HTTP/1.1 200") || answer.starts_with("HTTP/1.0 200"), "{form}: {answer}");
+        answer
     }
 
     /// On a host's own loopback.
@@ -47,7 +78,7 @@ fn program() -> PathBuf {
 }
 
 fn serve(mut command: Command, at: SocketAddr) -> Child {
-    command.args(["-H", "127.0.0.1", "-p", &at.port().to_string()]);
+    command.args(["-H", &at.ip().to_string(), "-p", &at.port().to_string()]);
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("moto starts")
 }
 

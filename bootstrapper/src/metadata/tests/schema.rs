@@ -16,10 +16,11 @@ mod fits;
 use fits::fits;
 
 /// Faults that only the program finds: between values, in YAML itself, or of what a schema cannot count.
-const BEYOND_A_SCHEMA: [&str; 36] = [
+const BEYOND_A_SCHEMA: [&str; 37] = [
     "backup-no-store.yaml",
     "backup-often.yaml",
     "discovery-and-peers.yaml",
+    "discovery-asg-http.yaml",
     "discovery-dns-address.yaml",
     "discovery-dns-count.yaml",
     "etcd-option-ours.yaml",
@@ -129,6 +130,14 @@ fn the_schema_has_exactly_the_keys_that_the_reader_knows() {
             inside("mode: auto", "discovery: {dns_srv: {no such key: 1}}"),
         ),
         ("/properties/discovery/oneOf/2/properties/dns", inside("mode: auto", "discovery: {dns: {no such key: 1}}")),
+        (
+            "/properties/discovery/oneOf/3/properties/aws_asg",
+            inside("mode: auto", "discovery: {aws_asg: {no such key: 1}}"),
+        ),
+        (
+            "/properties/discovery/oneOf/4/properties/aws_tags",
+            inside("mode: auto", "discovery: {aws_tags: {no such key: 1}}"),
+        ),
         ("/properties/tls", inside("tls:\n", "tls:\n  no such key: 1\n")),
         ("/properties/tls/properties/ca", inside("  ca:\n", "  ca:\n    no such key: 1\n")),
         ("/properties/data", inside("mode: auto", "data: {no such key: 1}")),

@@ -9,8 +9,8 @@ use simple_dns::{CLASS, Name, Packet, PacketFlag, RCODE, ResourceRecord};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 
-use super::srv::Srv;
-use super::{Listing, Trouble};
+use super::super::srv::Srv;
+use super::super::{Listing, Trouble};
 use crate::exit::Exit;
 use crate::paths::Paths;
 

@@ -1,0 +1,5 @@
+//! Everybody who lists a group, by servers of our own that demand what the true ones demand.
+
+mod aws;
+mod dns;
+mod fake;
