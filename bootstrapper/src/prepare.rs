@@ -65,8 +65,8 @@ pub struct Prepared {
 /// 65 for bad input, 78 for a refused disk, 75 when a wait of the spec's `timeouts` is over.
 pub async fn prepare(paths: &Paths, report: &mut Report) -> Result<Prepared> {
     let sources = Sources::new(paths);
-    if metadata::remembered(paths)?.is_none() {
-        // Nothing says yet which disk is this host's, so all that may say it comes first.
+    if metadata::remembered(paths)?.is_none() || sources.moved()? {
+        // Nothing says yet which disk is this host's, or what says it is another's: all that may say it comes first.
         platform(&sources, report).await?;
     }
     // A carrier that was broken since the last boot must not keep a member from starting; a blank disk is told below.
@@ -161,6 +161,11 @@ async fn platform(sources: &Sources, report: &mut Report) -> Result<bool> {
     match sources.ask(&mut |text| report.say(text)).await {
         Ok(()) => Ok(true),
         Err(error) if !matches!(Exit::of(&error), Exit::Unavailable | Exit::TryAgain) => Err(error),
+        // Without its word a copy of a member would pass for it.
+        Err(error) if sources.moved()? => Err(error.context(
+            "the system of this machine was another machine's when its platform was asked last, so only the platform can \
+             say who it is",
+        )),
         Err(error) => match sources.load() {
             Ok(Some(loaded)) => {
                 tracing::warn!("going on with the configuration in {}: {error:#}", loaded.carrier);

@@ -23,7 +23,7 @@ fn is_instance(host: &Host, id: Option<&str>) {
 }
 
 /// What the kernel says of the disk below the host's data, in the sysfs below its root.
-fn sits_on(host: &Host, serial: &str) {
+pub fn sits_on(host: &Host, serial: &str) {
     let number = fs::metadata(&host.root).expect("a root").dev();
     let sys = host.root.join(format!("sys/dev/block/{}:{}", libc::major(number), libc::minor(number)));
     fs::create_dir_all(&sys).expect("sysfs");

@@ -1,6 +1,7 @@
 //! Which platform is asked about this machine, when, and what it said last.
 
 use std::path::Path;
+use std::sync::MutexGuard;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -11,6 +12,7 @@ use super::detect::{self, Detected, Source};
 use super::handed::Handed;
 use super::layers;
 use super::platform::Machine;
+use super::providers::azure::spellings;
 use super::providers::{Dmi, Manner, Provider, vmware};
 use super::service::Service;
 use super::tree::{Meaning, Node};
@@ -34,6 +36,8 @@ pub struct Launched {
     machine: Option<Machine>,
     asked: bool,
     looked: bool,
+    /// Whether what was kept is another machine's.
+    moved: bool,
 }
 
 impl Launched {
@@ -115,7 +119,7 @@ impl Sources {
         {
             tracing::warn!("guestinfo still shows what was read: {error:#}");
         }
-        *locked(&self.launched) = Launched { machine: Some(machine), asked: true, looked: true };
+        *locked(&self.launched) = Launched { machine: Some(machine), asked: true, looked: true, moved: false };
         Ok(())
     }
 
@@ -134,13 +138,26 @@ impl Sources {
         Ok((whom, Some(machine), warning))
     }
 
+    /// Whether this system was another machine's when its platform was asked last: an image of a live member, or a disk
+    /// that was moved. Then what is remembered may be somebody else's, and the platform has to say who this machine is.
+    ///
+    /// # Errors
+    /// When what was kept is there and cannot be read.
+    pub fn moved(&self) -> Result<bool> {
+        Ok(self.looked()?.moved)
+    }
+
     /// The machine as the platform told of it, now or to an earlier boot.
     pub(super) fn launched(&self) -> Result<Option<Machine>> {
+        Ok(self.looked()?.machine.clone())
+    }
+
+    fn looked(&self) -> Result<MutexGuard<'_, Launched>> {
         let mut launched = locked(&self.launched);
-        if !std::mem::replace(&mut launched.looked, true) {
-            launched.machine = kept(&self.paths)?;
+        if !launched.looked {
+            *launched = Launched { looked: true, ..kept(&self.paths)? };
         }
-        Ok(launched.machine.clone())
+        Ok(launched)
     }
 
     fn settings(&self) -> Result<Settings> {
@@ -168,7 +185,7 @@ async fn fetch(
 ) -> Result<(Machine, Option<String>)> {
     let provider = whom.provider;
     if provider == Provider::VmWare {
-        let machine = vmware::read(paths, &detect::dmi(paths), kept(paths)?.as_ref()).await?;
+        let machine = vmware::read(paths, &detect::dmi(paths), kept(paths)?.machine.as_ref()).await?;
         return Ok((machine, None));
     }
     let known = provider.service().context("this platform has no service")?;
@@ -220,19 +237,22 @@ fn keep(paths: &Paths, machine: &Machine) -> Result<()> {
 }
 
 /// What was kept for this machine; nothing that can be used is as good as none.
-fn kept(paths: &Paths) -> Result<Option<Machine>> {
+fn kept(paths: &Paths) -> Result<Launched> {
     let path = paths.launched();
-    let Some(text) = fs::read_text(&path, LIMIT)? else { return Ok(None) };
+    let Some(text) = fs::read_text(&path, LIMIT)? else { return Ok(Launched::default()) };
     let kept = serde_json::from_str::<Kept>(&text).ok().filter(|kept| kept.format == FORMAT);
     let Some(kept) = kept else {
         tracing::warn!("{} is damaged or of another version, and will be written anew", path.display());
-        return Ok(None);
+        return Ok(Launched::default());
     };
-    if kept.firmware != firmware(paths) {
+    let [uuid, rest @ ..] = firmware(paths);
+    let [kept_uuid, kept_rest @ ..] = &kept.firmware;
+    // Kernels differ in the order of a UUID's bytes.
+    let moved = rest != *kept_rest || (uuid != *kept_uuid && !spellings(&uuid).contains(kept_uuid));
+    if moved {
         tracing::warn!("{} is of another machine and is not used", path.display());
-        return Ok(None);
     }
-    Ok(Some(kept.machine))
+    Ok(Launched { machine: Some(kept.machine).filter(|_| !moved), moved, ..Launched::default() })
 }
 
 /// What a configuration that a platform hands out may not hold without somebody's word for it: a secret that everything on
@@ -275,21 +295,28 @@ mod tests {
     fn what_a_platform_said_is_kept_for_this_machine_alone() {
         let (root, other) = (root("ec2e1916-9099"), root("ec2e1916-0000"));
         let (paths, elsewhere) = (Paths::under(root.path()), Paths::under(other.path()));
-        assert!(kept(&paths).unwrap().is_none());
+        assert!(kept(&paths).unwrap().machine.is_none());
         let mut machine = Machine::of(Provider::Ec2, Some("i-1".into())).unwrap();
         machine.handed(Some(vec![0, 159, 146, 150]));
         keep(&paths, &machine).unwrap();
-        assert!(kept(&paths).unwrap() == Some(machine.clone()));
+        let known = |paths: &Paths| {
+            let kept = kept(paths).unwrap();
+            (kept.machine.is_some_and(|kept| kept == machine), kept.moved)
+        };
+        assert_eq!(known(&paths), (true, false));
         assert_eq!(std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(paths.launched()).unwrap()) & 0o777, 0o600);
 
         // An image that was captured from it.
         fs::create_dir(elsewhere.launched().parent().unwrap(), 0o700, None).unwrap();
         fs::copy(&paths.launched(), &elsewhere.launched(), None).unwrap();
-        assert!(kept(&elsewhere).unwrap().is_none());
+        assert_eq!(known(&elsewhere), (false, true));
+        let id = paths.host("/sys/class/dmi/id/product_uuid");
+        fs::write_atomic(&id, b"16192EEC-9990", 0o600, None).unwrap();
+        assert_eq!(known(&paths), (true, false), "the bytes in the other order");
 
         fs::write_atomic(&paths.launched(), b"{\"format\": 1", 0o600, None).unwrap();
-        assert!(kept(&paths).unwrap().is_none());
+        assert_eq!(known(&paths), (false, false));
         keep(&paths, &machine).unwrap();
-        assert!(kept(&paths).unwrap() == Some(machine));
+        assert_eq!(known(&paths), (true, false));
     }
 }

@@ -285,6 +285,13 @@ fn whoever_answers_in_the_service_s_place_is_not_believed() {
             .says("without the header Metadata-Flavor: Google"),
         row("30: a machine of no platform", rogue, at_link(Ec2::with(USER_DATA).serve()), 0)
             .says("none: no volume is labelled"),
+        row("30: a machine of EC2's that is to ask nobody", s::EC2, at_link(Ec2::with(USER_DATA).serve()), 0)
+            .files(&[("etc/etcd-bootstrapper/config.d/1.yaml", "metadata: {provider: none}\n")])
+            .says("none: metadata.provider is none")
+            .says("!instance_id"),
+        row("30: somebody vouches for it", rogue, at_link(Ec2::with(USER_DATA).serve()), 0)
+            .files(&[("proc/cmdline", "quiet etcd_bootstrapper.provider=ec2\n")])
+            .says("instance_id: i-0123456789abcdef0"),
         row(
             "48: OpenStack without a uuid",
             s::OPENSTACK,

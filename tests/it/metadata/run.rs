@@ -1,7 +1,11 @@
 //! `run` on a machine that a platform launched: what it waits for, what it takes, and that a settled member asks nobody.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::fake::{Log, Reply, dress, ip, listen, patience, service};
 use super::services::{self as s, Ec2};
+use crate::copies::sits_on;
 use crate::world::{Host, World};
 
 const LINK: &str = "169.254.169.254";
@@ -32,7 +36,12 @@ fn a_machine_founds_by_its_user_data_and_starts_again_without_its_platform() {
     let config = format!("#etcd-bootstrapper\n{config}");
     let tags = vec![("etcd-bootstrapper:replace_after", "90s".to_owned()), ("Name", "etcd".to_owned())];
     let host = &mut world.hosts[0];
-    let log = serve(host, Ec2 { tags, ..Ec2::with(&config) }.serve());
+    // What its owner writes into it later.
+    let (now, later) =
+        (Ec2 { tags, ..Ec2::with(&config) }.serve(), Ec2::with(&format!("{config}replace_after: 7s\n")).serve());
+    let is_later = Arc::new(AtomicBool::new(false));
+    let edited = is_later.clone();
+    let log = serve(host, service(move |a| if edited.load(Ordering::Relaxed) { later(a) } else { now(a) }));
     host.boot();
     host.settle();
     let asked = log.all();
@@ -61,6 +70,18 @@ fn a_machine_founds_by_its_user_data_and_starts_again_without_its_platform() {
     host.settle();
     assert!(!host.said_by("run").contains("metadata service"), "{}", host.said_by("run"));
     assert_eq!(log.all().len(), asked.len());
+
+    // A blank disk takes what it is given now, and not what was kept of it.
+    is_later.store(true, Ordering::Relaxed);
+    host.kill();
+    std::fs::remove_dir_all(host.root.join("var/lib/etcd")).expect("a disk");
+    host.boot();
+    host.wait_for("run", "waiting up to 120 s for EC2's metadata service");
+    host.inside(async || ip(&format!("addr add {LINK}/32 dev lo")));
+    host.settle();
+    let explained = host.program(&["config", "explain"]).output().expect("config explain runs");
+    let explained = String::from_utf8(explained.stdout).expect("UTF-8");
+    assert!(explained.contains("replace_after = 7s"), "{explained}");
 }
 
 #[test]
@@ -104,4 +125,35 @@ fn a_platform_that_does_not_answer_is_waited_for_and_a_file_does_without_it() {
     host.settle();
     assert!(host.said_by("run").contains("going on with the configuration in "), "{}", host.said());
     assert!(log.all().len() >= 2);
+}
+
+#[test]
+fn an_image_that_was_taken_of_a_live_member_is_refused_on_another_machine() {
+    let (mut world, config) = launched();
+    let config = format!("#etcd-bootstrapper\n{config}");
+    let (one, other) =
+        (Ec2::with(&config).serve(), Ec2 { id: Some("i-0fedcba9876543210"), ..Ec2::with(&config) }.serve());
+    let is_other = Arc::new(AtomicBool::new(false));
+    let elsewhere = is_other.clone();
+    let host = &mut world.hosts[0];
+    sits_on(host, "vol-1");
+    serve(host, service(move |a| if elsewhere.load(Ordering::Relaxed) { other(a) } else { one(a) }));
+    host.boot();
+    host.settle();
+    host.kill();
+    // All of it comes up on another machine: the system's disk with what is remembered, and the data.
+    is_other.store(true, Ordering::Relaxed);
+    dress(&host.root, &[("board_asset_tag", "i-0fedcba9876543210\n")]);
+    sits_on(host, "vol-2");
+    gone(host);
+    patience(&host.root, "2s");
+    host.boot();
+    assert_eq!(host.run_ends(), 75, "{}", host.said());
+    assert!(host.said_by("run").contains("only the platform can say who it is"), "{}", host.said());
+    host.inside(async || ip(&format!("addr add {LINK}/32 dev lo")));
+    host.boot();
+    assert_eq!(host.run_ends(), 78, "{}", host.said());
+    for side in ["i-0123456789abcdef0", "i-0fedcba9876543210"] {
+        assert!(host.said_by("run").contains(side), "{side}: {}", host.said());
+    }
 }

@@ -32,6 +32,8 @@ pub const SCALEWAY: &[(&str, &str)] = &[("sys_vendor", "Scaleway\n")];
 pub struct Ec2 {
     pub user_data: Option<Vec<u8>>,
     pub tags: Vec<(&'static str, String)>,
+    /// Its ID, if it is another than all others'.
+    pub id: Option<&'static str>,
     /// Requests that a token is good for.
     pub uses: Option<usize>,
     /// Other answers, by the path, before anything else is looked at.
@@ -82,7 +84,7 @@ impl Ec2 {
         match path {
             "/latest/dynamic/instance-identity/document" => Reply::new(
                 200,
-                json!({"instanceId": "i-0123456789abcdef0", "region": "eu-west-1", "availabilityZone": "eu-west-1a",
+                json!({"instanceId": self.id.unwrap_or("i-0123456789abcdef0"), "region": "eu-west-1", "availabilityZone": "eu-west-1a",
                     "privateIp": "10.0.0.5", "accountId": "123456789012", "pendingTime": "2026-11-21T10:00:00Z",
                     "architecture": "x86_64", "kernelId": null})
                 .to_string(),

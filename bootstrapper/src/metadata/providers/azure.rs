@@ -69,7 +69,7 @@ async fn ask(service: &Service<'_>, version: &str) -> Result<Answer> {
 }
 
 /// A machine of the first generation has the UUID with the bytes of its first three groups in the other order.
-pub(super) fn spellings(uuid: &str) -> Vec<String> {
+pub fn spellings(uuid: &str) -> Vec<String> {
     if uuid.is_empty() {
         return Vec::new();
     }
