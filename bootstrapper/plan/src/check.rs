@@ -79,7 +79,14 @@ pub(crate) fn check(document: Document) -> Result<(Spec, Host), Vec<Problem>> {
     let set = match &document.discovery {
         None => Set::Static(document.peers),
         Some(Discovery::Dns(names)) => Set::Static(names.peers()),
-        Some(Discovery::File(_) | Discovery::DnsSrv(_) | Discovery::AwsAsg(_) | Discovery::AwsTags(_)) => Set::Dynamic,
+        Some(
+            Discovery::File(_)
+            | Discovery::DnsSrv(_)
+            | Discovery::AwsAsg(_)
+            | Discovery::AwsTags(_)
+            | Discovery::GceMig(_)
+            | Discovery::AzureVmss(_),
+        ) => Set::Dynamic,
     };
     let spec = Spec {
         cluster: document.cluster.name,

@@ -26,6 +26,10 @@ pub enum Discovery {
     AwsAsg(AwsAsg),
     /// The EC2 instances with certain tags.
     AwsTags(AwsTags),
+    /// A managed instance group of Compute Engine.
+    GceMig(GceMig),
+    /// A virtual machine scale set of Azure.
+    AzureVmss(AzureVmss),
 }
 
 /// `discovery.dns_srv:`.
@@ -135,6 +139,36 @@ impl AwsTags {
     }
 }
 
+/// `discovery.gce_mig:`.
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GceMig {
+    /// `projects/P/zones/Z/instanceGroupManagers/N`, or of a region; `auto`, or nothing, is the one that made this instance.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Who answers instead of Compute Engine itself.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+    /// Whether an endpoint may be `http://`.
+    #[serde(default)]
+    pub allow_http: bool,
+}
+
+/// `discovery.azure_vmss:`.
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AzureVmss {
+    /// Its resource ID; `auto`, or nothing, is the set that this machine is in.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// Who answers instead of Azure Resource Manager itself.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+    /// Whether an endpoint may be `http://`.
+    #[serde(default)]
+    pub allow_http: bool,
+}
+
 /// Everything that cannot be meant, in a cluster of this size.
 pub(crate) fn check(discovery: &Discovery, size: u8) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -187,6 +221,28 @@ pub(crate) fn check(discovery: &Discovery, size: u8) -> Vec<Problem> {
             }
             check_amazon("aws_tags", &tags.amazon(), &mut add);
         }
+        Discovery::GceMig(GceMig { name, endpoint, allow_http }) => {
+            let bad = |name: &&String| *name != "auto" && !is_path(name, "projects/", "/instanceGroupManagers/");
+            if let Some(name) = name.as_ref().filter(bad) {
+                let why =
+                    "is no managed instance group: write `auto`, or projects/P/zones/Z/instanceGroupManagers/NAME";
+                add("gce_mig.name", format!("{name:?} {why}"));
+            }
+            if let Some(endpoint) = endpoint {
+                check_endpoint(endpoint, *allow_http, &mut |why| add("gce_mig.endpoint", why));
+            }
+        }
+        Discovery::AzureVmss(AzureVmss { id, endpoint, allow_http }) => {
+            let sets = "/providers/Microsoft.Compute/virtualMachineScaleSets/";
+            let bad = |id: &&String| *id != "auto" && !is_path(id, "/subscriptions/", sets);
+            if let Some(id) = id.as_ref().filter(bad) {
+                let why = "is no scale set: write `auto`, or its resource ID, /subscriptions/S/resourceGroups/R";
+                add("azure_vmss.id", format!("{id:?} {why}{sets}NAME"));
+            }
+            if let Some(endpoint) = endpoint {
+                check_endpoint(endpoint, *allow_http, &mut |why| add("azure_vmss.endpoint", why));
+            }
+        }
     }
     problems
 }
@@ -202,6 +258,17 @@ fn check_amazon(kind: &str, amazon: &Amazon, add: &mut dyn FnMut(&str, String)) 
     check_credentials(Provider::S3, &amazon.credentials, &mut |key, why| {
         add(&format!("{kind}.credentials{key}"), why);
     });
+}
+
+/// Whether a text is a path of plain names that begins so, and has so much in it before its last name.
+fn is_path(text: &str, begins: &str, inside: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_' | b'.' | b':' | b'(' | b')');
+    let last = text.rsplit_once(inside).map_or("", |(_, last)| last);
+    text.starts_with(begins)
+        && text.bytes().all(plain)
+        && !text.contains("..")
+        && !last.is_empty()
+        && !last.contains('/')
 }
 
 fn is_domain(text: &str) -> bool {

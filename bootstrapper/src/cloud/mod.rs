@@ -15,9 +15,12 @@ use crate::paths::Paths;
 
 mod asg;
 pub mod aws;
+pub mod azure;
 mod dns;
+pub mod gce;
 mod hook;
 mod http;
+mod rest;
 mod srv;
 #[cfg(test)]
 mod tests;
@@ -59,6 +62,10 @@ pub enum Source {
     Asg(asg::Asg),
     /// Tagged EC2 instances.
     Tags(asg::Tags),
+    /// A managed instance group of Compute Engine.
+    Mig(gce::Mig),
+    /// A scale set of Azure.
+    Vmss(azure::Vmss),
 }
 
 impl Source {
@@ -69,6 +76,8 @@ impl Source {
             Discovery::DnsSrv(entry) => Some(Source::Srv(srv::Srv::of(entry.clone(), paths))),
             Discovery::AwsAsg(entry) => Some(Source::Asg(asg::Asg::of(entry.clone(), paths, instance))),
             Discovery::AwsTags(entry) => Some(Source::Tags(asg::Tags::of(entry.clone(), paths))),
+            Discovery::GceMig(entry) => Some(Source::Mig(gce::Mig::of(entry, paths))),
+            Discovery::AzureVmss(entry) => Some(Source::Vmss(azure::Vmss::of(entry, paths))),
         }
     }
 
@@ -78,6 +87,8 @@ impl Source {
             Source::Srv(srv) => srv.place(),
             Source::Asg(asg) => asg.place(),
             Source::Tags(tags) => tags.place(),
+            Source::Mig(mig) => mig.place(),
+            Source::Vmss(vmss) => vmss.place(),
         }
     }
 
@@ -85,7 +96,7 @@ impl Source {
     pub fn by_address(&self) -> bool {
         match self {
             Source::Srv(_) => true,
-            Source::Asg(_) | Source::Tags(_) => false,
+            Source::Asg(_) | Source::Tags(_) | Source::Mig(_) | Source::Vmss(_) => false,
         }
     }
 
@@ -93,7 +104,7 @@ impl Source {
     pub fn hook(&self) -> Option<Hook<'_>> {
         match self {
             Source::Asg(asg) => asg.hook(),
-            Source::Srv(_) | Source::Tags(_) => None,
+            Source::Srv(_) | Source::Tags(_) | Source::Mig(_) | Source::Vmss(_) => None,
         }
     }
 
@@ -107,6 +118,8 @@ impl Source {
             Source::Srv(srv) => srv.list().await,
             Source::Asg(asg) => asg.list(known).await,
             Source::Tags(tags) => tags.list(known).await,
+            Source::Mig(mig) => mig.list().await,
+            Source::Vmss(vmss) => vmss.list().await,
         }
     }
 }

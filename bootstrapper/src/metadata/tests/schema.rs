@@ -138,6 +138,14 @@ fn the_schema_has_exactly_the_keys_that_the_reader_knows() {
             "/properties/discovery/oneOf/4/properties/aws_tags",
             inside("mode: auto", "discovery: {aws_tags: {no such key: 1}}"),
         ),
+        (
+            "/properties/discovery/oneOf/5/properties/gce_mig",
+            inside("mode: auto", "discovery: {gce_mig: {no such key: 1}}"),
+        ),
+        (
+            "/properties/discovery/oneOf/6/properties/azure_vmss",
+            inside("mode: auto", "discovery: {azure_vmss: {no such key: 1}}"),
+        ),
         ("/properties/tls", inside("tls:\n", "tls:\n  no such key: 1\n")),
         ("/properties/tls/properties/ca", inside("  ca:\n", "  ca:\n    no such key: 1\n")),
         ("/properties/data", inside("mode: auto", "data: {no such key: 1}")),

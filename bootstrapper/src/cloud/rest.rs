@@ -1,0 +1,135 @@
+//! JSON over https with a token of the instance's own, as Google and Microsoft have it.
+
+use anyhow::Result;
+use reqwest::{Client, Response};
+use serde::de::DeserializeOwned;
+use tokio::sync::OnceCell;
+
+use super::{Trouble, http};
+use crate::exit::Exit;
+use crate::paths::Paths;
+
+/// How an API is asked.
+#[derive(Clone, Copy)]
+pub(super) enum Method {
+    Get,
+    Post,
+}
+
+/// One endpoint.
+pub(super) struct Rest {
+    endpoint: String,
+    paths: Paths,
+    clients: OnceCell<(Client, Client)>,
+}
+
+impl Rest {
+    pub(super) fn of(endpoint: String, paths: &Paths) -> Rest {
+        Rest { endpoint, paths: paths.clone(), clients: OnceCell::new() }
+    }
+
+    /// For the API, and for the metadata service.
+    async fn clients(&self) -> Result<&(Client, Client), Trouble> {
+        let open = || async {
+            let clear = self.endpoint.starts_with("http://");
+            Ok((http::client(&self.paths, clear)?, http::client(&self.paths, true)?))
+        };
+        let opened: Result<_> = self.clients.get_or_try_init(open).await;
+        opened.map_err(|error| Trouble::new(Exit::of(&error), format!("{}: {error:#}", self.endpoint)))
+    }
+
+    /// What the metadata service says, when it shows the header that it must.
+    ///
+    /// # Errors
+    /// When it says nothing, or is somebody else.
+    pub(super) async fn metadata(
+        &self,
+        url: &str,
+        header: (&str, &str),
+        shows: Option<(&str, &str)>,
+    ) -> Result<String, Trouble> {
+        let place = url.split('?').next().unwrap_or_default();
+        let unavailable = |why: &str| Trouble::new(Exit::Unavailable, format!("the metadata service {place} {why}"));
+        let (_, client) = self.clients().await?;
+        let request = client.get(url).header(header.0, header.1).timeout(http::SILENCE);
+        let response = request.send().await.map_err(|error| unavailable(&http::why(error)))?;
+        let (status, after) = (response.status().as_u16(), http::retry_after(&response));
+        let shown = |(name, value): (&str, &str)| response.headers().get(name).is_some_and(|v| v == value);
+        if !shows.is_none_or(shown) {
+            return Err(unavailable("is not who it should be: its answer lacks the header that proves it"));
+        }
+        if status == 200 {
+            return http::body(response).await.map_err(|why| unavailable(&why));
+        }
+        let why = match status {
+            400 | 404 => {
+                "knows nothing of that: give the machine a service account or managed identity, or write the group's name"
+            }
+            429 | 500.. => "is busy: it is asked again",
+            _ => "refuses",
+        };
+        Err(Trouble { after, ..unavailable(&format!("answers HTTP {status}: it {why}")) })
+    }
+
+    /// An answer of the API, `None` for 404.
+    ///
+    /// # Errors
+    /// Whatever is no answer; where a permission is missing its name.
+    pub(super) async fn get<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        permission: &str,
+        token: &str,
+    ) -> Result<Option<T>, Trouble> {
+        let place = format!("{}{}", self.endpoint, path.split('?').next().unwrap_or_default());
+        let unavailable = |why: &str| Trouble::new(Exit::Unavailable, format!("{place}: {why}"));
+        let (client, _) = self.clients().await?;
+        let url = format!("{}{path}", self.endpoint);
+        let request = match method {
+            Method::Get => client.get(url),
+            Method::Post => client.post(url).header("content-length", "0"),
+        };
+        let request = request.bearer_auth(token).timeout(http::SILENCE);
+        let response = request.send().await.map_err(|error| unavailable(&http::why(error)))?;
+        match response.status().as_u16() {
+            200 => {}
+            404 => return Ok(None),
+            _ => return Err(refused(&place, permission, response).await),
+        }
+        let text = http::body(response).await.map_err(|why| unavailable(&why))?;
+        serde_json::from_str(&text)
+            .map(Some)
+            .map_err(|error| unavailable(&format!("answered what is no such answer: {error}")))
+    }
+
+    /// The path of a link to this very endpoint.
+    ///
+    /// # Errors
+    /// When it leads elsewhere.
+    pub(super) fn own_path(&self, link: &str) -> Result<String, Trouble> {
+        let path = link.strip_prefix(&self.endpoint).filter(|path| path.starts_with('/'));
+        path.map(str::to_owned).ok_or_else(|| {
+            let to = link.split('?').next().unwrap_or_default();
+            Trouble::new(
+                Exit::Unavailable,
+                format!("{} has its next page elsewhere, at {to}: not followed", self.endpoint),
+            )
+        })
+    }
+}
+
+async fn refused(place: &str, permission: &str, response: Response) -> Trouble {
+    let (status, after) = (response.status().as_u16(), http::retry_after(&response));
+    let said = http::body(response).await.unwrap_or_default();
+    let said = serde_json::from_str::<serde_json::Value>(&said).ok();
+    let said = said.and_then(|said| Some(http::short(said["error"]["message"].as_str()?)));
+    let said = said.map_or_else(String::new, |said| format!(" ({said})"));
+    let (exit, what) = match status {
+        401 => (Exit::TryAgain, "the token is not taken: look at this machine's clock and identity".to_owned()),
+        403 => (Exit::Permission, format!("allow {permission} to the identity of this machine: docs/policies")),
+        429 | 500.. => (Exit::TryAgain, "it is asked again later".to_owned()),
+        _ => (Exit::Unavailable, "it is asked again; look at `discovery`".to_owned()),
+    };
+    Trouble { exit, text: format!("{place} was answered HTTP {status}{said}; {what}"), after }
+}
