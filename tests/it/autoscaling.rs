@@ -23,7 +23,7 @@ fn running(moto: &Moto, world: &World) -> Vec<(String, String)> {
 /// A host becomes this instance.
 fn becomes(world: &mut World, on: usize, moto: &Moto, (id, address): &(String, String)) {
     let discovery = format!(
-        "discovery: {{aws_asg: {{region: {REGION}, endpoint: \"{}\", allow_http: true, \
+        "discovery: {{aws_asg: {{region: {REGION}, launch_hook: auto, endpoint: \"{}\", allow_http: true, \
          credentials: {{access_key_id: test, secret_access_key: test}}}}}}",
         moto.endpoint
     );
@@ -75,5 +75,8 @@ fn an_auto_scaling_group_founds_and_whom_it_launches_for_a_terminated_member_tak
     world.hosts[3].settle();
     assert_eq!(world.members(0), (voters(&[&first[0], &first[1], new]), 0));
     assert_eq!(world.get(3, "kept"), "by the group");
+    // The group has no hook, which ends nothing but the telling.
+    let told = format!("no launch waits for {}: the group prod has no hook on launches", new.0);
+    assert!(world.hosts[3].said_by("finish").contains(&told), "{}", world.hosts[3].said_by("finish"));
     assert!(world.hosts[3].rows().contains(&17), "{:?}", world.hosts[3].rows());
 }

@@ -65,7 +65,7 @@ struct Finish<'a> {
 pub async fn finish(paths: &Paths) -> Result<()> {
     let mut report = Report::open(paths);
     let mut finish = Finish::begin(paths).await?;
-    let pace = Pace::begin(paths, finish.group.as_ref())?;
+    let pace = Pace::begin(paths, finish.group.as_ref());
     loop {
         let next = match finish.step(&mut report).await {
             // A person gives the permission while this waits.

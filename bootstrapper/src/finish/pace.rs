@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -23,13 +22,17 @@ pub(super) struct Pace {
 
 impl Pace {
     /// Begins to give signs of life where the spec names a hook, unless this instance's launch is over.
-    pub(super) fn begin(paths: &Paths, group: Option<&Arc<Group>>) -> Result<Option<Pace>> {
-        let Some((group, instance)) = group.and_then(|g| Some((g, g.hook()?.instance().to_owned()))) else {
-            return Ok(None);
-        };
+    pub(super) fn begin(paths: &Paths, group: Option<&Arc<Group>>) -> Option<Pace> {
+        let group = group?;
+        let instance = group.hook()?.instance().to_owned();
         let launched = paths.launch_hook();
-        if fs::read_text(&launched, 1 << 10)?.is_some_and(|text| text.trim() == instance) {
-            return Ok(None);
+        // What cannot be read costs a request or two, and must not keep a learner from being promoted.
+        let over = fs::read_text(&launched, 1 << 10).unwrap_or_else(|error| {
+            tracing::warn!("the group is told once more that this host is launched: {error:#}");
+            None
+        });
+        if over.is_some_and(|text| text.trim() == instance) {
+            return None;
         }
         let (votes, seen) = watch::channel(false);
         let group = Arc::clone(group);
@@ -40,7 +43,7 @@ impl Pace {
                 tracing::warn!("the next boot tells the group again: {error:#}");
             }
         });
-        Ok(Some(Pace { votes, told }))
+        Some(Pace { votes, told })
     }
 
     /// This host's member votes.
