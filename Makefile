@@ -17,11 +17,13 @@ run: image ## boot three machines from one user-data and show the cluster they b
 test: check ## everything that is not soak; prints the ten slowest tests
 	@tests/run.sh
 
-# A quarter of the time is the model's: it leaves more when all its searches are finished. A gibibyte takes minutes.
+# A quarter of the time is the model's and a quarter is the parsers': both leave more when they are finished. A gibibyte
+# takes minutes.
 soak: image ## the long tests for MINUTES=n, going on where the last ones ended; tables in docs/soak.md
 	@$(CARGO) test --quiet -p bootstrap-plan --test soak -- --minutes $$(($(MINUTES) / 4))
 	@[ $(MINUTES) -lt 20 ] || ETCD_BOOTSTRAPPER_MIB=1024 $(CARGO) test --quiet --test it -- a_learner_behind_a_slow_link
-	@$(VM) soak --minutes $$(($(MINUTES) - $(MINUTES) / 4))
+	@tests/fuzz/run.sh $$(($(MINUTES) / 4))
+	@$(VM) soak --minutes $$(($(MINUTES) - $(MINUTES) / 4 * 2))
 
 bench: setup ## ratios against what one would do by hand, side by side in one run
 	@$(CARGO) test --release --quiet --test bench -- $(BENCH)

@@ -10,6 +10,8 @@ pub mod commands;
 pub mod etcd;
 pub mod exit;
 pub mod finish;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 pub mod linger;
 pub mod metadata;
 pub mod observe;

@@ -88,6 +88,8 @@ pub struct Beside {
     pub searches: String,
     /// Of learners that take long.
     pub learners: String,
+    /// Of parsers that are given anything.
+    pub parsers: String,
 }
 
 /// All trials until now.
@@ -113,7 +115,8 @@ impl Ledger {
         let file = OpenOptions::new().create(true).append(true).open(&path)?;
         file.set_len(whole.len() as u64)?;
         let noted = |file: &str| fs::read_to_string(repository.join("out").join(file)).unwrap_or_default();
-        let beside = Beside { searches: noted("model-soak.tsv"), learners: noted("catch-up.tsv") };
+        let beside =
+            Beside { searches: noted("model-soak.tsv"), learners: noted("catch-up.tsv"), parsers: noted("fuzz.tsv") };
         let revision = revision(&repository)?;
         Ok(Ledger { entries, file, document: repository.join("docs/soak.md"), beside, revision })
     }

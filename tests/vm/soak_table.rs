@@ -58,6 +58,15 @@ Searches of `bootstrapper/plan/tests/model` that are too large for `make test`, 
 state that these faults can lead to was seen. *Not all*: the time or the memory was over first.
 ";
 
+const PARSERS: &str = "
+## Parsers that are given anything
+
+What reads the bytes of others, `bootstrapper/src/fuzz.rs`, by libFuzzer with AddressSanitizer and overflow checks: no
+input may panic, take 10 seconds or hold more than 64 MiB beyond what the process held before the first one, which its own
+allocator counts. *Searched*: ten million executions. *No new coverage*: for half an hour. `make test` gives each of them
+the same corpora and some thousand changes of those.
+";
+
 const CATCH_UP: &str = "
 ## A learner that takes long
 
@@ -101,6 +110,12 @@ pub fn document(entries: &[Entry], beside: &Beside) -> String {
         let rows =
             beside.learners.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect::<Vec<_>>();
         let headers = ["MiB", "Mbit/s", "until it votes: s", "writes meanwhile", "longest write: s"];
+        text += &table(&headers, &rows);
+    }
+    if !beside.parsers.is_empty() {
+        text += PARSERS;
+        let rows = beside.parsers.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect::<Vec<_>>();
+        let headers = ["parser", "executions", "seconds", "coverage", "the same for: s", "ended"];
         text += &table(&headers, &rows);
     }
     if !beside.searches.is_empty() {

@@ -23,6 +23,8 @@ pub mod document;
 pub mod explain;
 mod fault;
 mod files;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod handed;
 mod layers;
 mod mime;

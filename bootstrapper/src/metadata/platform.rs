@@ -139,9 +139,10 @@ impl Machine {
     /// Adds an address, if it is one; a network's length behind it is left away.
     pub fn reached_at(&mut self, address: Option<&str>) {
         let address = address.unwrap_or_default().split('/').next().unwrap_or_default().parse();
-        self.addresses.extend(address.ok().filter(|ip: &IpAddr| !ip.is_unspecified()));
-        let mut seen = Vec::new();
-        self.addresses.retain(|ip| !seen.contains(ip) && (seen.push(*ip), true).1);
+        let new = |ip: &IpAddr| !ip.is_unspecified() && !self.addresses.contains(ip);
+        if let Some(address) = address.ok().filter(new) {
+            self.addresses.push(address);
+        }
     }
 
     /// Takes user-data; what is empty or blank is none.

@@ -102,7 +102,14 @@ pub struct Service<'a> {
     systemd: (PathBuf, &'static str),
     unanswered: Cell<bool>,
     say: RefCell<&'a mut dyn FnMut(&str)>,
+    /// What is answered, where nobody is asked.
+    #[cfg(any(test, feature = "fuzzing"))]
+    scripted: Option<RefCell<Script>>,
 }
+
+/// Answers that are given in their order.
+#[cfg(any(test, feature = "fuzzing"))]
+pub type Script = VecDeque<(StatusCode, Vec<u8>)>;
 
 /// A connection.
 struct Line {
@@ -141,7 +148,19 @@ impl<'a> Service<'a> {
             systemd: (socket, known.below),
             unanswered: Cell::new(false),
             say: RefCell::new(say),
+            #[cfg(any(test, feature = "fuzzing"))]
+            scripted: None,
         })
+    }
+
+    /// A service that nobody asks: these are its answers, and 404 after them.
+    ///
+    /// # Errors
+    /// As [`Service::new`].
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub fn scripted(known: &Known, answers: Script, say: &'a mut dyn FnMut(&str)) -> Result<Service<'a>> {
+        let service = Service::new(known, Duration::from_secs(1), PathBuf::new(), say)?;
+        Ok(Service { scripted: Some(RefCell::new(answers)), ..service })
     }
 
     /// Whether systemd asks for us, which has a token of its own.
@@ -159,6 +178,14 @@ impl<'a> Service<'a> {
     /// # Errors
     /// 75 when the time is over, 69 for a redirect, 65 for more bytes than there may be, 77 when the kernel forbids to ask.
     pub async fn ask(&self, ask: &Ask<'_>) -> Result<Answer> {
+        #[cfg(any(test, feature = "fuzzing"))]
+        if let Some(answers) = &self.scripted {
+            let (status, bytes) = answers.borrow_mut().pop_front().unwrap_or((StatusCode::NOT_FOUND, Vec::new()));
+            // Without it Compute Engine's answer is not its own.
+            let headers = HeaderMap::from_iter([(HeaderName::from_static("metadata-flavor"), "Google".try_into()?)]);
+            let answer = Answer { asked: ask.path.to_owned(), status, headers, bytes };
+            return answer.stays(self.name, self.passing).map_err(Trouble::into_error);
+        }
         let mut patience = Patience::default();
         let start = Instant::now();
         let deadline = ask.within.map_or(self.deadline, |within| self.deadline.min(start + within));

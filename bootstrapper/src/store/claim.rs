@@ -153,7 +153,7 @@ fn render(claim: &Claim, cluster: &ClusterName) -> Result<Vec<u8>, Trouble> {
 }
 
 /// The claim in these bytes, or why they are none of this cluster's, as a clause about the object.
-fn parse(bytes: &[u8], cluster: &ClusterName) -> Result<Claim, String> {
+pub(crate) fn parse(bytes: &[u8], cluster: &ClusterName) -> Result<Claim, String> {
     let head: Head = serde_json::from_slice(bytes).map_err(|e| format!("is not a claim: {e}"))?;
     if head.format > FORMAT {
         let what = format!("has format {}, and this program knows {FORMAT}", head.format);
