@@ -52,7 +52,7 @@ pub(super) async fn read(service: &Service<'_>) -> Result<Machine> {
 }
 
 /// The instance, without its addresses.
-pub(super) fn machine(document: &Value) -> Result<Machine> {
+fn machine(document: &Value) -> Result<Machine> {
     let mut machine = Machine::of(Provider::Akamai, said(document, "/id"))?;
     machine.named(said(document, "/label").as_deref());
     machine.region = said(document, "/region");

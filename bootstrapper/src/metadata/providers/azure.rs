@@ -33,7 +33,7 @@ pub(super) async fn read(service: &Service<'_>) -> Result<Machine> {
 }
 
 /// The instance with its network.
-pub(super) fn machine(document: &Value) -> Result<Machine> {
+fn machine(document: &Value) -> Result<Machine> {
     let id = said(document, "/compute/vmId").map(|id| id.to_ascii_lowercase());
     let mut machine = Machine::of(Provider::Azure, id)?;
     machine.firmware_says = Some(machine.instance_id.clone());

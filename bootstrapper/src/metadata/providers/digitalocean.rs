@@ -20,7 +20,7 @@ pub(super) async fn read(service: &Service<'_>) -> Result<Machine> {
 }
 
 /// The droplet.
-pub(super) fn machine(document: &Value) -> Result<Machine> {
+fn machine(document: &Value) -> Result<Machine> {
     let mut machine = Machine::of(Provider::DigitalOcean, said(document, "/droplet_id"))?;
     machine.firmware_says = Some(machine.instance_id.clone());
     machine.named(said(document, "/hostname").as_deref());

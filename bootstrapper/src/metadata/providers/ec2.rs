@@ -89,7 +89,7 @@ pub(super) async fn read(service: &Service<'_>, manner: Manner) -> Result<Machin
 }
 
 /// The instance by its identity document.
-pub(super) fn machine(document: &Value) -> Result<Machine> {
+fn machine(document: &Value) -> Result<Machine> {
     let mut machine = Machine::of(Provider::Ec2, said(document, "/instanceId"))?;
     machine.firmware_says = Some(machine.instance_id.clone());
     machine.region = said(document, "/region");

@@ -48,7 +48,7 @@ pub(super) async fn read(service: &Service<'_>) -> Result<Machine> {
 }
 
 /// The instance with everything below it.
-pub(super) fn machine(document: &Value) -> Result<Machine> {
+fn machine(document: &Value) -> Result<Machine> {
     let mut machine = Machine::of(Provider::Gce, said(document, "/id"))?;
     machine.named(said(document, "/hostname").or(said(document, "/name")).as_deref());
     // projects/NUMBER/zones/ZONE

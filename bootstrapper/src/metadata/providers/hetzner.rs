@@ -55,19 +55,9 @@ fn machine(document: &Node) -> Result<(Machine, Option<String>)> {
     Ok((machine, text("public-ipv4")))
 }
 
-/// The machine by its document's text.
-pub(super) fn read_text(text: &str) -> Result<Option<Machine>> {
-    let document = parse(text, SERVICE.name)?;
-    document.map(|document| machine(&document).map(|(machine, _)| machine)).transpose()
-}
-
 fn yaml(answer: Answer) -> Result<Option<Node>> {
     let asked = answer.asked.clone();
     let Some(bytes) = answer.body()? else { return Ok(None) };
     let text = utf8(bytes, &asked)?;
-    parse(&text, &asked)
-}
-
-fn parse(text: &str, source: &str) -> Result<Option<Node>> {
-    yaml::read(text, &Origin::whole(source), Dialect::CloudInit).map_err(|fault| bad_input(&[fault]))
+    yaml::read(&text, &Origin::whole(&asked), Dialect::CloudInit).map_err(|fault| bad_input(&[fault]))
 }

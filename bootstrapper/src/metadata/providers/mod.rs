@@ -204,30 +204,6 @@ impl Provider {
         }
     }
 
-    /// What a document of its service says of a machine, by itself; for tests that make documents up.
-    ///
-    /// # Errors
-    /// 65 for what is no such document.
-    pub fn understand(self, document: &[u8]) -> Result<Machine> {
-        let json = || serde_json::from_slice(document).map_err(|error| Exit::BadInput.because(error.to_string()));
-        match self {
-            Provider::Ec2 => ec2::machine(&json()?),
-            Provider::Gce => gce::machine(&json()?),
-            Provider::Azure => azure::machine(&json()?),
-            Provider::OpenStack => openstack::machine(&json()?),
-            Provider::DigitalOcean => digitalocean::machine(&json()?),
-            Provider::Hetzner => hetzner::read_text(&utf8(document.to_vec(), "the document")?)?
-                .ok_or_else(|| Exit::BadInput.because("the document is empty")),
-            Provider::Vultr => vultr::machine(&json()?),
-            Provider::Oracle => oracle::machine(&json()?),
-            Provider::Akamai => akamai::machine(&json()?),
-            Provider::Scaleway => scaleway::machine(&json()?),
-            Provider::ConfigDrive | Provider::NoCloud | Provider::VmWare | Provider::None => {
-                Err(Exit::Unavailable.because(format!("{self} has no metadata service on the network")))
-            }
-        }
-    }
-
     /// What the firmware calls this machine in the words of the service, any of these; none where it says nothing.
     pub(super) fn firmware_says(self, dmi: &Dmi) -> Vec<String> {
         let of = |said: &str| if said.is_empty() { Vec::new() } else { vec![said.to_owned()] };

@@ -55,7 +55,7 @@ pub(super) async fn read(service: &Service<'_>) -> Result<Machine> {
 }
 
 /// The instance by `meta_data.json`.
-pub(super) fn machine(document: &Value) -> Result<Machine> {
+fn machine(document: &Value) -> Result<Machine> {
     let mut machine = Machine::of(Provider::OpenStack, said(document, "/uuid"))?;
     machine.firmware_says = Some(machine.instance_id.clone());
     machine.named(said(document, "/hostname").or(said(document, "/name")).as_deref());

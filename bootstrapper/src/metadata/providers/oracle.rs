@@ -41,7 +41,7 @@ pub(super) async fn read(service: &Service<'_>) -> Result<Machine> {
 }
 
 /// The instance, without its addresses.
-pub(super) fn machine(document: &Value) -> Result<Machine> {
+fn machine(document: &Value) -> Result<Machine> {
     let mut machine = Machine::of(Provider::Oracle, said(document, "/id"))?;
     machine.named(said(document, "/hostname").or(said(document, "/displayName")).as_deref());
     machine.zone = said(document, "/availabilityDomain");

@@ -33,7 +33,7 @@ pub(super) async fn read(service: &Service<'_>) -> Result<Machine> {
 }
 
 /// The instance, without its user-data.
-pub(super) fn machine(document: &Value) -> Result<Machine> {
+fn machine(document: &Value) -> Result<Machine> {
     let mut machine = Machine::of(Provider::Scaleway, said(document, "/id"))?;
     machine.named(said(document, "/hostname").or(said(document, "/name")).as_deref());
     machine.zone = said(document, "/location/zone_id");

@@ -32,7 +32,7 @@ pub(super) async fn read(service: &Service<'_>) -> Result<Machine> {
 }
 
 /// The instance, without its user-data.
-pub(super) fn machine(document: &Value) -> Result<Machine> {
+fn machine(document: &Value) -> Result<Machine> {
     let number = said(document, "/instanceid");
     let mut machine = Machine::of(Provider::Vultr, said(document, "/instance-v2-id").or(number.clone()))?;
     machine.firmware_says = number;
