@@ -18,7 +18,8 @@ coverage='-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-
 RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address $coverage -Ccodegen-units=1" tools/cargo.sh build --quiet --release \
   --manifest-path tests/fuzz/Cargo.toml --target x86_64-unknown-linux-gnu --target-dir target/fuzz
 fuzz=$repo/target/fuzz/x86_64-unknown-linux-gnu/release/fuzz
-targets=$(FUZZ_TARGET='list' "$fuzz" -runs=0 2>/dev/null)
+# libFuzzer takes it for a fault that a target ends the process.
+targets=$(FUZZ_TARGET='list' "$fuzz" -runs=0 2>/dev/null) || true
 [ -n "$targets" ] || die "$fuzz names no targets"
 mkdir -p "$out"
 # What has failed before is tried again: perhaps it was mended.
@@ -32,13 +33,19 @@ one() { # name, seconds, seeds...
   name=$1 seconds=$2
   shift 2
   mkdir -p "$out/$name"
+  # Not every target has a corpus of its own, and libFuzzer refuses a directory that is not there.
+  for seeds in "$@"; do
+    shift
+    [ ! -d "$seeds" ] || set -- "$@" "$seeds"
+  done
   # shellcheck disable=SC2046
   IFS='	' read -r before spent covered quiet state <<EOF
 $(noted "$name" | grep . || printf '0\t0\t0\t0\tnew\n')
 EOF
   began=$(date +%s) status=0
   # The limit of memory is the allocator's, see src/main.rs; these two are for what it does not see.
-  FUZZ_TARGET=$name ASAN_OPTIONS=quarantine_size_mb=16 "$fuzz" -max_total_time="$seconds" -runs=$((most - before)) \
+  # Errors with backtraces take a hundred times as long.
+  FUZZ_TARGET=$name RUST_LIB_BACKTRACE=0 ASAN_OPTIONS=quarantine_size_mb=16 "$fuzz" -max_total_time="$seconds" -runs=$((most - before)) \
     -timeout=10 -malloc_limit_mb=64 -rss_limit_mb=1024 -max_len=49152 -print_final_stats=1 \
     -artifact_prefix="$out/$name-" "$out/$name" "$@" >"$out/$name.log" 2>&1 || status=$?
   took=$(($(date +%s) - began))
