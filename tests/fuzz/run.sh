@@ -18,10 +18,11 @@ coverage='-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-
 RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address $coverage -Ccodegen-units=1" tools/cargo.sh build --quiet --release \
   --manifest-path tests/fuzz/Cargo.toml --target x86_64-unknown-linux-gnu --target-dir target/fuzz
 fuzz=$repo/target/fuzz/x86_64-unknown-linux-gnu/release/fuzz
-# libFuzzer takes it for a fault that a target ends the process.
-targets=$(FUZZ_TARGET='list' "$fuzz" -runs=0 2>/dev/null) || true
-[ -n "$targets" ] || die "$fuzz names no targets"
 mkdir -p "$out"
+# libFuzzer takes it for a fault that a target ends the process, and keeps the input.
+targets=$(FUZZ_TARGET='list' "$fuzz" -runs=0 -artifact_prefix="$out/list-" 2>/dev/null) || true
+rm -f "$out"/list-*
+[ -n "$targets" ] || die "$fuzz names no targets"
 # What has failed before is tried again: perhaps it was mended.
 for noted in "$out"/*.tsv; do [ ! -e "$noted" ] || sed -i 's/FAILED$/not yet/' "$noted"; done
 
