@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use plan::discovery::Discovery;
 use plan::document::{Auto, PeerEntry};
 use plan::facts::{Inventory, Me};
 use plan::member::{ClientUrl, MemberName, Nonce, PeerUrl};
@@ -139,7 +140,10 @@ pub fn found_address(loaded: &Loaded, peers: &[PeerEntry]) -> Result<Option<(IpA
         return Err(Exit::Refused.because(format!("member.name is `{name}`, and `peers` has no such name")));
     }
     let candidates: Vec<_> = named.map_or_else(|| peers.to_vec(), |p| vec![p.clone()]);
-    net::choose_address(&loaded.host.address, &candidates)
+    let found = net::choose_address(&loaded.host.address, &candidates)?;
+    // Whom DNS names at the moment may be others alone: without a name of its own, this host is only who has its address.
+    let only_by_address = named.is_none() && matches!(loaded.host.discovery, Some(Discovery::DnsSrv(_)));
+    Ok(found.filter(|(ip, url)| !only_by_address || !ip.is_loopback() && net::leads_to(url.host(), *ip)))
 }
 
 /// The name that the list gives to this peer URL.

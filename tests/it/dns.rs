@@ -40,10 +40,11 @@ fn host(config: &str) -> (World, Zone) {
         }
     });
     fs::write(host.root.join("etc/resolv.conf"), "nameserver 127.0.0.1\n").expect("resolv.conf");
-    host.resolves(&format!("{} etcd-1.example.com\n", host.address));
+    host.resolves(&format!("{} etcd-1.example.com\n192.0.2.9 etcd-9.example.com\n", host.address));
     let kept = world.config();
     let kept = kept.lines().filter(|line| !line.starts_with("peers:") && !line.starts_with("  - {name: "));
     let text: String = kept.map(|line| format!("{line}\n")).collect();
+    let config = config.replace("ADDRESS", &host.address.to_string());
     host.configure(&format!("{text}discovery: {{dns_srv: {{domain: example.com}}}}\n{config}"));
     (world, zone)
 }
@@ -66,9 +67,12 @@ fn a_host_waits_for_its_srv_record_and_founds_by_it() {
 
 #[test]
 fn a_target_that_cannot_be_meant_ends_the_wait() {
-    let (mut world, zone) = host("timeouts: {metadata: 1s}\n");
-    *zone.lock().expect("nobody has panicked") = Some("");
+    let (mut world, zone) = host("member: {address: ADDRESS}\ntimeouts: {metadata: 1s}\n");
+    // The only one that is there is not this host because it is the only one.
+    *zone.lock().expect("nobody has panicked") = Some("etcd-9.example.com");
     world.hosts[0].boot();
+    world.hosts[0].wait_for("run", "etcd-9.example.com (etcd-9.example.com)");
+    *zone.lock().expect("nobody has panicked") = Some("");
     assert_eq!(world.hosts[0].run_ends(), 65, "{}", world.hosts[0].said_by("run"));
     assert!(world.hosts[0].said_by("run").contains("has the target `.`"));
 }

@@ -262,6 +262,12 @@ impl Network {
     }
 }
 
+/// Whether the host of a URL is this address, or resolves to it within two seconds.
+pub fn leads_to(host: &str, address: IpAddr) -> bool {
+    let resolved = || resolve(std::iter::once(host)).values().flatten().any(|ip| *ip == address);
+    host.parse().map_or_else(|_| resolved(), |ip: IpAddr| ip == address)
+}
+
 /// Asks for all names at once. The C library's resolver cannot be stopped, so it runs in threads that nobody waits for.
 fn resolve<'a>(names: impl Iterator<Item = &'a str>) -> BTreeMap<String, Vec<IpAddr>> {
     let (sender, receiver) = mpsc::channel();
