@@ -101,17 +101,25 @@ impl Asg {
             let why = "this host does not know its instance ID, by which its Auto Scaling group is found: write `discovery.aws_asg.name`";
             return Err(Trouble::new(Exit::BadInput, why));
         };
-        let parameters = [("InstanceIds.member.1".to_owned(), id.clone())];
-        let action = Action::DescribeAutoScalingInstances;
-        let pages: Vec<Placed> = self.aws.pages(action, &format!("this instance, {id},"), &parameters).await?;
-        let mut placed = pages.into_iter().flat_map(|page| page.result.instances.member);
-        placed.find(|p| p.id == *id).map(|p| p.group).ok_or_else(|| {
+        self.placed(id).await?.map(|p| p.group).ok_or_else(|| {
             let why = format!(
                 "{id} is in no Auto Scaling group of {}: launch it by one, or write `discovery.aws_asg.name`",
                 self.aws.region()
             );
             Trouble::new(Exit::TryAgain, why)
         })
+    }
+
+    /// Whether an instance is being launched: `Pending`, `Pending:Wait`, `Pending:Proceed` (Auto Scaling, lifecycle states).
+    pub(super) async fn is_pending(&self, id: &str) -> Result<bool, Trouble> {
+        Ok(self.placed(id).await?.is_some_and(|placed| placed.state.starts_with("Pending")))
+    }
+
+    async fn placed(&self, id: &str) -> Result<Option<PlacedInstance>, Trouble> {
+        let parameters = [("InstanceIds.member.1".to_owned(), id.to_owned())];
+        let action = Action::DescribeAutoScalingInstances;
+        let pages: Vec<Placed> = self.aws.pages(action, &format!("this instance, {id},"), &parameters).await?;
+        Ok(pages.into_iter().flat_map(|page| page.result.instances.member).find(|p| p.id == *id))
     }
 }
 
@@ -260,6 +268,8 @@ struct PlacedInstance {
     id: String,
     #[serde(rename = "AutoScalingGroupName")]
     group: String,
+    #[serde(rename = "LifecycleState", default)]
+    state: String,
 }
 
 impl Page for Placed {

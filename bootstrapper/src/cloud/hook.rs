@@ -93,9 +93,10 @@ impl<'a> Hook<'a> {
         let about = format!("the launch of {} in {group}", self.instance);
         match self.asg.aws().ask::<IgnoredAny>(action, &about, &parameters).await {
             Ok(IgnoredAny) => Ok(Heard::Goes),
-            // What Auto Scaling says of an instance that is in service already.
+            // So it answers of an instance that is in service already, of one that has not come to the hook yet, and of a
+            // hook by a wrong name; only the first is over.
             Err(trouble) if trouble.text.contains("No active Lifecycle Action found") => {
-                Ok(Heard::NoLaunch(trouble.text))
+                if self.asg.is_pending(self.instance).await? { Err(trouble) } else { Ok(Heard::NoLaunch(trouble.text)) }
             }
             Err(trouble) => Err(trouble),
         }

@@ -224,21 +224,35 @@ async fn a_launch_is_kept_alive_until_the_member_votes_and_is_completed_then_wha
 }
 
 #[tokio::test]
-async fn a_launch_that_nobody_waits_for_is_over_at_once() {
+async fn a_launch_that_nobody_waits_for_is_over_once_the_instance_is_in_service() {
     let nobody = "<ErrorResponse><Error><Code>ValidationError</Code><Message>No active Lifecycle Action found with \
                   instance ID i-1</Message></Error></ErrorResponse>";
-    for (named, hooks, requests) in [(Some("voting"), HOOKS, 1), (None, "", 1), (None, HOOKS, 2)] {
+    let placed = |state: &str| {
+        format!(
+            "<DescribeAutoScalingInstancesResponse><DescribeAutoScalingInstancesResult><AutoScalingInstances><member>\
+             <InstanceId>i-1</InstanceId><AutoScalingGroupName>prod</AutoScalingGroupName><LifecycleState>{state}\
+             </LifecycleState></member></AutoScalingInstances></DescribeAutoScalingInstancesResult>\
+             </DescribeAutoScalingInstancesResponse>"
+        )
+    };
+    // Each sign of life is followed by the question where the instance is; it comes to its hook a moment late.
+    for (named, hooks, requests) in [(Some("voting"), HOOKS, 4), (None, "", 1), (None, HOOKS, 5)] {
         let empty = "<DescribeLifecycleHooksResponse><DescribeLifecycleHooksResult><LifecycleHooks/>\
                      </DescribeLifecycleHooksResult></DescribeLifecycleHooksResponse>";
         let known = if hooks.is_empty() { empty } else { hooks };
+        let pending = std::sync::atomic::AtomicU8::new(0);
         let fake = Fake::of(move |_, asked| match asked.field("Action").as_deref() {
             Some("DescribeLifecycleHooks") => (200, "", known.into()),
+            Some("DescribeAutoScalingInstances") => {
+                let early = pending.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
+                (200, "", placed(if early { "Pending" } else { "InService" }))
+            }
             _ => (400, "", nobody.into()),
         })
         .await;
         let asg = asg(&fake, "prod");
         let (_votes, seen) = watch::channel(false);
-        let hook = Hook::of(&asg, "i-1", named, Duration::from_secs(60));
+        let hook = Hook::of(&asg, "i-1", named, Duration::from_millis(20));
         timeout(Duration::from_secs(30), hook.pace(seen)).await.expect("it ends");
         assert_eq!(fake.asked().len(), requests, "{named:?}");
     }
