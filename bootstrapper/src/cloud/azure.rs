@@ -28,9 +28,11 @@ const METADATA: &str = "http://169.254.169.254/metadata";
 /// What the metadata service wants to see.
 const HEADER: (&str, &str) = ("Metadata", "true");
 
-/// Versions of the two APIs.
+/// Versions of the two APIs, and of the set's cards, which both have a hand in: those are refused in any of the second's
+/// that is not the first's too (reference of `NetworkInterfaces_ListVirtualMachineScaleSetNetworkInterfaces`).
 const COMPUTE: &str = "2024-07-01";
 const NETWORK: &str = "2024-05-01";
+const CARDS: &str = "2018-10-01";
 
 /// Everything that is ever asked; the role in docs/policies allows exactly this.
 pub const PERMISSIONS: [&str; 3] = [
@@ -72,7 +74,7 @@ impl Vmss {
         let machines: Vec<Machine> =
             self.pages(&format!("{set}/virtualMachines?api-version={COMPUTE}"), PERMISSIONS[0], &token).await?;
         let cards: Vec<Card> =
-            self.pages(&format!("{set}/networkInterfaces?api-version={NETWORK}"), PERMISSIONS[1], &token).await?;
+            self.pages(&format!("{set}/networkInterfaces?api-version={CARDS}"), PERMISSIONS[1], &token).await?;
         let mut addresses: BTreeMap<String, IpAddr> = cards.iter().filter_map(Card::address_of).collect();
         let mut instances: Vec<Instance> = Vec::new();
         for machine in machines {

@@ -55,7 +55,16 @@ fn answer(asked: &Asked, link: &str) -> Answer {
     }
     let own = "/subscriptions/s-1/resourceGroups/rg/providers/Microsoft.Network/networkInterfaces/c-3";
     let (path, query) = line.split_once('?').unwrap();
-    assert!(query.contains("api-version="), "{line}");
+    // Each type has versions of its own.
+    let version = match path {
+        _ if path.contains("/Microsoft.Network/") => "2024-05-01",
+        _ if path.ends_with("/networkInterfaces") => "2018-10-01",
+        _ if query.contains("skip=1") => "x",
+        _ => "2024-07-01",
+    };
+    if !query.starts_with(&format!("api-version={version}")) {
+        return (400, "", r#"{"error": {"code": "NoRegisteredProviderFound"}}"#.into());
+    }
     let body = match path.strip_prefix(SET) {
         Some("/virtualMachines") if query.contains("skip") => {
             format!("{{\"value\": [{}, {}]}}", machine(2, "Deleting", "x"), machine(3, "Creating", own))
