@@ -151,9 +151,9 @@ async fn exchange(server: SocketAddr, name: &str) -> Result<Reply, String> {
     let question = question(id, name)?;
     let late = |_| format!("has not answered within {} s", PATIENCE.as_secs());
     let failed = |error: io::Error| format!("cannot be asked: {error}");
-    let answer = timeout(PATIENCE, udp(server, &question, id, name)).await.map_err(late)?.map_err(failed)?;
-    let packet = Packet::parse(&answer).map_err(|e| format!("answered what is no DNS: {e}"))?;
-    if !packet.has_flags(PacketFlag::TRUNCATION) {
+    let whole = timeout(PATIENCE, udp(server, &question, id, name)).await.map_err(late)?.map_err(failed)?;
+    if let Some(answer) = whole {
+        let packet = Packet::parse(&answer).map_err(|e| format!("answered what is no DNS: {e}"))?;
         return read(&packet);
     }
     let answer = timeout(PATIENCE, tcp(server, &question)).await.map_err(late)?;
@@ -173,8 +173,8 @@ fn question(id: u16, name: &str) -> Result<Vec<u8>, String> {
     packet.build_bytes_vec().map_err(|e| format!("is not asked: {e}"))
 }
 
-/// The first datagram of this server that answers this question; others are not looked at.
-async fn udp(server: SocketAddr, question: &[u8], id: u16, name: &str) -> io::Result<Vec<u8>> {
+/// The first datagram of this server that answers this question, if it is whole; others are not looked at.
+async fn udp(server: SocketAddr, question: &[u8], id: u16, name: &str) -> io::Result<Option<Vec<u8>>> {
     let any = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let socket = UdpSocket::bind(any).await?;
     socket.connect(server).await?;
@@ -183,10 +183,20 @@ async fn udp(server: SocketAddr, question: &[u8], id: u16, name: &str) -> io::Re
     loop {
         let length = socket.recv(&mut buffer).await?;
         let datagram = &buffer[..length];
-        if Packet::parse(datagram).is_ok_and(|packet| answers(&packet, id, name)) {
-            return Ok(datagram.to_vec());
+        match Packet::parse(datagram) {
+            Ok(packet) if answers(&packet, id, name) => {
+                return Ok((!packet.has_flags(PacketFlag::TRUNCATION)).then(|| datagram.to_vec()));
+            }
+            // One that was cut inside of a record is no whole message, and its header is what says so.
+            Err(_) if is_cut(datagram, id) => return Ok(None),
+            Ok(_) | Err(_) => {}
         }
     }
+}
+
+/// Whether a header says that this is a response to that question, cut short (RFC 1035, section 4.1.1: QR, TC).
+fn is_cut(datagram: &[u8], id: u16) -> bool {
+    datagram.get(..2) == Some(&id.to_be_bytes()) && datagram.get(2).is_some_and(|flags| flags & 0x82 == 0x82)
 }
 
 async fn tcp(server: SocketAddr, question: &[u8]) -> io::Result<Vec<u8>> {

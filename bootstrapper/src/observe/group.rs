@@ -53,7 +53,8 @@ struct State {
     known: BTreeSet<String>,
     listing: Option<(Instant, Listing)>,
     trouble: Option<Trouble>,
-    failing_since: Option<Instant>,
+    /// Since when every question has ended in a way that waiting does not heal.
+    hopeless_since: Option<Instant>,
     failures: u32,
     asking: bool,
     due: Option<Instant>,
@@ -133,8 +134,7 @@ impl Group {
     pub fn hopeless(&self) -> Option<(Duration, Trouble)> {
         let Lister::Asked(asked) = &self.lister else { return None };
         let state = asked.state();
-        let trouble = state.trouble.clone().filter(|t| matches!(t.exit, Exit::BadInput | Exit::Permission))?;
-        Some((state.failing_since?.elapsed(), trouble))
+        Some((state.hopeless_since?.elapsed(), state.trouble.clone()?))
     }
 }
 
@@ -184,13 +184,14 @@ impl State {
             Ok(listing) => {
                 self.due = Some(now + listing.fresh);
                 self.listing = Some((now, listing));
-                (self.trouble, self.failing_since, self.failures) = (None, None, 0);
+                (self.trouble, self.hopeless_since, self.failures) = (None, None, 0);
             }
             Err(trouble) => {
                 tracing::debug!("{}", trouble.text);
                 self.due = Some(now + pause(self.failures, trouble.after));
                 self.failures += 1;
-                self.failing_since.get_or_insert(now);
+                let hopeless = matches!(trouble.exit, Exit::BadInput | Exit::Permission);
+                self.hopeless_since = hopeless.then(|| self.hopeless_since.unwrap_or(now));
                 self.trouble = Some(trouble);
             }
         }
@@ -234,7 +235,20 @@ mod tests {
         state.listing = Some((ago, listing()));
         assert_eq!(state.inventory("x"), Inventory::Unknown { reason: "throttled".into() });
         state.note(Ok(listing()));
-        assert_eq!((state.failures, state.failing_since), (0, None));
+        assert_eq!((state.failures, state.hopeless_since), (0, None));
+    }
+
+    #[test]
+    fn what_no_waiting_heals_counts_from_its_own_beginning() {
+        let mut state = State::default();
+        state.note(Err(Trouble::new(Exit::Permission, "no right")));
+        let first = state.hopeless_since.expect("hopeless");
+        state.note(Err(Trouble::new(Exit::Permission, "no right")));
+        assert_eq!(state.hopeless_since, Some(first));
+        state.note(Err(Trouble::new(Exit::Unavailable, "nobody answers")));
+        assert_eq!(state.hopeless_since, None);
+        state.note(Err(Trouble::new(Exit::BadInput, "a wrong record")));
+        assert!(state.hopeless_since.is_some_and(|since| since > first));
     }
 
     #[test]
