@@ -71,7 +71,7 @@ pub async fn prepare(paths: &Paths, report: &mut Report) -> Result<Prepared> {
     }
     // A carrier that was broken since the last boot must not keep a member from starting; a blank disk is told below.
     let found = sources.load();
-    let remembered = if matches!(found, Ok(Some(_))) { None } else { metadata::remembered(paths)? };
+    let remembered = if matches!(found, Ok(Some(_))) { None } else { sources.remembered()? };
     let (mut loaded, fault) = match found {
         Ok(loaded) => (loaded, None),
         Err(error) if remembered.is_some() => (None, Some(error)),
@@ -88,7 +88,7 @@ pub async fn prepare(paths: &Paths, report: &mut Report) -> Result<Prepared> {
     let settled = observe::settled(paths, &life)?;
     let member = settled.is_some();
     let (loaded, remembered, fault) = if !member && sources.unasked()? && platform(&sources, report).await? {
-        (sources.load()?, metadata::remembered(paths)?, None)
+        (sources.load()?, sources.remembered()?, None)
     } else {
         (loaded, remembered, fault)
     };
@@ -102,6 +102,10 @@ pub async fn prepare(paths: &Paths, report: &mut Report) -> Result<Prepared> {
             if let Some(error) = fault {
                 tracing::warn!("starting by the configuration of an earlier boot; today's is refused: {error:#}");
             }
+            // `finish` goes by what is kept.
+            if let Err(error) = metadata::remember(paths, &remembered) {
+                tracing::warn!("{error:#}");
+            }
             remembered
         }
         (None, _, Some(error)) => return Err(error),
@@ -111,6 +115,7 @@ pub async fn prepare(paths: &Paths, report: &mut Report) -> Result<Prepared> {
             loaded
         }
     };
+    sources.redact().await;
     let group = Group::of(&loaded.host, paths, loaded.instance_id.as_deref());
     net::set_hostname(paths, loaded.hostname.as_deref())?;
     let (me, address) = match settled {
@@ -171,7 +176,8 @@ async fn platform(sources: &Sources, report: &mut Report) -> Result<bool> {
                 tracing::warn!("going on with the configuration in {}: {error:#}", loaded.carrier);
                 Ok(false)
             }
-            Ok(None) | Err(_) => Err(error),
+            Ok(None) => Err(error),
+            Err(fault) => Err(error.context(format!("the configuration that is here cannot be used either: {fault:#}"))),
         },
     }
 }

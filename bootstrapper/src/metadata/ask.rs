@@ -24,8 +24,8 @@ use crate::sys::fs;
 /// Of the file.
 const FORMAT: u32 = 1;
 
-/// Room for user-data of a mebibyte as base64, and for all else.
-const LIMIT: u64 = 4 << 20;
+/// Room for the largest document of a platform as base64, and for all else.
+const LIMIT: u64 = 16 << 20;
 
 /// How long a platform has where no configuration says it yet.
 const WITHIN: Duration = Duration::from_secs(120);
@@ -114,13 +114,18 @@ impl Sources {
             tracing::warn!("{warning}");
         }
         keep(&self.paths, &machine)?;
-        if machine.provider == Provider::VmWare
+        *locked(&self.launched) = Launched { machine: Some(machine), asked: true, looked: true, moved: false };
+        Ok(())
+    }
+
+    /// Takes private keys of ours out of where every process can ask for them, once a configuration was accepted and kept.
+    pub async fn redact(&self) {
+        let machine = locked(&self.launched).machine.clone();
+        if let Some(machine) = machine.filter(|machine| machine.provider == Provider::VmWare)
             && let Err(error) = vmware::redact(&self.paths, &machine).await
         {
             tracing::warn!("guestinfo still shows what was read: {error:#}");
         }
-        *locked(&self.launched) = Launched { machine: Some(machine), asked: true, looked: true, moved: false };
-        Ok(())
     }
 
     /// What the platform says of this machine, for a person; nothing is kept. With whom was asked and what is odd about it.
@@ -155,7 +160,11 @@ impl Sources {
     fn looked(&self) -> Result<MutexGuard<'_, Launched>> {
         let mut launched = locked(&self.launched);
         if !launched.looked {
-            *launched = Launched { looked: true, ..kept(&self.paths)? };
+            *launched = Launched { looked: true, ..kept(&self.paths) };
+            // Who is not asked any more, because something was attached or a person said so, is not heard either.
+            if let Ok(whom) = self.settings().and_then(|settings| whom(&self.paths, &settings)) {
+                launched.machine = launched.machine.take().filter(|machine| machine.provider == whom.provider);
+            }
         }
         Ok(launched)
     }
@@ -185,7 +194,7 @@ async fn fetch(
 ) -> Result<(Machine, Option<String>)> {
     let provider = whom.provider;
     if provider == Provider::VmWare {
-        let machine = vmware::read(paths, &detect::dmi(paths), kept(paths)?.machine.as_ref()).await?;
+        let machine = vmware::read(paths, &detect::dmi(paths), kept(paths).machine.as_ref()).await?;
         return Ok((machine, None));
     }
     let known = provider.service().context("this platform has no service")?;
@@ -237,13 +246,17 @@ fn keep(paths: &Paths, machine: &Machine) -> Result<()> {
 }
 
 /// What was kept for this machine; nothing that can be used is as good as none.
-fn kept(paths: &Paths) -> Result<Launched> {
+fn kept(paths: &Paths) -> Launched {
     let path = paths.launched();
-    let Some(text) = fs::read_text(&path, LIMIT)? else { return Ok(Launched::default()) };
+    let text = fs::read_text(&path, LIMIT).unwrap_or_else(|error| {
+        tracing::warn!("what the platform said to an earlier boot is not used: {error:#}");
+        None
+    });
+    let Some(text) = text else { return Launched::default() };
     let kept = serde_json::from_str::<Kept>(&text).ok().filter(|kept| kept.format == FORMAT);
     let Some(kept) = kept else {
         tracing::warn!("{} is damaged or of another version, and will be written anew", path.display());
-        return Ok(Launched::default());
+        return Launched::default();
     };
     let [uuid, rest @ ..] = firmware(paths);
     let [kept_uuid, kept_rest @ ..] = &kept.firmware;
@@ -252,8 +265,12 @@ fn kept(paths: &Paths) -> Result<Launched> {
     if moved {
         tracing::warn!("{} is of another machine and is not used", path.display());
     }
-    Ok(Launched { machine: Some(kept.machine).filter(|_| !moved), moved, ..Launched::default() })
+    Launched { machine: Some(kept.machine).filter(|_| !moved), moved, ..Launched::default() }
 }
+
+/// Who has `credentials`, and what of them is secret.
+const HOLDERS: [&str; 4] = ["store", "restore", "discovery.aws_asg", "discovery.aws_tags"];
+const SECRETS: [&str; 5] = ["secret_access_key", "session_token", "service_account", "access_key", "sas"];
 
 /// What a configuration that a platform hands out may not hold without somebody's word for it: a secret that everything on
 /// the machine can ask for.
@@ -261,8 +278,9 @@ fn kept(paths: &Paths) -> Result<Launched> {
 /// # Errors
 /// 78, naming the key and the ways to give it.
 pub(super) fn refuse_secrets(tree: &Node, handed: &[Handed], machine: &Machine) -> Result<()> {
-    for path in ["tls.ca.key", "restore.age_identity"] {
-        let Some(node) = tree.at(path) else { continue };
+    let credentials = HOLDERS.iter().flat_map(|of| SECRETS.iter().map(move |key| format!("{of}.credentials.{key}")));
+    for path in ["tls.ca.key", "restore.age_identity"].map(str::to_owned).into_iter().chain(credentials) {
+        let Some(node) = tree.at(&path) else { continue };
         // A credential that user-data hands out is as open as a text in it.
         let by_name = node.get("credential").and_then(Node::text);
         let place = match by_name {
@@ -271,7 +289,7 @@ pub(super) fn refuse_secrets(tree: &Node, handed: &[Handed], machine: &Machine) 
         };
         let Some(place) = place.filter(|place| machine.carries(place)) else { continue };
         return Err(Exit::Refused.because(format!(
-            "{place}: {path}: a private key in what a metadata service hands out can be read by every process of this \
+            "{place}: {path}: a secret in what a metadata service hands out can be read by every process of this \
              machine and by whoever may describe the instance: give it as {{credential: NAME}} or {{file: PATH}} of this \
              machine, or write allow_inline_secrets: true"
         )));
@@ -295,12 +313,12 @@ mod tests {
     fn what_a_platform_said_is_kept_for_this_machine_alone() {
         let (root, other) = (root("ec2e1916-9099"), root("ec2e1916-0000"));
         let (paths, elsewhere) = (Paths::under(root.path()), Paths::under(other.path()));
-        assert!(kept(&paths).unwrap().machine.is_none());
+        assert!(kept(&paths).machine.is_none());
         let mut machine = Machine::of(Provider::Ec2, Some("i-1".into())).unwrap();
         machine.handed(Some(vec![0, 159, 146, 150]));
         keep(&paths, &machine).unwrap();
         let known = |paths: &Paths| {
-            let kept = kept(paths).unwrap();
+            let kept = kept(paths);
             (kept.machine.is_some_and(|kept| kept == machine), kept.moved)
         };
         assert_eq!(known(&paths), (true, false));
@@ -318,5 +336,22 @@ mod tests {
         assert_eq!(known(&paths), (false, false));
         keep(&paths, &machine).unwrap();
         assert_eq!(known(&paths), (true, false));
+    }
+
+    #[test]
+    fn every_secret_that_a_platform_hands_out_needs_somebody_s_word() {
+        for (path, text) in [
+            ("tls.ca.key", "tls: {ca: {key: x}}"),
+            ("store.credentials.secret_access_key", "store: {credentials: {secret_access_key: x}}"),
+            ("restore.credentials.service_account", "restore: {credentials: {service_account: x}}"),
+            ("discovery.aws_asg.credentials.session_token", "discovery: {aws_asg: {credentials: {session_token: x}}}"),
+        ] {
+            let mut machine = Machine::of(Provider::Ec2, Some("i-1".into())).unwrap();
+            machine.handed(Some(format!("#etcd-bootstrapper\nversion: 1\n{text}\n").into_bytes()));
+            let pieces = machine.content().unwrap().pieces;
+            let error = refuse_secrets(&pieces[0].tree, &[], &machine).expect_err(path);
+            assert_eq!(Exit::of(&error), Exit::Refused, "{path}");
+            assert!(error.to_string().contains(path), "{error}");
+        }
     }
 }

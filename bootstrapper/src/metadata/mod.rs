@@ -126,6 +126,21 @@ impl Sources {
         }
     }
 
+    /// What an earlier boot has kept, under the name that this machine has today where somebody says it: the system may have
+    /// been another machine's then, and its member may still be alive there.
+    ///
+    /// # Errors
+    /// When what was kept is there and cannot be read.
+    pub fn remembered(&self) -> Result<Option<Loaded>> {
+        let Some(kept) = remembered(&self.paths)? else { return Ok(None) };
+        let attached = self.attached().map(|content| content.instance).unwrap_or_default();
+        let told =
+            self.launched()?.map(|machine| Instance { id: Some(machine.instance_id), hostname: machine.hostname });
+        let before = Instance { id: kept.instance_id.clone(), hostname: kept.hostname.clone() };
+        let Instance { id, hostname } = attached.or(told.unwrap_or_default()).or(before);
+        Ok(Some(Loaded { instance_id: id, hostname, ..kept }))
+    }
+
     /// What all carriers but the platform hold.
     fn attached(&self) -> Result<Content> {
         let mut all = Content { pieces: files::image_defaults(&self.paths)?, ..Content::default() };
