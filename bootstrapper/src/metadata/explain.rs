@@ -106,7 +106,7 @@ fn shown(path: &str, node: &Node) -> String {
     let text = node.text().unwrap_or_default();
     match path {
         "tls.ca.key" | "tls.ca.cert" => format!("(PEM, {} bytes)", text.len()),
-        _ if (path.starts_with("store.credentials.") || path.starts_with("restore.credentials."))
+        _ if path.contains(".credentials.")
             && !path.ends_with(".file")
             && !path.ends_with(".credential")
             && !path.ends_with(".credentials.account") =>

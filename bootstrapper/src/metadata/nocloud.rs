@@ -245,7 +245,10 @@ impl Seed {
             })
         };
         let [first, second] = names.hostname;
-        let hostname = hostname(first)?.or(hostname(second)?);
+        let hostname = match hostname(first)? {
+            None => hostname(second)?,
+            first => first,
+        };
         if id.is_none() && required {
             return missing(&format!("{} is missing", names.id)).map(|none| Instance { hostname, ..none });
         }

@@ -1,11 +1,13 @@
 //! What of user-data is ours. Nothing in it is ever executed, included or rendered.
 
+use std::cell::Cell;
+
 use super::document;
 use super::fault::Fault;
 use super::handed::{self, Handed};
 use super::layers::{Piece, Tier};
 use super::text;
-use super::tree::{Node, Value};
+use super::tree::{Node, Place, Value};
 use super::unpack;
 use super::yaml::{self, Dialect, Origin};
 use super::{cloud_config, mime};
@@ -15,6 +17,33 @@ pub const OUR_TYPES: [&str; 2] = ["text/x-etcd-bootstrapper", "application/vnd.e
 
 /// MIME messages that are packed as a part of another.
 const DEPTH: usize = 4;
+
+/// Parts of all messages inside one another, and bytes of them: what is packed in what is packed has no other end.
+const ALL_PARTS: usize = 200;
+const ALL_BYTES: usize = 16 << 20;
+
+/// What of these was taken so far, and how deep this is.
+#[derive(Clone, Copy)]
+struct Taken<'a> {
+    depth: usize,
+    parts: &'a Cell<usize>,
+    bytes: &'a Cell<usize>,
+}
+
+impl Taken<'_> {
+    fn one_more(self, bytes: usize, place: &Place) -> Result<(), Fault> {
+        self.parts.set(self.parts.get() + 1);
+        self.bytes.set(self.bytes.get() + bytes);
+        if self.parts.get() > ALL_PARTS || self.bytes.get() > ALL_BYTES {
+            let why = format!(
+                "the messages in it have more than {ALL_PARTS} parts or {} MiB together: is it the right file?",
+                ALL_BYTES >> 20
+            );
+            return Err(Fault::here(place, why));
+        }
+        Ok(())
+    }
+}
 
 /// What user-data holds for us.
 #[derive(Default)]
@@ -77,7 +106,8 @@ pub fn read(bytes: &[u8], source: &str) -> Result<Found, Fault> {
             format!("user-data is larger than {limit} KiB: is it the right file?"),
         ));
     }
-    let mut found = packed(bytes, origin, 0)?;
+    let (parts, bytes_of_parts) = (Cell::new(0), Cell::new(0));
+    let mut found = packed(bytes, origin, Taken { depth: 0, parts: &parts, bytes: &bytes_of_parts })?;
     // Documents as they come; what is under config.d lies over them in the order of the names, as files do.
     found.parts.sort_by(|a, b| (!a.whole, fragment(a)).cmp(&(!b.whole, fragment(b))));
     Ok(found)
@@ -88,11 +118,11 @@ fn fragment(part: &Part) -> &str {
 }
 
 /// Takes off what the bytes are packed in, and reads them by what they begin with.
-fn packed(bytes: &[u8], origin: Origin, depth: usize) -> Result<Found, Fault> {
+fn packed(bytes: &[u8], origin: Origin, taken: Taken<'_>) -> Result<Found, Fault> {
     let (bytes, unpacked) = unpack::user_data(bytes).map_err(|why| Fault::here(&origin.place(1, 1), why))?;
     let origin = if unpacked { Origin::whole(&format!("{} (unpacked)", origin.source)) } else { origin };
     match mime::is(&bytes) {
-        mime::Is::Message if depth < DEPTH => return message(&bytes, &origin, depth),
+        mime::Is::Message if taken.depth < DEPTH => return message(&bytes, &origin, taken),
         mime::Is::Message => return Ok(Found::note("has too many messages inside one another")),
         mime::Is::TooLate => {
             let why = "is not read: its MIME-Version is not in the first 4 KiB, where cloud-init looks for it: \
@@ -161,7 +191,7 @@ fn document_in(bytes: &[u8], origin: &Origin) -> Result<Found, Fault> {
 }
 
 /// The parts of a MIME message, each as if it were handed out alone.
-fn message(bytes: &[u8], origin: &Origin, depth: usize) -> Result<Found, Fault> {
+fn message(bytes: &[u8], origin: &Origin, taken: Taken<'_>) -> Result<Found, Fault> {
     let parts = mime::parts(bytes).map_err(|(lines, why)| Fault::here(&origin.place(lines + 1, 1), why))?;
     if parts.is_empty() {
         return Ok(Found::note("is a MIME message without any part: is its boundary written before each part?"));
@@ -169,7 +199,7 @@ fn message(bytes: &[u8], origin: &Origin, depth: usize) -> Result<Found, Fault> 
     let mut found = Found::default();
     for (i, part) in parts.into_iter().enumerate() {
         let name = format!("part {} ({})", i + 1, part.kind);
-        let inside = one_part(part, &name, origin, depth)?;
+        let inside = one_part(part, &name, origin, taken)?;
         found.parts.extend(inside.parts);
         found.handed.extend(inside.handed);
         found.notes.extend(inside.notes.into_iter().map(|note| format!("{name} {note}")));
@@ -177,7 +207,7 @@ fn message(bytes: &[u8], origin: &Origin, depth: usize) -> Result<Found, Fault> 
     Ok(found)
 }
 
-fn one_part(part: mime::Part, name: &str, origin: &Origin, depth: usize) -> Result<Found, Fault> {
+fn one_part(part: mime::Part, name: &str, origin: &Origin, taken: Taken<'_>) -> Result<Found, Fault> {
     let kind = part.kind.as_str();
     let ours = OUR_TYPES.contains(&kind);
     let untyped =
@@ -200,6 +230,7 @@ fn one_part(part: mime::Part, name: &str, origin: &Origin, depth: usize) -> Resu
     let content = part.content.map_err(|why| Fault::here(&here, format!("{name}: {why}")))?;
     let (content, unpacked) =
         unpack::user_data(&content).map_err(|why| Fault::here(&here, format!("{name}: {why}")))?;
+    taken.one_more(content.len(), &here)?;
     let inner = match part.lines.filter(|_| !unpacked) {
         Some(lines) => Origin { source: origin.source.clone(), line: origin.line + lines, column: origin.column },
         None => Origin::whole(&format!("{} {name}", origin.source)),
@@ -210,7 +241,7 @@ fn one_part(part: mime::Part, name: &str, origin: &Origin, depth: usize) -> Resu
     if kind == "text/cloud-config" {
         return cloud_config::read(text::decode(&content, &inner, unpack::UNPACKED)?, &inner);
     }
-    packed(&content, inner, depth + 1)
+    packed(&content, inner, Taken { depth: taken.depth + 1, ..taken })
 }
 
 fn json(text: &str, bytes: &[u8], origin: &Origin) -> Result<Found, Fault> {

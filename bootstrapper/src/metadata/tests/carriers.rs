@@ -473,6 +473,19 @@ fn a_memory_that_is_damaged_is_no_memory() {
 }
 
 #[test]
+fn explain_shows_no_key_that_a_group_is_asked_with() {
+    let key = "{access_key_id: CANARY, secret_access_key: CANARY, session_token: CANARY}";
+    let alone = GOOD.lines().filter(|line| !line.starts_with("peers:") && !line.starts_with("  - {name"));
+    let alone: String = alone.map(|line| format!("{line}\n")).collect();
+    for group in ["aws_asg: {region: eu-west-1", "aws_tags: {region: eu-west-1, tags: {a: b}"] {
+        let host = Host::new().with(ETC, format!("{alone}discovery: {{{group}, credentials: {key}}}}}\n"));
+        let lines = Sources::new(&host.paths()).explain().unwrap().unwrap();
+        assert!(lines.iter().any(|l| l.path.ends_with(".session_token")), "{group}");
+        assert!(lines.iter().all(|l| !l.value.contains("CANARY")), "{group}");
+    }
+}
+
+#[test]
 fn explain_shows_no_secret() {
     let inline = "|\n      -----BEGIN PRIVATE KEY-----\n      CANARY\n      -----END PRIVATE KEY-----";
     let s3 = "{access_key_id: CANARY, secret_access_key: CANARY, session_token: CANARY}";
