@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::intake::blocking;
@@ -23,24 +25,35 @@ pub(super) async fn warm(path: PathBuf, bytes: u64) {
             None => tokio::time::sleep(LOOK).await,
         }
     };
+    let over = Arc::new(AtomicBool::new(false));
+    let _ended = Ended(over.clone());
     let _read_or_not = blocking(move || {
-        read(&file, bytes);
+        read(&file, bytes, &over);
         Ok(())
     })
     .await;
+}
+
+/// Ends the readers when nobody waits for them any more: a file that was removed keeps its room for as long as it is open.
+struct Ended(Arc<AtomicBool>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn grown(path: &Path, bytes: u64) -> Option<File> {
     File::open(path).ok().filter(|file| file.metadata().is_ok_and(|meta| meta.len() >= bytes))
 }
 
-fn read(file: &File, bytes: u64) {
+fn read(file: &File, bytes: u64, over: &AtomicBool) {
     let part = bytes.div_ceil(READERS);
     std::thread::scope(|scope| {
         for reader in 0..READERS {
             scope.spawn(move || {
                 let (mut at, mut buffer) = (reader * part, vec![0; PIECE]);
-                while at < (reader + 1) * part {
+                while at < (reader + 1) * part && !over.load(Ordering::Relaxed) {
                     match file.read_at(&mut buffer, at) {
                         Ok(0) | Err(_) => break,
                         Ok(read) => at += read as u64,
