@@ -1,12 +1,8 @@
 //! Every fault of a spec and of user-data, with its exit code and the whole message.
 
-use std::io::Write;
 use std::time::{Duration, Instant};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
-
-use super::{GOOD, fixtures, repository, verdict};
+use super::{GOOD, fixtures, gzip, repository, verdict};
 
 /// Limits are there so that no input makes a boot wait; debug builds on a busy machine need this much.
 pub(super) const FAST: Duration = Duration::from_secs(2);
@@ -36,12 +32,6 @@ fn no_message_quotes_a_secret() {
         assert!(!said.to_ascii_uppercase().contains("CANARY"), "{said}");
         assert!(!said.contains("PRIVATE KEY"), "{said}");
     }
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
 }
 
 #[test]

@@ -1,19 +1,16 @@
 //! Faults of user-data as a boot meets them, by their numbers in docs/metadata-faults.md: exit code and message, or the
 //! note of a host that goes on waiting.
 
-use std::io::Write;
 use std::time::Instant;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};
-use flate2::Compression;
-use flate2::write::GzEncoder;
 
 use super::super::remember::differing;
 use super::super::{Sources, remember};
 use super::bad::FAST;
 use super::volumes::{host as with_disks, iso9660};
-use super::{GOOD, Host};
+use super::{GOOD, Host, gzip};
 use crate::exit::Exit;
 
 const SEED: &str = "/var/lib/cloud/seed/nocloud";
@@ -34,12 +31,6 @@ fn outcome(host: &Host) -> String {
 
 fn handed_out(user_data: impl AsRef<[u8]>) -> Host {
     Host::new().with(&format!("{SEED}/user-data"), user_data).with(&format!("{SEED}/meta-data"), "instance-id: i-1")
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
 }
 
 #[test]

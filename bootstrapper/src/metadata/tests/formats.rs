@@ -1,14 +1,10 @@
 //! User-data in its wrappings: MIME messages and systemd's credentials, good and bad.
 
-use std::io::Write;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 
 use super::super::user_data::{self, Found};
-use super::{GOOD, verdict};
+use super::{GOOD, gzip, verdict};
 
 const VALID: &str = "0 f: valid: cluster prod, 3 members, mode auto";
 
@@ -30,12 +26,6 @@ fn ours(content: &str) -> (&'static str, String) {
 fn cloud_config() -> String {
     let lines: String = GOOD.lines().map(|l| format!("      {l}\n")).collect();
     format!("#cloud-config\nwrite_files:\n  - path: /etc/etcd-bootstrapper/config.yaml\n    content: |\n{lines}")
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
 }
 
 fn base64(bytes: &[u8]) -> String {

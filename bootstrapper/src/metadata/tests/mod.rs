@@ -9,7 +9,11 @@ mod good;
 mod schema;
 mod volumes;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use super::validate::{Verdict, summary, validate};
 use crate::exit::Exit;
@@ -18,6 +22,12 @@ use crate::sys::fs;
 
 /// A document in which nothing is wrong.
 const GOOD: &str = include_str!("../../../../tests/fixtures/spec/good/three.yaml");
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
 
 fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
