@@ -258,14 +258,24 @@ fn kept(paths: &Paths) -> Launched {
         tracing::warn!("{} is damaged or of another version, and will be written anew", path.display());
         return Launched::default();
     };
-    let [uuid, rest @ ..] = firmware(paths);
-    let [kept_uuid, kept_rest @ ..] = &kept.firmware;
-    // Kernels differ in the order of a UUID's bytes.
-    let moved = rest != *kept_rest || (uuid != *kept_uuid && !spellings(&uuid).contains(kept_uuid));
+    let moved = is_another(&firmware(paths), &kept);
     if moved {
         tracing::warn!("{} is of another machine and is not used", path.display());
     }
     Launched { machine: Some(kept.machine).filter(|_| !moved), moved, ..Launched::default() }
+}
+
+/// Whether a firmware with these identifiers is not that of the machine that something was kept for. One that the platform
+/// itself calls by the instance's ID is, whatever else has changed: a new instance type has another firmware.
+fn is_another(firmware: &[String; 4], kept: &Kept) -> bool {
+    let [_, _, asset_tag, _] = firmware;
+    if *asset_tag == kept.machine.instance_id {
+        return false;
+    }
+    let told = || firmware.iter().zip(&kept.firmware).filter(|(now, then)| !now.is_empty() && !then.is_empty());
+    // Kernels differ in the order of a UUID's bytes.
+    let same = |(now, then): (&String, &String)| now == then || spellings(now).contains(then);
+    !told().all(same) || (told().next().is_none() && *firmware != kept.firmware)
 }
 
 /// Who has `credentials`, and what of them is secret.
@@ -331,6 +341,17 @@ mod tests {
         let id = paths.host("/sys/class/dmi/id/product_uuid");
         fs::write_atomic(&id, b"16192EEC-9990", 0o600, None).unwrap();
         assert_eq!(known(&paths), (true, false), "the bytes in the other order");
+        let tag = |text: &[u8]| fs::write_atomic(&id.with_file_name("board_asset_tag"), text, 0o600, None).unwrap();
+        tag(b"i-1");
+        assert_eq!(known(&paths), (true, false), "an identifier that its firmware did not have before");
+        fs::write_atomic(&id, b"ec2aaaaa-0000", 0o600, None).unwrap();
+        assert_eq!(known(&paths), (true, false), "another type of the same instance");
+        tag(b"i-2");
+        assert_eq!(known(&paths), (false, true));
+        fs::remove(&id).unwrap();
+        assert_eq!(known(&paths), (false, true), "nothing of before is there to compare");
+        fs::remove(&id.with_file_name("board_asset_tag")).unwrap();
+        fs::write_atomic(&id, b"ec2e1916-9099", 0o600, None).unwrap();
 
         fs::write_atomic(&paths.launched(), b"{\"format\": 1", 0o600, None).unwrap();
         assert_eq!(known(&paths), (false, false));
