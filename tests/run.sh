@@ -61,7 +61,7 @@ for pair in $binaries; do
   case $name in
     etcd-bootstrapper | vm | bench) ;;
     # shellcheck disable=SC2086
-    it) ETCD_BIN_DIR=$(tools/etcd.sh) suite it "$binary" $tests --test-threads=2 ;;
+    it) ETCD_BIN_DIR=$(tools/etcd.sh) suite it "$binary" $tests --test-threads=3 ;;
     # shellcheck disable=SC2086
     *) suite "$name" "$binary" $tests ;;
   esac
