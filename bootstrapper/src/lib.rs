@@ -7,6 +7,7 @@ pub mod apply;
 pub mod backup;
 pub mod cloud;
 pub mod commands;
+pub mod configuration;
 pub mod etcd;
 pub mod exit;
 pub mod finish;

@@ -1,17 +1,18 @@
 //! Everything that must be there before anything can be observed: configuration, data disk, address, certificates.
 //! Each of them is waited for, and the wait says for what.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-use plan::facts::Me;
-use plan::member::Version;
+use anyhow::Result;
+use plan::facts::{Identity, Me};
+use plan::member::{Nonce, Version};
 use plan::place::Place;
 use plan::spec::{Host, Spec};
 
 use crate::apply::journal::Journal;
+use crate::configuration::{Found, again, configuration, platform};
 use crate::exit::{Exit, Failure};
 use crate::metadata::{self, Loaded, Sources};
 use crate::observe::volume::{self, Volume};
@@ -31,9 +32,6 @@ const LOCK: Duration = Duration::from_secs(10);
 
 /// Between two looks for something that announces itself in no way.
 const LOOK: Duration = Duration::from_millis(200);
-
-/// Between two questions to a platform that has nothing for this machine.
-const ASK_AGAIN: Duration = Duration::from_secs(30);
 
 /// What is settled before the loop begins.
 pub struct Prepared {
@@ -69,31 +67,20 @@ pub async fn prepare(paths: &Paths, report: &mut Report) -> Result<Prepared> {
         // Nothing says yet which disk is this host's, or what says it is another's: all that may say it comes first.
         platform(&sources, report).await?;
     }
-    // A carrier that was broken since the last boot must not keep a member from starting; a blank disk is told below.
-    let found = sources.load();
-    let remembered = if matches!(found, Ok(Some(_))) { None } else { sources.remembered()? };
-    let (mut loaded, fault) = match found {
-        Ok(loaded) => (loaded, None),
-        Err(error) if remembered.is_some() => (None, Some(error)),
-        Err(error) => return Err(error),
-    };
-    if loaded.is_none() && remembered.is_none() {
-        loaded = Some(configuration(&sources, report).await?);
+    let mut found = Found::look(&sources)?;
+    if found.loaded.is_none() && found.remembered.is_none() {
+        found.loaded = Some(configuration(&sources, report).await?);
     }
-    let tentative = loaded.as_ref().or(remembered.as_ref()).context("a configuration was just waited for")?;
-    data_volume(paths, &tentative.host, report).await?;
+    let found = data_disk(paths, &sources, found, report).await?;
     // `certs renew` holds it for a moment.
     let lock = Journal::of(paths).lock_within(LOCK, |who| report.say(who)).await?;
     let life = Journal::of(paths).open()?;
     let settled = observe::settled(paths, &life)?;
     let member = settled.is_some();
-    let (loaded, remembered, fault) = if !member && sources.unasked()? && platform(&sources, report).await? {
-        (sources.load()?, sources.remembered()?, None)
-    } else {
-        (loaded, remembered, fault)
-    };
+    let found =
+        if !member && sources.unasked()? && platform(&sources, report).await? { found.today(&sources)? } else { found };
     // A settled member starts by what it remembers; a blank disk waits for what the operator gives it now.
-    let loaded = match (loaded, remembered, fault) {
+    let loaded = match (found.loaded, found.remembered, found.fault) {
         (Some(loaded), _, _) => {
             metadata::remember(paths, &loaded)?;
             loaded
@@ -119,17 +106,7 @@ pub async fn prepare(paths: &Paths, report: &mut Report) -> Result<Prepared> {
     let group = Group::of(&loaded.host, paths, loaded.instance_id.as_deref());
     net::set_hostname(paths, loaded.hostname.as_deref())?;
     let (me, address) = match settled {
-        Some(identity) => {
-            let address = identity.peer_url.host().parse().unwrap_or(IpAddr::from([127, 0, 0, 1]));
-            // A settled member asks nobody.
-            let at_hand = group.as_deref().filter(|group| group.is_local());
-            let listed = listed(&loaded, at_hand).await;
-            let found = listed.and_then(|listed| found_address(&loaded, &listed)).unwrap_or_else(|error| {
-                tracing::warn!("this member keeps its peer URL: {error:#}");
-                None
-            });
-            (me(&loaded, identity.name.clone(), found.map_or(identity.peer_url, |(_, url)| url), &life.nonce)?, address)
-        }
+        Some(identity) => still(paths, &loaded, &identity, group.as_deref(), &life.nonce).await?,
         None => who(&loaded, group.as_deref(), &life.nonce, report).await?,
     };
     let owner = net::user("etcd");
@@ -160,66 +137,64 @@ pub async fn prepare(paths: &Paths, report: &mut Report) -> Result<Prepared> {
     })
 }
 
-/// Asks the platform that launched this machine, if there is one that can be asked; whether it was. Where it does not answer,
-/// a configuration that is whole without it will do.
-async fn platform(sources: &Sources, report: &mut Report) -> Result<bool> {
-    match sources.ask(&mut |text| report.say(text)).await {
-        Ok(()) => Ok(true),
-        Err(error) if !matches!(Exit::of(&error), Exit::Unavailable | Exit::TryAgain) => Err(error),
-        // Without its word a copy of a member would pass for it.
-        Err(error) if sources.moved()? => Err(error.context(
-            "the system of this machine was another machine's when its platform was asked last, so only the platform can \
-             say who it is",
-        )),
-        Err(error) => match sources.load() {
-            Ok(Some(loaded)) => {
-                tracing::warn!("going on with the configuration in {}: {error:#}", loaded.carrier);
-                Ok(false)
-            }
-            Ok(None) => Err(error),
-            Err(fault) => Err(error.context(format!("the configuration that is here cannot be used either: {fault:#}"))),
-        },
-    }
-}
-
-/// Waits for a carrier with our configuration: a volume may be attached at any time, and some platforms let their users
-/// change what they handed to a machine that runs.
-async fn configuration(sources: &Sources, report: &mut Report) -> Result<Loaded> {
-    let mut asked = Instant::now();
-    loop {
-        report.say(&format!("waiting for a configuration: {}", sources.looked_at()));
-        tokio::time::sleep(LOOK).await;
-        if asked.elapsed() >= ASK_AGAIN {
-            if let Err(error) = sources.ask(&mut |text| report.say(text)).await {
-                tracing::warn!("{error:#}");
-            }
-            asked = Instant::now();
+/// Brings the data disk to where it belongs. What an earlier boot has kept may name another disk than its user names
+/// today: before one is formatted, refused or missed for good, the platform is asked.
+async fn data_disk(paths: &Paths, sources: &Sources, found: Found, report: &mut Report) -> Result<Found> {
+    let unasked = sources.unasked()?;
+    let refused = match data_volume(paths, found.host()?, unasked, report).await {
+        Ok(Disk::Ready) => return Ok(found),
+        Ok(Disk::Blank) => None,
+        Err(error) if unasked => Some(error),
+        Err(error) => return Err(error),
+    };
+    match (platform(sources, report).await, refused) {
+        (Err(error), None) => Err(error),
+        (Err(error), Some(refused)) => {
+            tracing::warn!("{error:#}");
+            Err(refused)
         }
-        if let Some(loaded) = sources.load()? {
-            return Ok(loaded);
+        (Ok(_), refused) => {
+            let today = Found::look(sources)?;
+            match refused {
+                Some(refused) if today.host()?.device == found.host()?.device => Err(refused),
+                Some(_) | None => data_volume(paths, today.host()?, false, report).await.map(|_| today),
+            }
         }
     }
 }
 
-/// Waits `timeouts.metadata` for the carrier of an earlier boot, then goes on with what it said then.
-async fn again(sources: &Sources, remembered: Option<Loaded>, report: &mut Report) -> Result<Loaded> {
-    let Some(remembered) = remembered else { return configuration(sources, report).await };
-    let deadline = Instant::now() + Duration::from_secs(remembered.host.metadata_timeout);
-    while Instant::now() < deadline {
-        report.say(&format!(
-            "waiting up to {} s for the configuration that came from {} before, then using the one kept from it",
-            remembered.host.metadata_timeout, remembered.carrier
-        ));
-        tokio::time::sleep(LOOK).await;
-        if let Some(loaded) = sources.load()? {
-            return Ok(loaded);
-        }
-    }
-    Ok(remembered)
+/// A settled member under the name of its data, and the address that it has. It asks nobody and waits for no network:
+/// before its address is there, it is the one that its certificates were made for.
+async fn still(
+    paths: &Paths,
+    loaded: &Loaded,
+    identity: &Identity,
+    group: Option<&Group>,
+    nonce: &Option<Nonce>,
+) -> Result<(Me, IpAddr)> {
+    let at_hand = group.filter(|group| group.is_local());
+    let listed = listed(loaded, at_hand).await;
+    let found = listed.and_then(|listed| found_address(loaded, &listed)).unwrap_or_else(|error| {
+        tracing::warn!("this member keeps its peer URL: {error:#}");
+        None
+    });
+    let written = identity.peer_url.host().parse().ok();
+    let before = || tls::names(paths).ok().flatten().map(|names| names.address);
+    let address = written.or_else(|| found.as_ref().map(|(address, _)| *address)).or_else(before);
+    let peer_url = found.map_or_else(|| identity.peer_url.clone(), |(_, url)| url);
+    Ok((me(loaded, identity.name.clone(), peer_url, nonce)?, address.unwrap_or(Ipv4Addr::LOCALHOST.into())))
+}
+
+/// What became of the data disk.
+enum Disk {
+    /// It is where it belongs.
+    Ready,
+    /// It would be formatted, and it is not certain yet that it is the one.
+    Blank,
 }
 
 /// Waits `timeouts.data_device` for the data disk; there is no other disk to fall back to.
-async fn data_volume(paths: &Paths, host: &Host, report: &mut Report) -> Result<()> {
+async fn data_volume(paths: &Paths, host: &Host, uncertain: bool, report: &mut Report) -> Result<Disk> {
     let deadline = Instant::now() + Duration::from_secs(host.data_device_timeout);
     // Made before the first look, so that no disk comes unheard.
     let disks = Watch::disks()?;
@@ -227,8 +202,9 @@ async fn data_volume(paths: &Paths, host: &Host, report: &mut Report) -> Result<
         match volume::look(paths, &host.device)? {
             Volume::Ready { description } => {
                 tracing::info!("data volume: {description}");
-                return Ok(());
+                return Ok(Disk::Ready);
             }
+            Volume::Prepare(work) if work.format && uncertain => return Ok(Disk::Blank),
             Volume::Prepare(work) => {
                 report.say(&format!("data disk: {work}"));
                 sys::volume::prepare(paths, &work, &Programs::default()).await?;

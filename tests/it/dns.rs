@@ -58,11 +58,29 @@ fn a_host_waits_for_its_srv_record_and_founds_by_it() {
     *zone.lock().expect("nobody has panicked") = Some("etcd-1.example.com");
     world.hosts[0].settle();
     assert_eq!(world.members(0), (vec!["etcd-1.example.com".to_owned()], 0));
-    // A settled member needs no DNS.
+    // A settled member needs no DNS, and its certificates keep its address.
     *zone.lock().expect("nobody has panicked") = None;
+    let names = world.hosts[0].root.join("var/lib/etcd/bootstrapper/pki/names.json");
+    let before = fs::read_to_string(&names).expect("names");
+    assert!(before.contains(&world.hosts[0].address), "{before}");
     world.hosts[0].kill();
     world.hosts[0].boot();
     world.hosts[0].settle();
+    assert_eq!(fs::read_to_string(&names).expect("names"), before);
+}
+
+#[test]
+fn a_member_that_has_a_name_and_only_an_ipv6_address_listens_there() {
+    let (mut world, zone) = host("");
+    let host = &mut world.hosts[0];
+    host.has("fd77::11", true);
+    host.resolves("fd77::11 etcd-1.example.com\n");
+    *zone.lock().expect("nobody has panicked") = Some("etcd-1.example.com");
+    host.boot();
+    host.settle();
+    let environment = host.environment();
+    let listen = environment.iter().find(|(key, _)| key == "ETCD_LISTEN_PEER_URLS").expect("where to listen");
+    assert_eq!(listen.1, "https://[::]:2380");
 }
 
 #[test]

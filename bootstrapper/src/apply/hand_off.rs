@@ -1,5 +1,7 @@
 //! The hand-off to etcd: its environment, its data dir, the proof that this boot's run succeeded, and the queued start.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use anyhow::Result;
 use plan::facts::Identity;
 use plan::place::{Kept, Place};
@@ -38,7 +40,7 @@ pub async fn hand_off(tools: &Tools<'_>, to: &HandOff, report: &mut Report) -> R
         token: to.identity.token.clone(),
         peer_url: tools.me.peer_url.clone(),
         client_url: tools.me.client_url.clone(),
-        listen: listen_on(tools.me.client_url.host().parse().unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into())),
+        listen: tools.me.client_url.host().parse().map_or_else(|_| everywhere(tools.address), listen_on),
         version: tools.etcd,
         options: tools.host.etcd.clone(),
     };
@@ -66,6 +68,14 @@ pub async fn hand_off(tools: &Tools<'_>, to: &HandOff, report: &mut Report) -> R
         if to.new { "new" } else { "existing" }
     ));
     if systemd::is_here() { systemd::queue_etcd().await } else { Ok(()) }
+}
+
+/// Every address of this one's family: a name may mean loopback here and another address elsewhere.
+fn everywhere(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
 }
 
 /// `identity.json`, written only when it changes: a reboot of a settled member writes nothing to its disk.

@@ -5,6 +5,8 @@ pub mod hand_off;
 pub mod journal;
 mod members;
 
+use std::net::IpAddr;
+
 use anyhow::{Context, Result};
 use plan::decision::{Plan, Step};
 use plan::facts::{Claim, ClaimState, DataDir, Identity, Me};
@@ -38,6 +40,8 @@ pub struct Tools<'a> {
     pub host: &'a Host,
     /// Who this host is.
     pub me: &'a Me,
+    /// An address of this host, as its peer URL may have a name instead.
+    pub address: IpAddr,
     /// Where the data disk is used now.
     pub place: &'a Place,
     /// etcd's user.

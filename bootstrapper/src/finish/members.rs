@@ -1,6 +1,8 @@
 //! Changes of the members that a member makes itself: its promotion, its removal as a learner that nobody can reach, and
 //! that of the one too many after a surge.
 
+use std::net::Ipv4Addr;
+
 use anyhow::Result;
 use plan::decision::{Decided, Decision};
 use plan::facts::{DataDir, Facts, Quorum};
@@ -82,6 +84,7 @@ impl Finish<'_> {
             spec: &self.spec,
             host: &self.host,
             me: &self.me,
+            address: tls::names(self.paths).ok().flatten().map_or(Ipv4Addr::LOCALHOST.into(), |names| names.address),
             place: &observe::place(self.paths, self.me.instance_id.clone()),
             owner: net::user("etcd"),
             store: None,

@@ -10,6 +10,8 @@ use crate::world::{Host, World};
 
 const LINK: &str = "169.254.169.254";
 
+const OTHER_DISK: &str = "data: {device: {serial: another}}\n";
+
 /// One machine of EC2 without any other configuration, and what `config new` would have it configured by.
 fn launched() -> (World, String) {
     let world = World::new(1);
@@ -37,8 +39,10 @@ fn a_machine_founds_by_its_user_data_and_starts_again_without_its_platform() {
     let tags = vec![("etcd-bootstrapper:replace_after", "90s".to_owned()), ("Name", "etcd".to_owned())];
     let host = &mut world.hosts[0];
     // What its owner writes into it later.
-    let (now, later) =
-        (Ec2 { tags, ..Ec2::with(&config) }.serve(), Ec2::with(&format!("{config}replace_after: 7s\n")).serve());
+    let (now, later) = (
+        Ec2 { tags, ..Ec2::with(&config) }.serve(),
+        Ec2::with(&format!("{config}replace_after: 7s\n{OTHER_DISK}")).serve(),
+    );
     let is_later = Arc::new(AtomicBool::new(false));
     let edited = is_later.clone();
     let log = serve(host, service(move |a| if edited.load(Ordering::Relaxed) { later(a) } else { now(a) }));
@@ -78,6 +82,10 @@ fn a_machine_founds_by_its_user_data_and_starts_again_without_its_platform() {
     host.boot();
     host.wait_for("run", "waiting up to 120 s for EC2's metadata service");
     host.inside(async || ip(&format!("addr add {LINK}/32 dev lo")));
+    // What is there was chosen by what was kept.
+    assert_eq!(host.run_ends(), 75, "{}", host.said());
+    assert!(host.said_by("run").contains("`data.device` has changed since the last boot"), "{}", host.said());
+    host.start_run();
     host.settle();
     let explained = host.program(&["config", "explain"]).output().expect("config explain runs");
     let explained = String::from_utf8(explained.stdout).expect("UTF-8");
