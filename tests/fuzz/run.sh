@@ -23,6 +23,9 @@ mkdir -p "$out"
 targets=$(FUZZ_TARGET='list' "$fuzz" -runs=0 -artifact_prefix="$out/list-" 2>/dev/null) || true
 rm -f "$out"/list-*
 [ -n "$targets" ] || die "$fuzz names no targets"
+for name in "$@"; do
+  echo "$targets" | cut -f 1 | grep -Fqx -e "$name" || die "there is no target $name; there are $(echo "$targets" | cut -f 1 | tr '\n' ' ')"
+done
 # What has failed before is tried again: perhaps it was mended.
 for noted in "$out"/*.tsv; do [ ! -e "$noted" ] || sed -i 's/FAILED$/not yet/' "$noted"; done
 
