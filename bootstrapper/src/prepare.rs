@@ -20,6 +20,7 @@ use crate::observe::{self, Group};
 use crate::paths::Paths;
 use crate::report::Report;
 use crate::run::etcd_version;
+use crate::secrets;
 use crate::sys::format::Programs;
 use crate::sys::fs::{self, Owner};
 use crate::sys::netlink::Watch;
@@ -80,7 +81,7 @@ pub async fn prepare(paths: &Paths, report: &mut Report) -> Result<Prepared> {
     let found =
         if !member && sources.unasked()? && platform(&sources, report).await? { found.today(&sources)? } else { found };
     // A settled member starts by what it remembers; a blank disk waits for what the operator gives it now.
-    let loaded = match (found.loaded, found.remembered, found.fault) {
+    let mut loaded = match (found.loaded, found.remembered, found.fault) {
         (Some(loaded), _, _) => {
             metadata::remember(paths, &loaded)?;
             loaded
@@ -111,6 +112,7 @@ pub async fn prepare(paths: &Paths, report: &mut Report) -> Result<Prepared> {
     };
     let owner = net::user("etcd");
     known_clock(paths, &loaded.host, member, report).await;
+    secrets::ca(paths, &mut loaded.host, member, &mut |text| report.say(text)).await?;
     while let Err(error) = certificates(paths, &loaded, &me, address, owner) {
         // A CA that cannot issue must not keep a member from starting with the leaves that it has.
         if member && tls::certificates_problem(paths, None).is_none() {
@@ -248,7 +250,7 @@ async fn known_clock(paths: &Paths, host: &Host, member: bool, report: &mut Repo
 /// Makes the certificates anew that do not pass any more, as after a wrong clock was set right; whether any was. Only for
 /// who holds the lock.
 pub fn renewed(paths: &Paths) -> bool {
-    let Ok(outcome) = tls::renew(paths, clock::known()) else { return false };
+    let Ok(outcome) = tls::renew(paths, None, clock::known()) else { return false };
     for (leaf, because) in &outcome.issued {
         tracing::info!("issued the {leaf} certificate: {because}");
     }

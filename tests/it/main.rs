@@ -27,6 +27,7 @@ mod operator;
 mod output;
 mod restore;
 mod restored;
+mod secrets;
 mod snapshot;
 mod store;
 mod support;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::discovery::Discovery;
 use crate::document::{Address, Document, PeerEntry, Source};
 use crate::member::is_name_or_address;
+use crate::source::misplaced;
 use crate::spec::{Host, Problem, Set, Spec, Store};
 use crate::{backup, discovery, restore, store};
 
@@ -261,7 +262,7 @@ const SHORTEST: Duration = Duration::from_secs(72 * 3600);
 fn check_tls(document: &Document, problems: &mut Problems) {
     for (path, source) in [("tls.ca.cert", &document.tls.ca.cert), ("tls.ca.key", &document.tls.ca.key)] {
         match source {
-            Source::File { .. } | Source::Credential { .. } => {
+            Source::File { .. } | Source::Credential { .. } | Source::Url(_) | Source::Kept(_) => {
                 if let Some((key, why)) = misplaced(source) {
                     problems.add(format!("{path}.{key}"), why);
                 }
@@ -289,22 +290,6 @@ fn check_tls(document: &Document, problems: &mut Problems) {
             "tls.validity",
             "certificates that end within three days cannot be renewed in time: write 72h or more",
         );
-    }
-}
-
-/// Which key of a source cannot be meant, and why.
-pub(crate) fn misplaced(source: &Source) -> Option<(&'static str, String)> {
-    match source {
-        Source::File { file } if !file.starts_with('/') => {
-            Some(("file", format!("{file:?} is not an absolute path: begin it with /")))
-        }
-        Source::Credential { credential }
-            if credential.is_empty() || credential.starts_with('.') || credential.contains('/') =>
-        {
-            let why = format!("{credential:?} is not the name of a credential: it has no / and no leading dot");
-            Some(("credential", why))
-        }
-        Source::File { .. } | Source::Credential { .. } | Source::Inline(_) => None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::de::{self, DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::de::{self, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::backup::BackupEntry;
@@ -10,7 +10,9 @@ use crate::discovery::Discovery;
 use crate::member::{ClusterName, MemberName, PeerUrl};
 use crate::metadata::MetadataEntry;
 use crate::restore::RestoreEntry;
-use crate::spec::{Duration, Mode, Secret, Timestamp};
+use crate::source::OneOf;
+pub use crate::source::Source;
+use crate::spec::{Duration, Mode, Timestamp};
 use crate::store::StoreEntry;
 
 /// The document of DESIGN section 10; every carrier carries this one.
@@ -178,44 +180,13 @@ pub struct Tls {
 }
 
 /// `tls.ca:`.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ca {
     /// PEM of one CA certificate, or of two while a CA is rotated; the first one issues.
     pub cert: Source,
     /// PEM of the first one's private key.
     pub key: Source,
-}
-
-/// Where a value is.
-#[derive(Clone)]
-pub enum Source {
-    /// A file on this host.
-    File {
-        /// Absolute path.
-        file: String,
-    },
-    /// A systemd credential of the unit.
-    Credential {
-        /// Its name.
-        credential: String,
-    },
-    /// The value itself.
-    Inline(Secret),
-}
-
-impl<'de> Deserialize<'de> for Source {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        source(d, "PEM text, {file: PATH} or {credential: NAME}")
-    }
-}
-
-pub(crate) fn source<'de, D: Deserializer<'de>>(d: D, expecting: &'static str) -> Result<Source, D::Error> {
-    Ok(match text_or_entry(d, &["file", "credential"], expecting)? {
-        TextOrEntry::Text(text) => Source::Inline(Secret::new(text)),
-        TextOrEntry::Entry("file", file) => Source::File { file },
-        TextOrEntry::Entry(_, credential) => Source::Credential { credential },
-    })
 }
 
 /// `data:`.
@@ -357,25 +328,5 @@ impl<'de> Visitor<'de> for TextOrEntryVisitor {
             return Err(one_of("more than one key"));
         }
         Ok(TextOrEntry::Entry(key, value))
-    }
-}
-
-/// One of these keys.
-struct OneOf(&'static [&'static str]);
-
-impl<'de> DeserializeSeed<'de> for OneOf {
-    type Value = &'static str;
-    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<&'static str, D::Error> {
-        d.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for OneOf {
-    type Value = &'static str;
-    fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        write!(f, "one of {}", self.0.join(", "))
-    }
-    fn visit_str<E: de::Error>(self, key: &str) -> Result<&'static str, E> {
-        self.0.iter().find(|k| **k == key).copied().ok_or_else(|| E::unknown_field(key, self.0))
     }
 }

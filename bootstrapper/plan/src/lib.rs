@@ -26,6 +26,8 @@ pub mod progress;
 pub mod recovery;
 pub mod render;
 pub mod restore;
+pub mod source;
+mod source_check;
 pub mod spec;
 pub mod store;
 

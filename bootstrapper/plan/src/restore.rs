@@ -5,14 +5,13 @@ use std::fmt;
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::check::misplaced;
-use crate::document::Source;
 use crate::member::ClusterName;
+use crate::source::{Source, misplaced};
 use crate::spec::{OnTotalLoss, Problem, Secret, Sha256};
 use crate::store::{self, Credentials, SecretText, StoreEntry};
 
 /// `restore:` — the snapshot that a founding restores.
-#[derive(Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RestoreEntry {
     /// Where it is: the first that delivers it is taken. Absent where the store keeps the snapshots.
@@ -143,6 +142,7 @@ impl RestoreEntry {
 }
 
 /// One URL, or several of the same object; they may carry signatures, so they are secrets.
+#[derive(Clone)]
 pub struct Urls(pub Vec<Secret>);
 
 impl<'de> Deserialize<'de> for Urls {

@@ -6,8 +6,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::check::misplaced;
-use crate::document::{Source, source};
+use crate::source::{Source, misplaced, of_text};
 use crate::spec::{OnTotalLoss, Problem, Secret};
 
 /// `store:` — the cluster's home outside its disks.
@@ -37,6 +36,16 @@ pub struct StoreEntry {
     /// Through which proxy, `http://HOST:PORT`; may have a password in it.
     #[serde(default)]
     pub proxy: Option<Secret>,
+}
+
+impl StoreEntry {
+    /// Whether it takes a network to know as whom it is asked.
+    pub fn is_remote(&self) -> bool {
+        match &self.credentials {
+            Credentials::Auto => false,
+            Credentials::Keys(keys) => keys.clone().secrets_mut().any(|(_, source)| source.is_remote()),
+        }
+    }
 }
 
 /// `store.credentials:`.
@@ -76,13 +85,28 @@ pub struct Keys {
     pub sas: Option<SecretText>,
 }
 
-/// A secret that need not be PEM: the text itself, `{file: PATH}` or `{credential: NAME}`.
+/// A secret that need not be PEM: the text itself, or where it is.
 #[derive(Clone)]
 pub struct SecretText(pub Source);
 
 impl<'de> Deserialize<'de> for SecretText {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        source(d, "a text, {file: PATH} or {credential: NAME}").map(SecretText)
+        of_text(d).map(SecretText)
+    }
+}
+
+impl Keys {
+    /// Every secret among them, by its key.
+    pub fn secrets_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Source)> {
+        let all = [
+            ("access_key_id", &mut self.access_key_id),
+            ("secret_access_key", &mut self.secret_access_key),
+            ("session_token", &mut self.session_token),
+            ("service_account", &mut self.service_account),
+            ("access_key", &mut self.access_key),
+            ("sas", &mut self.sas),
+        ];
+        all.into_iter().filter_map(|(key, secret)| secret.as_mut().map(|SecretText(source)| (key, source)))
     }
 }
 

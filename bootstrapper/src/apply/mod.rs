@@ -6,6 +6,7 @@ pub mod journal;
 mod members;
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use plan::decision::{Plan, Step};
@@ -19,7 +20,7 @@ use crate::exit::Exit;
 use crate::observe;
 use crate::paths::Paths;
 use crate::report::Report;
-use crate::secrets::Places;
+use crate::secrets::{Near, Places};
 use crate::snapshot::origin::Origin;
 use crate::snapshot::source::Access;
 use crate::snapshot::stage::{self, Staging};
@@ -193,10 +194,24 @@ async fn recover(
 /// Restores the snapshot beside the data dir, saying how far it is.
 async fn prepare(tools: &Tools<'_>, founding: &Founding, report: &mut Report) -> Result<()> {
     let snapshot = founding.terms.snapshot.as_ref().context("the founding restores nothing")?;
-    let entry = tools.host.restore.as_deref();
+    let within = Duration::from_secs(tools.host.metadata_timeout);
+    let entry = match tools.host.restore.as_deref() {
+        Some(entry) => Some(Near::within(tools.paths, within, &mut |text| report.say(text)).restore(entry).await?),
+        None => None,
+    };
+    let entry = entry.as_ref();
     let wish = entry.filter(|entry| entry.sha256.as_ref() == Some(snapshot));
     let mut origins = match wish.and_then(|wish| wish.url.as_ref()) {
-        Some(urls) => Origin::open(&urls.0, &Access::of(tools.paths, tools.host))?,
+        Some(urls) => {
+            let store = match tools.host.store.as_deref() {
+                Some(store) => {
+                    Some(Near::within(tools.paths, within, &mut |text| report.say(text)).store(store).await?)
+                }
+                None => None,
+            };
+            let access = Access { restore: entry, store: store.as_ref(), ..Access::without(tools.paths) };
+            Origin::open(&urls.0, &access)?
+        }
         None => vec![from_store(tools, snapshot).await?],
     };
     // Whoever has it whole has checked it, and it is checked here again.

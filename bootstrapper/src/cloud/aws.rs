@@ -5,6 +5,7 @@ use std::time::Duration;
 use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
 use object_store::client::HttpRequest;
 use plan::discovery::Amazon;
+use reqwest::header::HeaderValue;
 use reqwest::{Method, Response, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -13,7 +14,11 @@ use tokio::sync::OnceCell;
 use super::{Trouble, http};
 use crate::exit::Exit;
 use crate::paths::Paths;
+use crate::secrets::Near;
 use crate::store;
+
+/// What allows the actions below.
+const POLICY: &str = "docs/policies/aws.json";
 
 /// How many pages an answer may have; a group of members has one.
 const PAGES: usize = 50;
@@ -82,6 +87,18 @@ impl Action {
     }
 }
 
+/// An operation of an API that speaks JSON.
+pub(super) struct Target {
+    /// As its endpoint and its signatures name it.
+    pub service: &'static str,
+    /// Such as `secretsmanager.GetSecretValue`.
+    pub operation: &'static str,
+    /// As an IAM policy names it.
+    pub permission: &'static str,
+    /// What allows it.
+    pub policy: &'static str,
+}
+
 /// One region, as this instance or as whom the spec says.
 pub(super) struct Aws {
     entry: Amazon,
@@ -148,7 +165,8 @@ impl Aws {
         parameters: &[(String, String)],
     ) -> Result<T, Trouble> {
         let place = format!("{} about {about} in {}", action.permission(), self.entry.region);
-        let response = self.send(action, &place, parameters).await?;
+        let headers = [("content-type", "application/x-www-form-urlencoded; charset=utf-8")];
+        let response = self.send(action.service(), POLICY, &place, form(action, parameters), &headers).await?;
         let said = Said::of(&response);
         let body = http::body(response).await.map_err(|why| unavailable(&place, &why))?;
         if !(200..300).contains(&said.status) {
@@ -158,25 +176,47 @@ impl Aws {
             .map_err(|error| unavailable(&place, &format!("answered what is no such answer: {error}")))
     }
 
-    async fn send(&self, action: Action, place: &str, parameters: &[(String, String)]) -> Result<Response, Trouble> {
+    /// What an API says that speaks JSON (docs.aws.amazon.com, "AWS JSON 1.1 protocol" of Smithy); no text of the answer is
+    /// in any error.
+    ///
+    /// # Errors
+    /// Whatever is no answer, in words.
+    pub(super) async fn json(&self, target: &Target, about: &str, body: String) -> Result<String, Trouble> {
+        let place = format!("{} about {about} in {}", target.permission, self.entry.region);
+        let headers = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", target.operation)];
+        let response = self.send(target.service, target.policy, &place, body, &headers).await?;
+        let said = Said::of(&response);
+        let body = http::body(response).await.map_err(|why| unavailable(&place, &why))?;
+        if said.status == 200 { Ok(body) } else { Err(refused_in_json(target, &place, &said, &body)) }
+    }
+
+    async fn send(
+        &self,
+        service: &'static str,
+        policy: &str,
+        place: &str,
+        body: String,
+        headers: &[(&'static str, &'static str)],
+    ) -> Result<Response, Trouble> {
         let opened = self.opened(place).await?;
         let credential = opened.credentials.get_credential().await.map_err(|error| {
             let text = format!(
-                "{place}: as whom to ask is not known: {error}; give the launch template an instance profile with the \
-                 policy of docs/policies/aws.json, or write `credentials`"
+                "{place}: as whom to ask is not known: {error}; give the instance a profile with the policy of {policy}, or \
+                 write `credentials` where the configuration has them"
             );
             Trouble::new(Exit::Permission, text)
         })?;
-        let url = self.url(action).map_err(|why| unavailable(place, &why))?;
-        let body = form(action, parameters);
+        let url = self.url(service).map_err(|why| unavailable(place, &why))?;
         let mut request = HttpRequest::new(body.clone().into());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = url.as_str().parse().map_err(|e| unavailable(place, &format!("cannot be asked: {e}")))?;
-        AwsAuthorizer::new(&credential, action.service(), &self.entry.region)
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, HeaderValue::from_static(value));
+        }
+        AwsAuthorizer::new(&credential, service, &self.entry.region)
             .try_authorize(&mut request, None)
             .map_err(|error| unavailable(place, &format!("cannot be signed: {error}")))?;
         let request = opened.client.post(url).headers(request.headers().clone()).body(body);
-        let request = request.header("content-type", "application/x-www-form-urlencoded; charset=utf-8");
         request.timeout(http::SILENCE).send().await.map_err(|error| unavailable(place, &http::why(error)))
     }
 
@@ -184,7 +224,9 @@ impl Aws {
         let open = || async {
             let clear = self.entry.endpoint.as_ref().is_some_and(|e| e.starts_with("http://"));
             let client = http::client(&self.paths, clear)?;
-            let credentials = store::amazon(&self.entry.region, &self.entry.credentials, &self.paths)?;
+            let mut near = Near::once(&self.paths);
+            let credentials = near.credentials(&self.entry.credentials, "discovery").await?;
+            let credentials = store::amazon(&self.entry.region, &credentials, &self.paths)?;
             anyhow::Ok(Opened { client, credentials })
         };
         self.opened
@@ -193,10 +235,10 @@ impl Aws {
             .map_err(|error| Trouble::new(Exit::of(&error), format!("{place}: {error:#}")))
     }
 
-    fn url(&self, action: Action) -> Result<Url, String> {
+    fn url(&self, service: &str) -> Result<Url, String> {
         let region = &self.entry.region;
         let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-        let usual = || format!("https://{}.{region}.{domain}/", action.service());
+        let usual = || format!("https://{service}.{region}.{domain}/");
         let text = self.entry.endpoint.as_ref().map_or_else(usual, |endpoint| format!("{endpoint}/"));
         Url::parse(&text).map_err(|error| format!("{text} is no URL: {error}"))
     }
@@ -254,19 +296,50 @@ fn unavailable(place: &str, why: &str) -> Trouble {
     Trouble::new(Exit::Unavailable, format!("{place}: {why}"))
 }
 
-/// What a refusal means, by its code (docs.aws.amazon.com, "Common Errors" of each API).
+/// A refusal of the query APIs.
 fn refused(action: Action, place: &str, said: &Said, body: &str) -> Trouble {
     let fault = quick_xml::de::from_str::<Refusal>(body).ok();
     let fault = fault.and_then(|refusal| refusal.error.or(refusal.errors.map(|errors| errors.error)));
-    let (code, message) = fault.map_or_else(Default::default, |fault| (fault.code, fault.message));
-    let status = said.status;
-    let answer = if code.is_empty() { format!("HTTP {status}") } else { format!("{code}: {}", http::short(&message)) };
+    let fault = fault.unwrap_or_else(|| Fault { code: String::new(), message: String::new() });
+    let asked = Asked { place, permission: &action.permission(), policy: POLICY, look: "look at `discovery`" };
+    meant(&asked, said, &fault)
+}
+
+/// The same of the APIs that speak JSON, whose codes may have a name space before a `#`.
+fn refused_in_json(target: &Target, place: &str, said: &Said, body: &str) -> Trouble {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Refusal {
+        #[serde(rename = "__type")]
+        kind: String,
+        #[serde(alias = "Message")]
+        message: String,
+    }
+    let Refusal { kind, message } = serde_json::from_str(body).unwrap_or_default();
+    let code = kind.rsplit('#').next().unwrap_or_default().to_owned();
+    let look = "look at its name and its region";
+    let asked = Asked { place, permission: target.permission, policy: target.policy, look };
+    meant(&asked, said, &Fault { code, message })
+}
+
+/// What was asked, as far as a refusal needs to say it.
+struct Asked<'a> {
+    place: &'a str,
+    permission: &'a str,
+    policy: &'static str,
+    look: &'static str,
+}
+
+/// What a refusal means, by its code (docs.aws.amazon.com, "Common Errors" of each API).
+fn meant(asked: &Asked<'_>, said: &Said, Fault { code, message }: &Fault) -> Trouble {
+    let (place, status) = (asked.place, said.status);
+    let answer = if code.is_empty() { format!("HTTP {status}") } else { format!("{code}: {}", http::short(message)) };
     let trouble =
         |exit, what: &str| Trouble { exit, text: format!("{place} was answered {answer}; {what}"), after: said.after };
+    let allow = || format!("allow {} to the role of this instance: {}", asked.permission, asked.policy);
     match code.as_str() {
         "UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException" | "OptInRequired" => {
-            let what = format!("allow {} to the role of this instance: docs/policies/aws.json", action.permission());
-            trouble(Exit::Permission, &what)
+            trouble(Exit::Permission, &allow())
         }
         "RequestExpired" | "SignatureDoesNotMatch" | "InvalidSignatureException" | "RequestTimeTooSkewed" => {
             let theirs = said.date.as_ref().map_or_else(String::new, |date| format!(", and it is {date} there"));
@@ -275,7 +348,11 @@ fn refused(action: Action, place: &str, said: &Said, body: &str) -> Trouble {
             );
             trouble(Exit::TryAgain, &what)
         }
-        "AuthFailure" | "InvalidClientTokenId" | "UnrecognizedClientException" | "InvalidAccessKeyId" => trouble(
+        "AuthFailure"
+        | "InvalidClientTokenId"
+        | "UnrecognizedClientException"
+        | "InvalidAccessKeyId"
+        | "ExpiredTokenException" => trouble(
             Exit::Permission,
             "the keys are not known there, or have ended: look at the instance profile or `credentials`",
         ),
@@ -287,12 +364,12 @@ fn refused(action: Action, place: &str, said: &Said, body: &str) -> Trouble {
         | "Unavailable"
         | "InternalError"
         | "InternalFailure" => trouble(Exit::TryAgain, "it is asked again later"),
-        _ if matches!(status, 401 | 403) => {
-            let what = format!("allow {} to the role of this instance: docs/policies/aws.json", action.permission());
-            trouble(Exit::Permission, &what)
+        "ResourceNotFoundException" | "ParameterNotFound" | "ParameterVersionNotFound" => {
+            trouble(Exit::Unavailable, &format!("there is none: {}", asked.look))
         }
+        _ if matches!(status, 401 | 403) => trouble(Exit::Permission, &allow()),
         _ if status == 429 || status >= 500 => trouble(Exit::TryAgain, "it is asked again later"),
-        _ => trouble(Exit::Unavailable, "it is asked again; look at `discovery`"),
+        _ => trouble(Exit::Unavailable, &format!("it is asked again; {}", asked.look)),
     }
 }
 

@@ -23,7 +23,7 @@ use crate::paths::Paths;
 /// Who answers where the spec names nobody else, and for whom a token is asked.
 const ENDPOINT: &str = "https://management.azure.com";
 
-const METADATA: &str = "http://169.254.169.254/metadata";
+pub(super) const METADATA: &str = "http://169.254.169.254/metadata";
 
 /// What the metadata service wants to see.
 const HEADER: (&str, &str) = ("Metadata", "true");
@@ -70,7 +70,7 @@ impl Vmss {
 
     pub(super) async fn list(&self) -> Result<Listing, Trouble> {
         let set = self.set().await?;
-        let token = self.token().await?;
+        let token = token(&self.rest, &self.metadata, "https://management.azure.com/").await?;
         let machines: Vec<Machine> =
             self.pages(&format!("{set}/virtualMachines?api-version={COMPUTE}"), PERMISSIONS[0], &token).await?;
         let cards: Vec<Card> =
@@ -128,20 +128,6 @@ impl Vmss {
         self.set.get_or_try_init(find).await.map(String::as_str)
     }
 
-    async fn token(&self) -> Result<String, Trouble> {
-        #[derive(Deserialize)]
-        struct Token {
-            access_token: String,
-        }
-        let resource = super::http::encoded("https://management.azure.com/");
-        let url = format!("{}/identity/oauth2/token?api-version=2018-02-01&resource={resource}", self.metadata);
-        let text = self.rest.metadata(&url, HEADER, None).await?;
-        let token: Token = serde_json::from_str(&text).map_err(|_| {
-            Trouble::new(Exit::Unavailable, "the metadata service hands out what is no token of a managed identity")
-        })?;
-        Ok(token.access_token)
-    }
-
     /// The address of a machine whose card is a resource of its own, as in a flexible set.
     async fn own_card(&self, machine: &Machine, token: &str) -> Result<Option<IpAddr>, Trouble> {
         let cards = machine.properties.network_profile.as_ref().map_or(&[][..], |profile| &profile.network_interfaces);
@@ -179,6 +165,24 @@ impl Vmss {
         }
         Err(Trouble::new(Exit::Unavailable, format!("{path} does not come to an end of its pages")))
     }
+}
+
+/// A token of the machine's managed identity for this resource.
+///
+/// # Errors
+/// When the metadata service gives none.
+pub(super) async fn token(rest: &Rest, metadata: &str, resource: &str) -> Result<String, Trouble> {
+    #[derive(Deserialize)]
+    struct Token {
+        access_token: String,
+    }
+    let resource = super::http::encoded(resource);
+    let url = format!("{metadata}/identity/oauth2/token?api-version=2018-02-01&resource={resource}");
+    let text = rest.metadata(&url, HEADER, None).await?;
+    let token: Token = serde_json::from_str(&text).map_err(|_| {
+        Trouble::new(Exit::Unavailable, "the metadata service hands out what is no token of a managed identity")
+    })?;
+    Ok(token.access_token)
 }
 
 #[derive(Deserialize)]

@@ -23,10 +23,10 @@ use crate::paths::Paths;
 const ENDPOINT: &str = "https://compute.googleapis.com";
 
 /// The metadata service, by its address: its name needs a name server.
-const METADATA: &str = "http://169.254.169.254/computeMetadata/v1/instance";
+pub(super) const METADATA: &str = "http://169.254.169.254/computeMetadata/v1/instance";
 
 /// What the metadata service wants to see, and shows itself.
-const FLAVOR: (&str, &str) = ("Metadata-Flavor", "Google");
+pub(super) const FLAVOR: (&str, &str) = ("Metadata-Flavor", "Google");
 
 /// Everything that is ever asked; the role in docs/policies allows exactly this.
 pub const PERMISSIONS: [&str; 3] =
@@ -61,7 +61,7 @@ impl Mig {
 
     pub(super) async fn list(&self) -> Result<Listing, Trouble> {
         let group = self.group().await?;
-        let token = self.token().await?;
+        let token = token(&self.rest, &self.metadata).await?;
         let managed = self.managed(group, &token).await?;
         let mut instances: Vec<Instance> = Vec::new();
         let mut zones: Vec<String> = Vec::new();
@@ -106,18 +106,6 @@ impl Mig {
 
     async fn metadata(&self, what: &str) -> Result<String, Trouble> {
         self.rest.metadata(&format!("{}/{what}", self.metadata), FLAVOR, Some(FLAVOR)).await
-    }
-
-    async fn token(&self) -> Result<String, Trouble> {
-        #[derive(Deserialize)]
-        struct Token {
-            access_token: String,
-        }
-        let text = self.metadata("service-accounts/default/token").await?;
-        let token: Token = serde_json::from_str(&text).map_err(|_| {
-            Trouble::new(Exit::Unavailable, "the metadata service hands out what is no token of a service account")
-        })?;
-        Ok(token.access_token)
     }
 
     async fn managed(&self, group: &str, token: &str) -> Result<Vec<Managed>, Trouble> {
@@ -217,6 +205,22 @@ impl Mig {
             }
         }
     }
+}
+
+/// A token of the instance's service account.
+///
+/// # Errors
+/// When the metadata service gives none.
+pub(super) async fn token(rest: &Rest, metadata: &str) -> Result<String, Trouble> {
+    #[derive(Deserialize)]
+    struct Token {
+        access_token: String,
+    }
+    let text = rest.metadata(&format!("{metadata}/service-accounts/default/token"), FLAVOR, Some(FLAVOR)).await?;
+    let token: Token = serde_json::from_str(&text).map_err(|_| {
+        Trouble::new(Exit::Unavailable, "the metadata service hands out what is no token of a service account")
+    })?;
+    Ok(token.access_token)
 }
 
 fn named(id: &str) -> Result<MemberName, Trouble> {

@@ -10,6 +10,7 @@ use plan::discovery::Discovery;
 use plan::facts::Instance;
 
 pub use self::hook::Hook;
+pub use self::keepers::Keepers;
 use crate::exit::Exit;
 use crate::paths::Paths;
 
@@ -20,10 +21,12 @@ mod dns;
 pub mod gce;
 mod hook;
 mod http;
+mod keepers;
 mod rest;
 mod srv;
 #[cfg(test)]
 mod tests;
+pub mod url;
 
 /// A group as somebody lists it now.
 #[derive(Debug)]

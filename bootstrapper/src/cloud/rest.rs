@@ -63,7 +63,7 @@ impl Rest {
         }
         let why = match status {
             400 | 404 => {
-                "knows nothing of that: give the machine a service account or managed identity, or write the group's name"
+                "knows nothing of that: give the machine a service account or managed identity, or write the group's or project's name"
             }
             429 | 500.. => "is busy: it is asked again",
             _ => "refuses",
@@ -82,7 +82,25 @@ impl Rest {
         permission: &str,
         token: &str,
     ) -> Result<Option<T>, Trouble> {
-        let place = format!("{}{}", self.endpoint, path.split('?').next().unwrap_or_default());
+        let Some(text) = self.text(method, path, permission, token).await? else { return Ok(None) };
+        serde_json::from_str(&text).map(Some).map_err(|error| {
+            let why = format!("{}: answered what is no such answer: {error}", self.place(path));
+            Trouble::new(Exit::Unavailable, why)
+        })
+    }
+
+    /// The text of an answer, `None` for 404; nothing of it is in any error.
+    ///
+    /// # Errors
+    /// As [`Rest::get`].
+    pub(super) async fn text(
+        &self,
+        method: Method,
+        path: &str,
+        permission: &str,
+        token: &str,
+    ) -> Result<Option<String>, Trouble> {
+        let place = self.place(path);
         let unavailable = |why: &str| Trouble::new(Exit::Unavailable, format!("{place}: {why}"));
         let (client, _) = self.clients().await?;
         let url = format!("{}{path}", self.endpoint);
@@ -97,10 +115,11 @@ impl Rest {
             404 => return Ok(None),
             _ => return Err(refused(&place, permission, response).await),
         }
-        let text = http::body(response).await.map_err(|why| unavailable(&why))?;
-        serde_json::from_str(&text)
-            .map(Some)
-            .map_err(|error| unavailable(&format!("answered what is no such answer: {error}")))
+        http::body(response).await.map(Some).map_err(|why| unavailable(&why))
+    }
+
+    fn place(&self, path: &str) -> String {
+        format!("{}{}", self.endpoint, path.split('?').next().unwrap_or_default())
     }
 
     /// The path of a link to this very endpoint.
@@ -129,7 +148,7 @@ async fn refused(place: &str, permission: &str, response: Response) -> Trouble {
         401 => (Exit::TryAgain, "the token is not taken: look at this machine's clock and identity".to_owned()),
         403 => (Exit::Permission, format!("allow {permission} to the identity of this machine: docs/policies")),
         429 | 500.. => (Exit::TryAgain, "it is asked again later".to_owned()),
-        _ => (Exit::Unavailable, "it is asked again; look at `discovery`".to_owned()),
+        _ => (Exit::Unavailable, "it is asked again; look at what the configuration names".to_owned()),
     };
     Trouble { exit, text: format!("{place} was answered HTTP {status}{said}; {what}"), after }
 }

@@ -4,16 +4,19 @@ use std::time::Duration;
 
 use anyhow::Result;
 use lexopt::prelude::*;
+use plan::document::Tls;
 use plan::facts::Seconds;
 use plan::spec::Timestamp;
 use serde::Serialize;
 
 use crate::apply::journal::Journal;
 use crate::exit::Exit;
+use crate::metadata;
 use crate::paths::Paths;
+use crate::secrets::Near;
 use crate::sys::clock;
 use crate::sys::output::say;
-use crate::tls::{self, LEAVES};
+use crate::tls::{self, CaMaterial, LEAVES};
 
 /// For how long another etcd-bootstrapper is waited for; the timer comes again.
 const LOCK: Duration = Duration::from_secs(60);
@@ -80,8 +83,9 @@ async fn renew(paths: &Paths, json: bool, patience: Duration) -> Result<()> {
             last = who.to_owned();
         }
     };
+    let ca = ca_of_today(paths, now).await;
     let _lock = Journal::of(paths).lock_within(patience, waiting).await?;
-    let outcome = tls::renew(paths, now)?;
+    let outcome = tls::renew(paths, ca, now)?;
     let warning = now.and_then(|now| tls::stored(paths, Some(now)).ok()?.warning(now));
     let renewed = Renewed {
         issued: outcome.issued.into_iter().map(|(leaf, because)| Issued { leaf, because }).collect(),
@@ -93,6 +97,16 @@ async fn renew(paths: &Paths, json: bool, patience: Duration) -> Result<()> {
         return say(&serde_json::to_string(&renewed)?);
     }
     say(&told(&renewed, now.is_some()))
+}
+
+/// The CA as it is kept elsewhere today, where the configuration says so; whoever does not give it is done without.
+async fn ca_of_today(paths: &Paths, now: Option<Seconds>) -> Option<CaMaterial> {
+    let tls = metadata::remembered(paths).ok().flatten()?.host.tls;
+    let ca = match Near::once(paths).ca(&tls.ca).await {
+        Ok(ca) => tls::load(&Tls { ca: ca?, ..tls }, paths, now),
+        Err(error) => Err(error),
+    };
+    ca.inspect_err(|error| tracing::warn!("going on with the CA that this data disk keeps: {error:#}")).ok()
 }
 
 fn told(renewed: &Renewed, clock_known: bool) -> String {

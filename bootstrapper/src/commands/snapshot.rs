@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::exit::Exit;
 use crate::metadata::Sources;
 use crate::paths::Paths;
-use crate::secrets;
+use crate::secrets::{self, Near};
 use crate::snapshot::decode::{self, Most, Opening};
 use crate::snapshot::fetch::{Order, Progress, fetch};
 use crate::snapshot::origin::Origin;
@@ -82,7 +82,7 @@ async fn checked(paths: &Paths, wanted: &Wanted) -> Result<Summary> {
     let file = (!wanted.subject.contains("://")).then(|| PathBuf::from(&wanted.subject));
     let origins = match &file {
         Some(path) => vec![Origin::file(path.clone())],
-        None => remote(paths, Secret::new(wanted.subject.clone()))?,
+        None => remote(paths, Secret::new(wanted.subject.clone())).await?,
     };
     let mut opening = Opening::plain(Most::sane());
     if let Some(path) = &wanted.age_identity {
@@ -125,12 +125,22 @@ async fn checked(paths: &Paths, wanted: &Wanted) -> Result<Summary> {
 }
 
 /// A URL; a bucket is asked as this host's configuration says, where there is one.
-fn remote(paths: &Paths, url: Secret) -> Result<Vec<Origin>> {
+async fn remote(paths: &Paths, url: Secret) -> Result<Vec<Origin>> {
     let urls = [url];
     if ObjectUrl::parse(urls[0].reveal()).is_some()
         && let Some(loaded) = Sources::new(paths).load()?
     {
-        return Origin::open(&urls, &Access::of(paths, &loaded.host));
+        let mut near = Near::once(paths);
+        let restore = match loaded.host.restore.as_deref() {
+            Some(restore) => Some(near.restore(restore).await?),
+            None => None,
+        };
+        let store = match loaded.host.store.as_deref() {
+            Some(store) => Some(near.store(store).await?),
+            None => None,
+        };
+        let access = Access { restore: restore.as_ref(), store: store.as_ref(), ..Access::without(paths) };
+        return Origin::open(&urls, &access);
     }
     Origin::open(&urls, &Access::without(paths))
 }

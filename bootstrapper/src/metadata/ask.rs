@@ -175,6 +175,17 @@ impl Sources {
     }
 }
 
+/// Which platform this machine is of, and its region where the platform was asked.
+///
+/// # Errors
+/// As [`detect::detect`].
+pub fn platform_of(paths: &Paths) -> Result<(Provider, Option<String>)> {
+    match kept(paths).machine {
+        Some(machine) => Ok((machine.provider, machine.region)),
+        None => Ok((detect::detect(paths)?.provider, None)),
+    }
+}
+
 /// A person's word on the kernel command line, then in a configuration, then what the machine itself tells.
 fn whom(paths: &Paths, settings: &Settings) -> Result<Detected> {
     let detected = detect::detect(paths)?;

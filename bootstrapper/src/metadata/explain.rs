@@ -102,24 +102,32 @@ fn values(tree: &Node) -> Vec<Explained> {
     lines
 }
 
+/// What says where a secret is kept, and is none itself.
+const PLACES: [&str; 12] = [
+    "account",
+    "file",
+    "credential",
+    "sha256",
+    "aws_secret",
+    "aws_parameter",
+    "gcp_secret",
+    "azure_secret",
+    "region",
+    "field",
+    "endpoint",
+    "allow_http",
+];
+
 fn shown(path: &str, node: &Node) -> String {
     let text = node.text().unwrap_or_default();
+    let last = path.rsplit('.').next().unwrap_or_default();
+    let of_a_secret = ["tls.ca.", "restore.age_identity."].iter().any(|of| path.starts_with(of));
     match path {
         "tls.ca.key" | "tls.ca.cert" => format!("(PEM, {} bytes)", text.len()),
-        _ if path.contains(".credentials.")
-            && !path.ends_with(".file")
-            && !path.ends_with(".credential")
-            && !path.ends_with(".credentials.account") =>
-        {
-            secret(text)
-        }
+        url if url == "restore.url" || url.starts_with("restore.url[") => host_of(text),
+        _ if last == "url" && (of_a_secret || path.contains(".credentials.")) => host_of(text),
+        _ if path.contains(".credentials.") && !PLACES.contains(&last) => secret(text),
         "restore.age_identity" | "restore.proxy" | "store.proxy" => secret(text),
-        url if url == "restore.url" || url.starts_with("restore.url[") => {
-            // The path and the query of a presigned URL are its password.
-            let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
-            let host = rest.split(['/', '?']).next().unwrap_or_default();
-            format!("{scheme}://{}/(secret)", host.rsplit('@').next().unwrap_or_default())
-        }
         // Nothing else is secret; should a person have put a key elsewhere, it stays one.
         _ if text.contains("PRIVATE KEY") || text.contains("AGE-SECRET-KEY") => secret(text),
         _ => match &node.value {
@@ -127,6 +135,13 @@ fn shown(path: &str, node: &Node) -> String {
             Value::Text(..) | Value::List(_) | Value::Map(_) => format!("{text:?}"),
         },
     }
+}
+
+/// The path and the query of a presigned URL are its password.
+fn host_of(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let host = rest.split(['/', '?']).next().unwrap_or_default();
+    format!("{scheme}://{}/(secret)", host.rsplit('@').next().unwrap_or_default())
 }
 
 fn secret(text: &str) -> String {

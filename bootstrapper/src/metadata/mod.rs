@@ -46,6 +46,7 @@ mod varlink;
 mod volume;
 mod yaml;
 
+pub use ask::platform_of;
 pub use remember::{handed, remember, remembered};
 
 use fault::Fault;

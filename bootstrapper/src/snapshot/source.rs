@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use plan::restore::{ObjectUrl, RestoreEntry, VolumeUrl};
-use plan::spec::{Host, Secret};
+use plan::spec::Secret;
 use plan::store::StoreEntry;
 use reqwest::{Client, ClientBuilder, Proxy, Url, redirect};
 use rustls::pki_types::CertificateDer;
@@ -35,11 +35,6 @@ pub struct Access<'a> {
 }
 
 impl<'a> Access<'a> {
-    /// As this host's configuration has it.
-    pub fn of(paths: &'a Paths, host: &'a Host) -> Access<'a> {
-        Access { restore: host.restore.as_deref(), store: host.store.as_deref(), ..Access::without(paths) }
-    }
-
     /// Without any configuration.
     pub fn without(paths: &'a Paths) -> Access<'a> {
         Access { paths, roots: roots(paths).into(), restore: None, store: None }
@@ -126,7 +121,7 @@ pub fn client(roots: &[PathBuf], proxy: Option<&Secret>) -> Result<Client> {
     built(builder, tls, redirect::Policy::custom(follow))
 }
 
-/// A client of a provider's API, which never redirects.
+/// A client of a provider's API or of a secret's place, which never redirects.
 ///
 /// # Errors
 /// As [`client`].

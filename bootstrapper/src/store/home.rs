@@ -1,6 +1,7 @@
 //! The store as a host uses it: opened when it is first asked, and its claim as a fact.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use plan::facts::{ClaimState, Claims};
 use plan::spec::{OnTotalLoss, Spec};
@@ -9,18 +10,23 @@ use tokio::sync::OnceCell;
 
 use super::{Store, Trouble, claim, manifest};
 use crate::paths::Paths;
+use crate::secrets::Near;
+
+/// For how long a cloud that did not give the store's keys is not asked for them again.
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// The store of this host's spec.
 pub struct Home {
     entry: Arc<StoreEntry>,
     paths: Paths,
     opened: OnceCell<Store>,
+    failed: Mutex<Option<(Instant, String)>>,
 }
 
 impl Home {
     /// The store that this entry names; nothing is read before it is needed.
     pub fn of(entry: &Arc<StoreEntry>, paths: &Paths) -> Home {
-        Home { entry: entry.clone(), paths: paths.clone(), opened: OnceCell::new() }
+        Home { entry: entry.clone(), paths: paths.clone(), opened: OnceCell::new(), failed: Mutex::default() }
     }
 
     /// The store itself, opened anew while that fails: a secret may be delivered, or a share mounted, later.
@@ -28,8 +34,25 @@ impl Home {
     /// # Errors
     /// [`Trouble::Unreached`], with the reason.
     pub async fn store(&self) -> Result<&Store, Trouble> {
-        let open = async || Store::open(&self.entry, &self.paths);
-        self.opened.get_or_try_init(open).await.map_err(|error| Trouble::Unreached(format!("{error:#}")))
+        let open = async || {
+            if let Some((at, why)) = &*locked(&self.failed)
+                && at.elapsed() < PAUSE
+            {
+                return Err(Trouble::Unreached(why.clone()));
+            }
+            let opened = async {
+                let entry = Near::once(&self.paths).store(&self.entry).await?;
+                Store::open(&entry, &self.paths)
+            };
+            let opened: anyhow::Result<Store> = opened.await;
+            opened.map_err(|error| {
+                let why = format!("{error:#}");
+                // What lies on this host costs nothing to look for.
+                *locked(&self.failed) = self.entry.is_remote().then(|| (Instant::now(), why.clone()));
+                Trouble::Unreached(why)
+            })
+        };
+        self.opened.get_or_try_init(open).await
     }
 
     /// What the store says, as a fact.
@@ -49,4 +72,8 @@ impl Home {
         let newest = if founded && follows { manifest::newest(store, &spec.cluster).await? } else { None };
         Ok(Claims::Read { claim, newest_snapshot: newest.map(|s| s.manifest.sha256) })
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

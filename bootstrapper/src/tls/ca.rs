@@ -62,7 +62,12 @@ pub(super) fn load_with(
         return Err(error);
     }
     let Ok(kept) = kept(paths, given, now) else { return Err(error) };
-    tracing::warn!("{error:#}; going on with the key of {} that this data disk keeps", kept.certificates[0].subject);
+    let subject = &kept.certificates[0].subject;
+    if tls.ca.cert.is_remote() || tls.ca.key.is_remote() {
+        tracing::info!("going on with the CA {subject} that this data disk keeps: nobody is asked for it");
+    } else {
+        tracing::warn!("{error:#}; going on with the key of {subject} that this data disk keeps");
+    }
     Ok(kept)
 }
 

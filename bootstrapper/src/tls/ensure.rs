@@ -99,15 +99,15 @@ pub fn ensure(
     Ok(Outcome { issued, first_end: ends.into_iter().min(), next_due: due.into_iter().min() })
 }
 
-/// Renews what is due with the CA and the names that `pki/` kept.
+/// Renews what is due with the names that `pki/` kept and the CA that is given, or the one kept beside them.
 ///
 /// # Errors
 /// 75 when the CA cannot be used, with the date by which it must be.
-pub fn renew(paths: &Paths, now: Option<Seconds>) -> Result<Outcome> {
+pub fn renew(paths: &Paths, given: Option<CaMaterial>, now: Option<Seconds>) -> Result<Outcome> {
     let pki = paths.pki();
     let result = (|| {
         let names = names(paths)?.with_context(|| format!("there is no {}", pki.join("names.json").display()))?;
-        let ca = super::ca::stored(paths, now)?;
+        let ca = given.map_or_else(|| super::ca::stored(paths, now), Ok)?;
         // Who etcd is on this host, the boot found out; the keys that it gave to etcd tell.
         let given = ["server.key", "peer.key"].iter().find_map(|key| fs::owner_of(&pki.join(key)));
         let etcd = given.filter(|_| is_root());

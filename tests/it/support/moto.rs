@@ -36,12 +36,22 @@ impl Moto {
 
     /// What `ec2` or `autoscaling` answers, asked from this host.
     pub fn ask(&self, from: &Host, service: &'static str, form: &str) -> String {
+        self.post(from, service, "Content-Type: application/x-www-form-urlencoded", form)
+    }
+
+    /// What `secretsmanager` or `ssm` answers to this operation.
+    pub fn operate(&self, from: &Host, service: &'static str, operation: &str, body: &str) -> String {
+        let headers = format!("Content-Type: application/x-amz-json-1.1\r\nX-Amz-Target: {operation}");
+        self.post(from, service, &headers, body)
+    }
+
+    fn post(&self, from: &Host, service: &'static str, headers: &str, body: &str) -> String {
         let at: SocketAddr = self.endpoint.trim_start_matches("http://").parse().expect("an address");
         let request = format!(
             "POST / HTTP/1.0\r\nHost: {at}\r\nAuthorization: AWS4-HMAC-SHA256 \
              Credential=test/20261121/{REGION}/{service}/aws4_request, SignedHeaders=host, Signature=none\r\n\
-             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
-            form.len()
+             {headers}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
         );
         let answer = from.inside(async move || {
             let mut stream = TcpStream::connect(at).expect("moto listens");
@@ -50,7 +60,7 @@ impl Moto {
             stream.read_to_string(&mut answer).expect("an answer");
             answer
         });
-        assert!(answer.starts_with("HTTP/1.1 200") || answer.starts_with("HTTP/1.0 200"), "{form}: {answer}");
+        assert!(answer.starts_with("HTTP/1.1 200") || answer.starts_with("HTTP/1.0 200"), "{body}: {answer}");
         answer
     }
 

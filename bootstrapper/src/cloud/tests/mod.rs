@@ -5,3 +5,4 @@ mod azure;
 mod dns;
 mod fake;
 mod gce;
+mod keepers;

@@ -11,6 +11,7 @@ use plan::document::PeerEntry;
 use plan::member::{ClusterName, PeerUrl};
 use plan::spec::{Secret, Sha256};
 
+use super::secrets::Form;
 use crate::exit::Exit;
 
 pub(super) const USAGE: &str = "\
@@ -23,7 +24,10 @@ Makes a cluster's CA, client certificates and one user-data for all members, in 
   --peer NAME=ADDRESS     a member: an address, a DNS name or an https URL; port 2380 without one
   --discovery-file PATH   instead of --peer: the inventory, on each member, of a group whose members come and go
   --out DIR               where to; ./NAME without it; nothing is ever overwritten
-  --secrets inline|none   inline (default): the CA key is in the user-data; none: it is delivered apart
+  --secrets FORM          where members have the CA key from: inline (default) is in the user-data; none is the
+                          systemd credential etcd-bootstrapper.ca-key; or one of file=PATH, credential=NAME, url=URL,
+                          aws_secret=NAME, aws_parameter=NAME, gcp_secret=NAME, azure_secret=IDENTIFIER;
+                          ,region=REGION behind those of AWS
   --days N                how long the CA and the client certificates are valid; 3650 without it
   --found-days N          until when an empty fleet may found the cluster; 7 without it
   --restore-url URL       found the cluster from this snapshot, as in restore.url ...
@@ -38,7 +42,7 @@ const MOST_DAYS: u64 = 36_500;
 
 pub(super) enum Parsed {
     Help,
-    Make(Arguments),
+    Make(Box<Arguments>),
 }
 
 pub(super) struct Arguments {
@@ -47,7 +51,7 @@ pub(super) struct Arguments {
     pub peers: Vec<PeerEntry>,
     pub discovery: Option<String>,
     pub out: PathBuf,
-    pub inline: bool,
+    pub secrets: Form,
     pub days: u64,
     pub found_days: u64,
     pub restore: Option<(Secret, Sha256)>,
@@ -61,7 +65,7 @@ struct Given {
     peers: Vec<PeerEntry>,
     discovery: Option<String>,
     out: Option<PathBuf>,
-    inline: Option<bool>,
+    secrets: Option<Form>,
     days: Option<u64>,
     found_days: Option<u64>,
     restore_url: Option<Secret>,
@@ -88,7 +92,7 @@ pub(super) fn parse(mut args: lexopt::Parser) -> Result<Parsed> {
             }
         }
     }
-    given.complete(json).map(Parsed::Make)
+    given.complete(json).map(|arguments| Parsed::Make(Box::new(arguments)))
 }
 
 const OPTIONS: [&str; 10] =
@@ -108,11 +112,7 @@ impl Given {
                 Ok(())
             }
             "discovery-file" => once(&mut self.discovery, option, value),
-            "secrets" => match value.as_str() {
-                "inline" => once(&mut self.inline, option, true),
-                "none" => once(&mut self.inline, option, false),
-                _ => Err(usage(&format!("--secrets is inline or none, not {value:?}"))),
-            },
+            "secrets" => once(&mut self.secrets, option, Form::parse(&value).map_err(|why| usage(&why))?),
             "days" => once(&mut self.days, option, number(option, &value, MOST_DAYS)?),
             "found-days" => once(&mut self.found_days, option, number(option, &value, MOST_DAYS)?),
             "restore-url" => once(&mut self.restore_url, option, Secret::new(value)),
@@ -153,7 +153,7 @@ impl Given {
             size,
             peers: self.peers,
             discovery: self.discovery,
-            inline: self.inline.unwrap_or(true),
+            secrets: self.secrets.unwrap_or(Form::Inline),
             days: self.days.unwrap_or(3650),
             found_days: self.found_days.unwrap_or(7),
             restore,

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod report;
+mod secrets;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -32,7 +33,7 @@ pub(crate) const CA_KEY_CREDENTIAL: &str = "etcd-bootstrapper.ca-key";
 pub fn run(args: lexopt::Parser) -> Result<()> {
     let arguments = match arguments::parse(args)? {
         Parsed::Help => return say(arguments::USAGE),
-        Parsed::Make(arguments) => arguments,
+        Parsed::Make(arguments) => *arguments,
     };
     let now = clock::known().ok_or_else(|| {
         Exit::TryAgain

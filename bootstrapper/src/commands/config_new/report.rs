@@ -4,8 +4,8 @@ use plan::member::ClientUrl;
 use plan::spec::Timestamp;
 use serde::Serialize;
 
+use super::Made;
 use super::arguments::Arguments;
-use super::{CA_KEY_CREDENTIAL, Made};
 
 #[derive(Serialize)]
 pub(super) struct Report {
@@ -15,7 +15,8 @@ pub(super) struct Report {
     endpoints: Vec<ClientUrl>,
     ca_not_after: Timestamp,
     found_until: Timestamp,
-    ca_key_credential: Option<&'static str>,
+    ca_key: &'static str,
+    ca_key_credential: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -35,7 +36,8 @@ impl Report {
             endpoints: arguments.endpoints(),
             ca_not_after: Timestamp(made.ca_ends),
             found_until: Timestamp(made.found_until),
-            ca_key_credential: (!arguments.inline).then_some(CA_KEY_CREDENTIAL),
+            ca_key: arguments.secrets.name(),
+            ca_key_credential: arguments.secrets.credential().map(str::to_owned),
         }
     }
 }
@@ -74,20 +76,7 @@ fn deliver(arguments: &Arguments, made: &Made) -> String {
          \x20  together, before {}; after that, an empty fleet waits for a person.\n",
         Timestamp(made.found_until)
     );
-    if arguments.inline {
-        text.push_str(
-            "   The CA key is in it. Where user-data can be read by more than the member itself (clouds: whoever may\n\
-             \x20  describe instances), use --secrets none.\n",
-        );
-    } else {
-        text.push_str(&format!(
-            "   The CA key is not in it: deliver {dir}/ca.key to each member as the systemd credential\n\
-             \x20  {CA_KEY_CREDENTIAL}, in one of these ways:\n\
-             \x20    QEMU, Proxmox   -fw_cfg name=opt/io.systemd.credentials/{CA_KEY_CREDENTIAL},file={dir}/ca.key\n\
-             \x20    any host        /etc/credstore/{CA_KEY_CREDENTIAL}, mode 0600; or encrypted for that host, in\n\
-             \x20                    /etc/credstore.encrypted (systemd-creds encrypt)\n"
-        ));
-    }
+    text.push_str(&arguments.secrets.deliver(&dir.to_string()));
     text
 }
 

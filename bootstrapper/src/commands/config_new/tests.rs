@@ -37,7 +37,7 @@ fn with(out: &Path, rest: &str) -> Result<()> {
 
 fn arguments(rest: &str) -> Result<Arguments> {
     match arguments::parse(lexopt::Parser::from_args(rest.split_whitespace()))? {
-        Parsed::Make(arguments) => Ok(arguments),
+        Parsed::Make(arguments) => Ok(*arguments),
         Parsed::Help => panic!("help"),
     }
 }
@@ -167,6 +167,65 @@ fn without_secrets_the_key_is_a_credential() {
 }
 
 #[test]
+fn each_form_of_the_ca_key_is_written_checked_and_told_with_how_the_key_comes_there() {
+    let scratch = Scratch::new();
+    let cases = [
+        ("file=/etc/etcd-bootstrapper/ca.key", "{file: /etc/etcd-bootstrapper/ca.key}", "install -m 0600 ca.key /etc/"),
+        (
+            "credential=etcd-bootstrapper.ca",
+            "{credential: etcd-bootstrapper.ca}",
+            "/etc/credstore/etcd-bootstrapper.ca,",
+        ),
+        ("url=https://keys.example/ca?s=1,2", "{url: \"https://keys.example/ca?s=1,2\"}", "where the URL leads"),
+        (
+            "aws_secret=etcd/ca,region=eu-west-1",
+            "{aws_secret: etcd/ca, region: \"eu-west-1\"}",
+            "aws secretsmanager create-secret --region eu-west-1 --name etcd/ca --secret-string file://",
+        ),
+        (
+            "aws_parameter=/etcd/ca",
+            "{aws_parameter: /etcd/ca}",
+            "aws ssm put-parameter --type SecureString --name /etcd/ca",
+        ),
+        (
+            "gcp_secret=projects/p-1/secrets/ca",
+            "{gcp_secret: projects/p-1/secrets/ca}",
+            "gcloud secrets create ca --project=p-1 --data-file=",
+        ),
+        (
+            "azure_secret=https://v.vault.azure.net/secrets/ca",
+            "{azure_secret: \"https://v.vault.azure.net/secrets/ca\"}",
+            "az keyvault secret set --vault-name v --name ca --file ",
+        ),
+    ];
+    for (i, (form, written, told)) in cases.into_iter().enumerate() {
+        let out = scratch.0.join(format!("{i}"));
+        let parsed = arguments(&format!("{THREE} --secrets {form} --out {}", out.display())).expect("good");
+        let made = write::make(&parsed, clock::now()).expect("made");
+        let files = files(&out);
+        for file in ["user-data", "config.yaml"] {
+            assert!(files[file].contains(&format!("key: {written}\n")), "{form}: {}", files[file]);
+            assert!(!files[file].contains("PRIVATE KEY") && !files[file].contains("allow_inline_secrets"), "{form}");
+        }
+        assert_eq!(made.files[1].secret, form.starts_with("url="), "{form}");
+        let report = report::text(&parsed, &made);
+        assert!(report.contains(told) && !report.contains("s=1,2"), "{form}: {report}");
+        let json = serde_json::to_value(report::Report::of(&parsed, &made)).expect("JSON");
+        assert_eq!(json["ca_key"], form.split('=').next().expect("a form"));
+    }
+    for (form, why) in [
+        ("url=http://keys.example/ca", "tls.ca.key.url: it is http"),
+        ("azure_secret=ca", "tls.ca.key.azure_secret: "),
+        ("aws_secret=", "--secrets is inline, none or one of "),
+        ("aws_secret=a,region=x", "tls.ca.key.region: "),
+    ] {
+        let error = with(&scratch.0.join("bad"), &format!("{THREE} --secrets {form}")).expect_err(form);
+        assert!(error.to_string().contains(why), "{form}: {error:#}");
+        assert_eq!(Exit::of(&error), Exit::Usage, "{form}");
+    }
+}
+
+#[test]
 fn the_report_names_the_secrets_and_kubeadms_stanza() {
     let scratch = Scratch::new();
     let out = scratch.0.join("prod");
@@ -256,7 +315,10 @@ fn arguments_that_cannot_be_followed_end_with_64_and_the_remedy_and_nothing_is_w
         (&format!("{peer} --name other"), "--name is given twice"),
         (&format!("{peer} --days 0"), "--days: \"0\" is not a whole number from 1 to 36500"),
         (&format!("{peer} --found-days soon"), "--found-days: \"soon\" is not a whole number from 1 to 36500"),
-        (&format!("{peer} --secrets some"), "--secrets is inline or none, not \"some\""),
+        (
+            &format!("{peer} --secrets some"),
+            "--secrets is inline, none or one of file=…, credential=…, url=…, aws_secret=…, aws_parameter=…, gcp_secret=…, azure_secret=…",
+        ),
         (
             &format!("{peer} --restore-url https://x/y"),
             "--restore-sha256 is missing: a snapshot is restored only by its sha256; `sha256sum FILE` prints it",

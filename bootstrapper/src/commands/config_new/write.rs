@@ -7,7 +7,7 @@ use plan::facts::Seconds;
 use plan::spec::{Secret, Timestamp};
 
 use super::arguments::{Arguments, usage};
-use super::{CA_KEY_CREDENTIAL, DAY, Made};
+use super::{DAY, Made};
 use crate::metadata;
 use crate::metadata::validate::{Verdict, validate};
 use crate::sys::fs;
@@ -79,7 +79,7 @@ fn files(arguments: &Arguments, now: Seconds) -> Result<Made> {
     let (apiserver, apiserver_key) = client("apiserver-etcd-client", None)?;
     let file = |name, what, secret, text| Written { name, what, secret, text };
     // The URL of a snapshot may carry a signature that lets everybody read it.
-    let secret = arguments.inline || arguments.restore.is_some();
+    let secret = arguments.secrets.is_secret() || arguments.restore.is_some();
     let files = vec![
         file("user-data", "cloud-config, the same for every member", secret, user_data),
         file("config.yaml", "the bare spec in it, for /etc/etcd-bootstrapper", secret, spec),
@@ -118,18 +118,17 @@ fn spec(arguments: &Arguments, ca: &str, ca_key: &Secret, found_until: Seconds) 
         text.push_str(&format!("restore:\n  url: {url}\n  sha256: \"{}\"\n", sha256.as_str()));
     }
     text.push_str(&format!("tls:\n  ca:\n    cert: |\n{}", indented(ca, 6)));
-    if arguments.inline {
-        text.push_str(&format!("    key: |\n{}", indented(ca_key.reveal(), 6)));
-        text.push_str(
-            "# The CA key stands above, so whoever can read this can join the cluster or impersonate it. Where a metadata\n\
-             # service hands out this text to anything on the host, use `config new --secrets none` instead.\n\
-             allow_inline_secrets: true\n",
-        );
-    } else {
-        text.push_str(&format!(
-            "    # Not in here: deliver ca.key to each member as the systemd credential of this name.\n\
-             \x20   key: {{credential: {CA_KEY_CREDENTIAL}}}\n"
-        ));
+    match arguments.secrets.written() {
+        Some(elsewhere) => text.push_str(&elsewhere),
+        None => {
+            text.push_str(&format!("    key: |\n{}", indented(ca_key.reveal(), 6)));
+            text.push_str(
+                "# The CA key stands above, so whoever can read this can join the cluster or impersonate it. Where a metadata\n\
+                 # service hands out this text to anything on the host, give the key in one of the other forms of\n\
+                 # `config new --secrets` instead.\n\
+                 allow_inline_secrets: true\n",
+            );
+        }
     }
     text
 }

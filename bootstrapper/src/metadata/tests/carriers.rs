@@ -529,3 +529,26 @@ fn explain_shows_no_secret() {
     paths.dedup();
     assert_eq!(paths.len(), count, "each value has one line");
 }
+
+#[test]
+fn explain_shows_where_a_secret_is_kept_and_nothing_of_its_url() {
+    let text = GOOD.replace(
+        "{credential: etcd-ca-key}",
+        "{url: \"https://keys.example/CANARY?sig=CANARY\", sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855}",
+    );
+    let keys =
+        "{access_key_id: {url: \"https://keys.example/CANARY\"}, secret_access_key: {aws_secret: etcd/s3, field: key}}";
+    let text = format!("{text}store: {{url: \"s3://bucket/prod\", region: eu-west-1, credentials: {keys}}}\n");
+    let host = Host::new().with(ETC, text);
+    let lines = Sources::new(&host.paths()).explain().unwrap().unwrap();
+    for (path, value) in [
+        ("tls.ca.key.url", "https://keys.example/(secret)"),
+        ("store.credentials.access_key_id.url", "https://keys.example/(secret)"),
+        ("store.credentials.secret_access_key.aws_secret", "etcd/s3"),
+        ("store.credentials.secret_access_key.field", "key"),
+    ] {
+        let line = lines.iter().find(|l| l.path == path).unwrap_or_else(|| panic!("{path}"));
+        assert_eq!(line.value, value, "{path}");
+    }
+    assert!(lines.iter().all(|l| !l.value.contains("CANARY")));
+}

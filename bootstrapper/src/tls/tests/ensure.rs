@@ -189,7 +189,7 @@ fn age_is_judged_at_two_thirds_and_the_key_stays() {
         let paths = scratch.paths();
         ensure(&paths, &ca, &names(), Some(NOW), None).expect("leaves");
         let (before, now) = (snapshot(&paths), now.map(Seconds));
-        let outcome = renew(&paths, now).expect("renewal");
+        let outcome = renew(&paths, None, now).expect("renewal");
         let reasons: Vec<Option<&str>> = outcome.issued.iter().map(|(_, why)| Some(why.as_str())).collect();
         assert_eq!(reasons, if expected.is_some() { vec![expected; 3] } else { vec![] }, "{now:?}");
         assert_eq!(certificates_problem(&paths, now.or(Some(NOW))), None, "{now:?}");
@@ -198,7 +198,7 @@ fn age_is_judged_at_two_thirds_and_the_key_stays() {
             let renewed = expected.is_some() && name.ends_with(".crt") && name != "ca.crt";
             assert_eq!(after.get(name) != Some(file), renewed, "{name} at {now:?}");
         }
-        assert_eq!(issued(&renew(&paths, now).expect("renewal")), [""; 0], "again at {now:?}");
+        assert_eq!(issued(&renew(&paths, None, now).expect("renewal")), [""; 0], "again at {now:?}");
     }
 }
 
@@ -304,7 +304,7 @@ fn renewal_without_a_ca_says_until_when_it_can_wait() {
     let paths = scratch.paths();
     ensure(&paths, &ca, &names(), Some(NOW), None).expect("leaves");
     fs::remove(&paths.pki().join("ca.key")).expect("gone");
-    let error = renew(&paths, Some(NOW)).expect_err("no CA");
+    let error = renew(&paths, None, Some(NOW)).expect_err("no CA");
     assert_eq!(crate::exit::Exit::of(&error), crate::exit::Exit::TryAgain);
     let key = paths.pki().join("ca.key").display().to_string();
     let expected = format!(
@@ -340,7 +340,7 @@ fn keys_belong_to_who_uses_them() {
             assert_eq!(of(name), expected, "{name}");
         }
         let before = snapshot(&paths);
-        renew(&paths, Some(NOW)).expect("renewal");
+        renew(&paths, None, Some(NOW)).expect("renewal");
         assert_eq!(snapshot(&paths), before, "renewal keeps the owners");
     }
 }

@@ -140,7 +140,7 @@ async fn etcd_serves_with_these_leaves_refuses_strangers_and_takes_renewed_ones(
     let on_disk = |leaf: usize| read_certificate(&scratch.paths().pki(), &LEAVES[leaf]).expect("a leaf").der.to_vec();
     let (server, peer) = (on_disk(0), on_disk(1));
     assert_eq!((shown(&scratch, etcd.client).await, shown(&scratch, etcd.peer).await), (server.clone(), peer));
-    let outcome = crate::tls::renew(&scratch.paths(), Some(now)).expect("renewal");
+    let outcome = crate::tls::renew(&scratch.paths(), None, Some(now)).expect("renewal");
     assert_eq!(outcome.issued.len(), 3);
     assert_ne!(on_disk(0), server);
     assert_eq!((shown(&scratch, etcd.client).await, shown(&scratch, etcd.peer).await), (on_disk(0), on_disk(1)));

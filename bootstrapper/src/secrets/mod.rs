@@ -1,11 +1,17 @@
-//! Where a value of the spec lies: inline, in a file of this host, or in a systemd credential of the unit.
+//! Where a value of the spec lies: inline, in a file of this host, in a systemd credential of the unit, or elsewhere.
+
+mod near;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use plan::document::Source;
-use plan::spec::Secret;
+use plan::source::Source;
+use plan::spec::{Secret, Sha256};
+use reqwest::Url;
+use ring::digest::{SHA256, digest};
+
+pub use near::{Near, ca};
 
 use crate::exit::{Exit, Failure};
 use crate::metadata;
@@ -43,6 +49,16 @@ impl<'a> Places<'a> {
             Source::Inline(text) => Ok(text.clone()),
             Source::File { file } if !file.starts_with('/') => Err(bad(format!("{file:?} is not an absolute path"))),
             Source::File { file } => read_file(&self.paths.host(file), field, private),
+            Source::Url(remote) if !source.is_remote() => {
+                let url = Url::parse(remote.url.reveal()).map_err(|error| bad(format!("the URL is none: {error}")))?;
+                let path = url.to_file_path().map_err(|()| bad("the URL has a host: write file:///PATH".into()))?;
+                let text = read_file(&self.paths.host(&path.to_string_lossy()), field, private)?;
+                as_pinned(text, remote.sha256.as_ref(), field)
+            }
+            // Whoever needs it has it brought near first.
+            Source::Url(_) | Source::Kept(_) => {
+                Err(Exit::Unavailable.because(format!("{field} is kept elsewhere, and was not asked for")))
+            }
             Source::Credential { credential } => {
                 if credential.is_empty() || credential.starts_with('.') || credential.contains('/') {
                     let why = format!("{credential:?} is not the name of a credential: it has no / and no leading dot");
@@ -63,6 +79,25 @@ impl<'a> Places<'a> {
                 })
             }
         }
+    }
+}
+
+/// A value that is small enough and has the sha256 that is written beside its URL.
+///
+/// # Errors
+/// 65 for any other.
+pub fn as_pinned(value: Secret, sha256: Option<&Sha256>, place: &str) -> Result<Secret> {
+    let bad = |why: String| Exit::BadInput.because(format!("{place}: {why}"));
+    let bytes = value.reveal().as_bytes();
+    if bytes.len() as u64 > LIMIT {
+        return Err(bad(format!("{} bytes are more than any secret has, {LIMIT}", bytes.len())));
+    }
+    let found: [u8; 32] = digest(&SHA256, bytes).as_ref().try_into().unwrap_or_default();
+    match sha256 {
+        Some(sha256) if *sha256 != Sha256::from(found) => {
+            Err(bad("what lies there has another sha256 than the configuration says".into()))
+        }
+        Some(_) | None => Ok(value),
     }
 }
 
