@@ -259,9 +259,12 @@ pub fn renewed(paths: &Paths) -> bool {
 
 fn certificates(paths: &Paths, loaded: &Loaded, me: &Me, address: IpAddr, owner: Option<Owner>) -> Result<()> {
     let now = clock::known();
-    let ca = tls::load(&loaded.host.tls, paths, now)?;
     let hostname = net::hostname()?;
     let names = tls::Names::new(&loaded.host.tls, me.name.clone(), &hostname, address, me.peer_url.clone())?;
+    if tls::is_put_away(&loaded.host.tls) && tls::fit(paths, &names, now) {
+        return Ok(());
+    }
+    let ca = tls::load(&loaded.host.tls, paths, now)?;
     for (leaf, because) in tls::ensure(paths, &ca, &names, now, owner)?.issued {
         tracing::info!("issued the {leaf} certificate: {because}");
     }

@@ -92,6 +92,7 @@ pub async fn finish(paths: &Paths) -> Result<()> {
                 tokio::time::sleep(LATER).await;
             }
             Next::Done => {
+                finish.put_the_ca_key_away();
                 if let Some(pace) = pace {
                     pace.ends().await;
                 }
@@ -169,6 +170,17 @@ impl<'a> Finish<'a> {
             self.observer = Observer::new(self.paths, self.etcd, &self.host, self.group.clone())?;
         }
         Ok(())
+    }
+
+    /// Renewal alone needs the CA's key from now on; what fails here is tried again at the next boot.
+    fn put_the_ca_key_away(&self) {
+        let Ok(_lock) = self.journal.lock() else { return };
+        if let Err(error) = tls::seal_ca_key(self.paths) {
+            tracing::warn!("the CA's key is kept for root alone, and not sealed: {error:#}");
+        }
+        if let Err(error) = metadata::forget_ca_key(self.paths) {
+            tracing::warn!("the CA's key stays in {} as well: {error:#}", self.paths.remembered().display());
+        }
     }
 
     /// Journalled once, so that a log that vanishes later is known to be lost.

@@ -47,7 +47,7 @@ mod volume;
 mod yaml;
 
 pub use ask::platform_of;
-pub use remember::{handed, remember, remembered};
+pub use remember::{CA_KEY, forget_ca_key, handed, remember, remembered};
 
 use fault::Fault;
 use handed::Handed;

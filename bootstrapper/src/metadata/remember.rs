@@ -19,7 +19,10 @@ const FORMAT: u32 = 1;
 /// Room for a document of [`text::LIMIT`] bytes and as much of credentials as JSON, in which every byte may be escaped.
 const LIMIT: u64 = 16 * text::LIMIT as u64;
 
-#[derive(Serialize, Deserialize)]
+/// Where the CA's key is kept on this host, unless it is sealed.
+pub const CA_KEY: &str = "/var/lib/etcd/bootstrapper/pki/ca.key";
+
+#[derive(Clone, Serialize, Deserialize)]
 struct Kept {
     format: u32,
     carrier: String,
@@ -44,15 +47,19 @@ pub fn remember(paths: &Paths, loaded: &Loaded) -> Result<()> {
         credentials: loaded.handed.iter().map(|(name, value)| (name.clone(), value.reveal().to_owned())).collect(),
         document: loaded.tree.to_json(),
     };
-    let text = serde_json::to_string(&kept).context("cannot write the configuration as JSON")?;
+    let text = written(&kept)?;
     let path = paths.remembered();
     // An unreadable one is replaced like any other.
     let before = fs::read_text(&path, LIMIT).ok().flatten();
-    if before.as_deref() == Some(&text) {
+    let lean = kept.without_ca_key();
+    // What was taken out after it was used is not put back.
+    let same = |kept: &Kept| Ok::<_, anyhow::Error>(before.as_deref() == Some(&written(kept)?));
+    if same(&kept)? || same(&lean)? {
         return Ok(());
     }
     if let Some(before) = before.and_then(|text| serde_json::from_str::<Kept>(&text).ok()) {
-        let keys = differing(&before.document, &kept.document);
+        let is_lean = before.document == before.without_ca_key().document;
+        let keys = differing(&before.document, if is_lean { &lean.document } else { &kept.document });
         if !keys.is_empty() {
             tracing::info!("the configuration differs from the one of the last boot in {}", keys.join(", "));
         }
@@ -61,6 +68,36 @@ pub fn remember(paths: &Paths, loaded: &Loaded) -> Result<()> {
         fs::create_dir(dir, 0o700, None)?;
     }
     fs::write_atomic(&path, text.as_bytes(), 0o600, None)
+}
+
+/// Takes the CA's key out of what is kept, once `pki/` has it, where renewal needs it.
+///
+/// # Errors
+/// When it cannot be written; what was kept is then still whole.
+pub fn forget_ca_key(paths: &Paths) -> Result<()> {
+    let path = paths.remembered();
+    let Some(text) = fs::read_text(&path, LIMIT)? else { return Ok(()) };
+    let Ok(kept) = serde_json::from_str::<Kept>(&text) else { return Ok(()) };
+    let lean = written(&kept.without_ca_key())?;
+    if lean == text { Ok(()) } else { fs::write_atomic(&path, lean.as_bytes(), 0o600, None) }
+}
+
+fn written(kept: &Kept) -> Result<String> {
+    serde_json::to_string(kept).context("cannot write the configuration as JSON")
+}
+
+impl Kept {
+    /// The same with the place of the CA's key instead of the key, or without the credential that brought it.
+    fn without_ca_key(&self) -> Kept {
+        let mut kept = self.clone();
+        let Some(key) = kept.document.pointer_mut("/tls/ca/key") else { return kept };
+        if key.is_string() {
+            *key = serde_json::json!({"file": CA_KEY});
+        } else if let Some(name) = key.get("credential").and_then(serde_json::Value::as_str) {
+            kept.credentials.remove(name);
+        }
+        kept
+    }
 }
 
 /// The keys in which two documents differ, without values: they may be secrets.

@@ -1,5 +1,6 @@
 //! Other programs: etcdutl, mkfs, systemctl. Never a shell, never anything found in metadata.
 
+use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Stdio;
@@ -101,4 +102,50 @@ pub async fn run(program: Program<'_>) -> Result<String> {
         );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Gives a program these bytes and takes what it prints, at once and without any environment; either may be a secret, so
+/// that no error has anything of them.
+///
+/// # Errors
+/// When it cannot be started, does not end in time, or fails; the error quotes the end of what it said beside its output.
+pub fn pipe(program: Program<'_>, input: &[u8]) -> Result<Vec<u8>> {
+    let name = program.program;
+    let mut command = std::process::Command::new(name);
+    command.args(&program.arguments).env_clear();
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("cannot run {name}"))?;
+    let written = match child.stdin.take() {
+        Some(mut stdin) => stdin.write_all(input),
+        None => Ok(()),
+    };
+    let (output, errors) = (drain(child.stdout.take()), drain(child.stderr.take()));
+    let deadline = std::time::Instant::now() + program.timeout;
+    let status = loop {
+        if let Some(status) = child.try_wait().with_context(|| format!("cannot wait for {name}"))? {
+            break status;
+        }
+        if std::time::Instant::now() >= deadline {
+            let _ended_meanwhile = child.kill();
+            let _reaped = child.wait();
+            bail!("{name} did not end within {} s and was killed", program.timeout.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    let (output, errors) = (output.join().unwrap_or_default(), errors.join().unwrap_or_default());
+    if !status.success() {
+        let verb = program.arguments.first().map_or("", String::as_str);
+        bail!("{name} {verb} failed ({status}): {}", last_words(&errors));
+    }
+    written.with_context(|| format!("{name} does not read what it is given"))?;
+    Ok(output)
+}
+
+fn drain(from: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What ends early is judged by how the program ends.
+        let _ends = from.map(|from| from.take(1 << 20).read_to_end(&mut bytes));
+        bytes
+    })
 }

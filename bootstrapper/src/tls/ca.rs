@@ -3,14 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use plan::document::Tls;
+use plan::document::{Source, Tls};
 use plan::facts::Seconds;
 use plan::spec::{Secret, Timestamp};
 use rcgen::{Issuer, KeyPair, PublicKeyData};
 
 use super::certificate::Certificate;
-use super::pem;
+use super::{pem, seal};
 use crate::exit::Exit;
+use crate::metadata::CA_KEY;
 use crate::paths::Paths;
 use crate::secrets::{Places, read_file};
 use crate::sys::clock::BUILT;
@@ -61,9 +62,19 @@ pub(super) fn load_with(
     if Exit::of(&error) != Exit::Unavailable {
         return Err(error);
     }
-    let Ok(kept) = kept(paths, given, now) else { return Err(error) };
+    let ours = is_ours(&tls.ca.key);
+    let kept = match kept(paths, given, now) {
+        Ok(kept) => kept,
+        Err(_) if !ours => return Err(error),
+        Err(error) => {
+            return Err(error.context(
+                "tls.ca.key: the CA's key was kept on the data disk alone, which does not have it: give this host its \
+                 configuration again",
+            ));
+        }
+    };
     let subject = &kept.certificates[0].subject;
-    if tls.ca.cert.is_remote() || tls.ca.key.is_remote() {
+    if is_put_away(tls) {
         tracing::info!("going on with the CA {subject} that this data disk keeps: nobody is asked for it");
     } else {
         tracing::warn!("{error:#}; going on with the key of {subject} that this data disk keeps");
@@ -71,15 +82,25 @@ pub(super) fn load_with(
     Ok(kept)
 }
 
+/// Whether the CA's key is nowhere at hand but where an earlier boot put it for renewal; opening that may take its time.
+pub fn is_put_away(tls: &Tls) -> bool {
+    is_ours(&tls.ca.key) || tls.ca.cert.is_remote() || tls.ca.key.is_remote()
+}
+
+fn is_ours(key: &Source) -> bool {
+    matches!(key, Source::File { file } if file == CA_KEY)
+}
+
 /// The CA of these certificates, or of those kept, with the key that `pki/` keeps.
 fn kept(paths: &Paths, given: Option<Secret>, now: Option<Seconds>) -> Result<CaMaterial> {
-    let path = |name: &str| (paths.pki().join(name), paths.pki().join(name).display().to_string());
-    let ((certificate, certificate_field), (key, key_field)) = (path("ca.crt"), path("ca.key"));
+    let certificate = paths.pki().join("ca.crt");
+    let certificate_field = certificate.display().to_string();
+    let (key, key_field) = seal::kept(paths)?;
     let (bundle, bundle_field) = match given {
         Some(given) => (given, "tls.ca.cert"),
         None => (read_file(&certificate, &certificate_field, false)?, certificate_field.as_str()),
     };
-    CaMaterial::checked(bundle.reveal(), bundle_field, &read_file(&key, &key_field, true)?, &key_field, now)
+    CaMaterial::checked(bundle.reveal(), bundle_field, &key, &key_field, now)
 }
 
 /// Loads and checks the CA that an earlier boot kept in `pki/`, for when its carrier is gone.

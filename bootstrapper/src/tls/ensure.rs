@@ -11,7 +11,7 @@ use rcgen::{KeyPair, PublicKeyData};
 use super::ca::{CaMaterial, PEM_LIMIT};
 use super::certificate::Certificate;
 use super::names::Names;
-use super::{issue, pem, verify};
+use super::{issue, pem, seal, verify};
 use crate::exit::Exit;
 use crate::paths::Paths;
 use crate::sys::fs::{self, Owner};
@@ -68,15 +68,18 @@ pub fn ensure(
     let pki = Pki { dir: paths.pki(), owner };
     let root = owner.map(|_| Owner { uid: 0, gid: 0 });
     pki.make_dir()?;
-    pki.put("ca.key", &ca.issuer.key().serialize_pem(), 0o600, root)?;
+    seal::keep(paths, ca.issuer.key(), root)?;
     pki.put("ca.crt", &ca.bundle(), 0o644, root)?;
     pki.put("names.json", &serde_json::to_string(names).context("cannot write down the names")?, 0o600, root)?;
+    let issuing = &ca.certificates[0];
     let (mut issued, mut ends, mut due) = (Vec::new(), Vec::new(), Vec::new());
     for leaf in &LEAVES {
         let old = old_leaf(&pki.dir, leaf);
         let reason = match &old {
             Err(why) => Some(why.clone()),
-            Ok((certificate, _)) => misfit(leaf, certificate, ca, names).or_else(|| aged(certificate, ca, names, now)),
+            Ok((certificate, _)) => {
+                misfit(leaf, certificate, issuing, names).or_else(|| aged(certificate, issuing, names, now))
+            }
         };
         let (certificate, key) = match (old, reason) {
             (Ok(old), None) => old,
@@ -94,9 +97,22 @@ pub fn ensure(
         pki.put(&format!("{}.key", leaf.file), &key.serialize_pem(), 0o600, owner)?;
         pki.put(&format!("{}.crt", leaf.file), &certificate.pem(), 0o644, root)?;
         ends.push(certificate.not_after);
-        due.extend(due_at(&certificate, ca));
+        due.extend(due_at(&certificate, issuing));
     }
     Ok(Outcome { issued, first_end: ends.into_iter().min(), next_due: due.into_iter().min() })
+}
+
+/// Whether the leaves of an earlier boot will do as they are, by the certificate of their CA alone.
+pub fn fit(paths: &Paths, names: &Names, now: Option<Seconds>) -> bool {
+    let pki = paths.pki();
+    let text = fs::read_text(&pki.join("ca.crt"), PEM_LIMIT).ok().flatten();
+    let first = text.and_then(|text| pem::certificates(&text).ok()?.into_iter().next());
+    let Some(ca) = first.and_then(|der| Certificate::read(der).ok()) else { return false };
+    LEAVES.iter().all(|leaf| {
+        old_leaf(&pki, leaf).is_ok_and(|(certificate, _)| {
+            misfit(leaf, &certificate, &ca, names).is_none() && aged(&certificate, &ca, names, now).is_none()
+        })
+    })
 }
 
 /// Renews what is due with the names that `pki/` kept and the CA that is given, or the one kept beside them.
@@ -167,11 +183,11 @@ fn request<'a>(leaf: &Leaf, names: &'a Names) -> issue::Request<'a> {
 }
 
 /// Why a leaf cannot go on, whatever its age.
-fn misfit(leaf: &Leaf, certificate: &Certificate, ca: &CaMaterial, names: &Names) -> Option<String> {
-    if certificate.issuer != ca.certificates[0].subject {
+fn misfit(leaf: &Leaf, certificate: &Certificate, ca: &Certificate, names: &Names) -> Option<String> {
+    if certificate.issuer != ca.subject {
         return Some("another CA issued it".into());
     }
-    if let Err(why) = verify::issued_by(certificate, &ca.certificates[0]) {
+    if let Err(why) = verify::issued_by(certificate, ca) {
         return Some(format!("the CA did not issue it so that members accept it: {why}"));
     }
     if !certificate.client || (leaf.server && !certificate.server) {
@@ -185,7 +201,7 @@ fn misfit(leaf: &Leaf, certificate: &Certificate, ca: &CaMaterial, names: &Names
     })
 }
 
-fn aged(certificate: &Certificate, ca: &CaMaterial, names: &Names, now: Option<Seconds>) -> Option<String> {
+fn aged(certificate: &Certificate, ca: &Certificate, names: &Names, now: Option<Seconds>) -> Option<String> {
     let now = now?;
     let (start, end) = (certificate.not_before, certificate.not_after);
     if now > end {
@@ -201,9 +217,9 @@ fn aged(certificate: &Certificate, ca: &CaMaterial, names: &Names, now: Option<S
 }
 
 /// Two thirds into a leaf's life; `None` when its CA ends with it, as a new one would end no later.
-fn due_at(certificate: &Certificate, ca: &CaMaterial) -> Option<Seconds> {
+fn due_at(certificate: &Certificate, ca: &Certificate) -> Option<Seconds> {
     let (start, end) = (certificate.not_before.0, certificate.not_after.0);
-    (end.saturating_add(WORTHWHILE) < ca.not_after().0).then(|| Seconds(start + (end - start) / 3 * 2))
+    (end.saturating_add(WORTHWHILE) < ca.not_after.0).then(|| Seconds(start + (end - start) / 3 * 2))
 }
 
 struct Pki {

@@ -11,6 +11,7 @@ mod ensure;
 pub(crate) mod issue;
 mod names;
 pub(crate) mod pem;
+mod seal;
 #[cfg(test)]
 pub(crate) mod tests;
 pub(crate) mod verify;
@@ -19,10 +20,11 @@ use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, ring};
 
-pub use ca::{CaMaterial, load, stored};
+pub use ca::{CaMaterial, is_put_away, load, stored};
 pub use clients::{client_config, etcd_tls, explain, install_provider, server_config};
-pub use ensure::{CLIENT_NAME, LEAVES, Leaf, Outcome, ensure, names, read_certificate, renew};
+pub use ensure::{CLIENT_NAME, LEAVES, Leaf, Outcome, ensure, fit, names, read_certificate, renew};
 pub use names::Names;
+pub use seal::seal_ca_key;
 pub use verify::certificates_problem;
 
 /// The algorithms of ring; the one place to change for another library.
