@@ -4,26 +4,30 @@ set -eu
 
 usage() {
     cat >&2 <<'END'
-usage: make-seed.sh -o SEED.iso [-i INSTANCE-ID] [-n HOSTNAME] FILE
+usage: make-seed.sh -o SEED.iso [-i INSTANCE-ID] [-n HOSTNAME] [-N NETWORK-CONFIG] FILE
   FILE  user-data (#cloud-config or #etcd-bootstrapper), which needs -i; or a bare document, which every machine may share
   -i    a name that no other machine has
   -n    the machine's host name
+  -N    its network, where there is no DHCP: cloud-init's network-config, version 1 or 2
 END
     exit 64
 }
 
-out='' id='' name=''
-while getopts o:i:n: option; do
+out='' id='' name='' network=''
+while getopts o:i:n:N: option; do
     case $option in
         o) out=$OPTARG ;;
         i) id=$OPTARG ;;
         n) name=$OPTARG ;;
+        N) network=$OPTARG ;;
         *) usage ;;
     esac
 done
 shift $((OPTIND - 1))
 [ -n "$out" ] && [ $# -eq 1 ] || usage
-[ -r "$1" ] || { echo "make-seed.sh: cannot read $1" >&2; exit 65; }
+for file in "$1" ${network:+"$network"}; do
+    [ -r "$file" ] || { echo "make-seed.sh: cannot read $file" >&2; exit 65; }
+done
 
 for maker in "xorriso -as mkisofs" genisoimage mkisofs ''; do
     [ -n "$maker" ] || { echo "make-seed.sh: install xorriso (or genisoimage, or mkisofs)" >&2; exit 69; }
@@ -45,5 +49,6 @@ esac
     if [ -n "$id" ]; then printf 'instance-id: "%s"\n' "$id"; fi
     if [ -n "$name" ]; then printf 'local-hostname: "%s"\n' "$name"; fi
 } >"$work/meta-data"
+[ -z "$network" ] || cp "$network" "$work/network-config"
 # shellcheck disable=SC2086 # the maker is a command with arguments
 $maker -quiet -output "$out" -volid cidata -joliet -rational-rock "$work"

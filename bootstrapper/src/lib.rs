@@ -15,6 +15,7 @@ pub mod finish;
 pub mod fuzz;
 pub mod linger;
 pub mod metadata;
+pub mod network;
 pub mod observe;
 pub mod paths;
 pub mod prepare;

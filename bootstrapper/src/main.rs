@@ -7,13 +7,14 @@ use std::process::ExitCode;
 use anyhow::Result;
 use bootstrapper::exit::Exit;
 use bootstrapper::paths::Paths;
-use bootstrapper::{commands, finish, run, sys, tls};
+use bootstrapper::{commands, finish, network, run, sys, tls};
 
 const USAGE: &str = "\
 usage: etcd-bootstrapper [--root DIR] COMMAND
 
   run                      decide, make it true and hand off to etcd (systemd runs this)
   finish                   promote, verify and settle after the hand-off (systemd runs this)
+  network [FILE]           make the network that a NoCloud volume says (systemd runs this); with FILE show its settings
   plan [--json]            the facts, the row that fires and the plan; nothing is done
   status [--json]          what this boot came to
   config new|validate|explain|schema
@@ -69,6 +70,7 @@ async fn command() -> Result<()> {
     match name {
         "run" => run::run(&paths).await,
         "finish" => finish::finish(&paths).await,
+        "network" => network::run(&paths, args),
         "plan" => commands::state::plan(&paths, args).await,
         "status" => commands::state::status(&paths, args).await,
         "reset" => commands::reset::reset(&paths, args),

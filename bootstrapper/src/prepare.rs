@@ -15,6 +15,7 @@ use crate::apply::journal::Journal;
 use crate::configuration::{Found, again, configuration, platform};
 use crate::exit::{Exit, Failure};
 use crate::metadata::{self, Loaded, Sources};
+use crate::network;
 use crate::observe::volume::{self, Volume};
 use crate::observe::{self, Group};
 use crate::paths::Paths;
@@ -103,6 +104,10 @@ pub async fn prepare(paths: &Paths, report: &mut Report) -> Result<Prepared> {
             loaded
         }
     };
+    match network::again(paths, &sources).await {
+        Err(error) if member => tracing::warn!("the network stays as it is: {error:#}"),
+        made => made?,
+    }
     sources.redact().await;
     let group = Group::of(&loaded.host, paths, loaded.instance_id.as_deref());
     net::set_hostname(paths, loaded.hostname.as_deref())?;

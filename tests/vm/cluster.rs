@@ -59,7 +59,12 @@ impl Cluster {
         if volume.exists() {
             return Ok(volume);
         }
-        self.volume(tools, seat, &format!("seed-{name}"), &self.user_data)
+        self.volume(tools, seat, &format!("seed-{name}"), &self.user_data, &[])
+    }
+
+    /// The same with more files beside those.
+    pub fn seed_beside(&self, tools: &Tools, seat: Seat, files: &[(&str, &[u8])]) -> Result<PathBuf> {
+        self.volume(tools, seat, &format!("beside-{}", seat.name()), &self.user_data, files)
     }
 
     /// The same with these keys more in the spec, a line each.
@@ -69,13 +74,20 @@ impl Cluster {
             text.split_once(MODE).context("the user-data of `config new` has a line with the mode")?;
         let more: String = lines.iter().map(|line| format!("{line}\n      ")).collect();
         let text = format!("{before}{MODE}{more}{after}");
-        self.volume(tools, seat, &format!("changed-{}", seat.name()), text.as_bytes())
+        self.volume(tools, seat, &format!("changed-{}", seat.name()), text.as_bytes(), &[])
     }
 
-    fn volume(&self, tools: &Tools, seat: Seat, volume: &str, user_data: &[u8]) -> Result<PathBuf> {
+    fn volume(
+        &self,
+        tools: &Tools,
+        seat: Seat,
+        volume: &str,
+        user_data: &[u8],
+        more: &[(&str, &[u8])],
+    ) -> Result<PathBuf> {
         let name = seat.name();
         let meta_data = format!("instance-id: {}-{name}\nlocal-hostname: {name}\n", self.name);
-        let files: [(&str, &[u8]); 2] = [("user-data", user_data), ("meta-data", meta_data.as_bytes())];
+        let files = [&[("user-data", user_data), ("meta-data", meta_data.as_bytes())][..], more].concat();
         disk::seed(tools, &self.directory, volume, &files)
     }
 

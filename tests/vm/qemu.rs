@@ -40,9 +40,16 @@ pub struct Special {
     pub ahead: Duration,
     /// A service of it whose fsyncs do nothing.
     pub unsynced: Option<&'static str>,
+    /// Whether DHCP does not know it.
+    pub without_dhcp: bool,
 }
 
 impl Parts {
+    /// The address of its card.
+    pub fn mac(&self) -> String {
+        if self.special.without_dhcp { self.seat.unknown_mac() } else { self.seat.mac() }
+    }
+
     /// A file of this machine.
     pub fn file(&self, name: &str) -> PathBuf {
         self.directory.join(name)
@@ -73,7 +80,7 @@ pub fn arguments(tools: &Tools, parts: &Parts) -> Vec<String> {
     add("-drive", format!("if=pflash,format=raw,unit=0,readonly=on,file={FIRMWARE}"));
     add("-drive", format!("if=pflash,format=raw,unit=1,file={}", show(&parts.file("firmware.fd"))));
     add("-netdev", format!("tap,id=net,ifname={},script=no,downscript=no", parts.seat.tap()));
-    add("-device", format!("virtio-net-pci,netdev=net,romfile=,mac={}", parts.seat.mac()));
+    add("-device", format!("virtio-net-pci,netdev=net,romfile=,mac={}", parts.mac()));
     add("-device", "virtio-rng-pci".into());
     add("-chardev", "stdio,id=console,signal=off".into());
     add("-serial", "chardev:console".into());

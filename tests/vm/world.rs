@@ -37,6 +37,10 @@ impl Seat {
     pub fn mac(self) -> String {
         format!("52:54:00:77:00:{:02x}", self.0)
     }
+    /// A card in its place that DHCP does not know.
+    pub fn unknown_mac(self) -> String {
+        format!("52:54:00:77:01:{:02x}", self.0)
+    }
     /// Its port on the bridge.
     pub fn tap(self) -> String {
         format!("tap{}", self.0)

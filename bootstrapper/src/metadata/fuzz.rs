@@ -8,7 +8,7 @@ use super::platform::Machine;
 use super::providers::{Manner, Provider};
 use super::service::Service;
 use super::yaml::{self, Dialect, Origin};
-use super::{document, mime, user_data, validate};
+use super::{document, mime, network, user_data, validate};
 
 const SOURCE: &str = "anything";
 
@@ -101,6 +101,10 @@ pub fn of_yaml(bytes: &[u8]) {
             Ok(None) => {}
             Err(fault) => said(&fault),
         }
+    }
+    match network::read(bytes, SOURCE) {
+        Ok(found) => drop(network::render(&found)),
+        Err(fault) => said(&fault),
     }
 }
 

@@ -28,6 +28,7 @@ pub(crate) mod fuzz;
 mod handed;
 mod layers;
 mod mime;
+pub mod network;
 mod nocloud;
 pub mod platform;
 pub mod providers;
@@ -140,6 +141,21 @@ impl Sources {
         let before = Instance { id: kept.instance_id.clone(), hostname: kept.hostname.clone() };
         let Instance { id, hostname } = attached.or(told.unwrap_or_default()).or(before);
         Ok(Some(Loaded { instance_id: id, hostname, ..kept }))
+    }
+
+    /// What an attached volume or a seed directory says of the network; `None` where neither is there. The volume counts
+    /// more.
+    ///
+    /// # Errors
+    /// As [`Sources::load`].
+    pub fn network(&self) -> Result<Option<network::Told>> {
+        let seed = self.paths.seed();
+        let directory = nocloud::read(&seed, &seed.display().to_string(), Form::NoCloud, Layout::Directory)?;
+        let (volumes, _) = locked(&self.volumes).look(&self.paths)?;
+        let told = directory.iter().chain(&volumes).filter_map(nocloud::Seed::network);
+        let told = told.collect::<Result<Vec<_>>>()?;
+        let says = told.iter().rfind(|told| told.text.is_some()).or(told.last());
+        Ok(says.cloned())
     }
 
     /// What all carriers but the platform hold.

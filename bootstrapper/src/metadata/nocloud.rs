@@ -10,6 +10,7 @@ use super::fault::Fault;
 use super::files;
 use super::handed::Handed;
 use super::layers::{Piece, Tier};
+use super::network::Told;
 use super::text;
 use super::tree::{Node, Value};
 use super::user_data;
@@ -38,6 +39,7 @@ pub enum Form {
 struct Names {
     user_data: &'static str,
     meta_data: &'static str,
+    network: Option<&'static str>,
     /// Keys of the meta-data.
     id: &'static str,
     hostname: [&'static str; 2],
@@ -51,6 +53,7 @@ impl Form {
             Form::NoCloud => Some(Names {
                 user_data: "user-data",
                 meta_data: "meta-data",
+                network: Some("network-config"),
                 id: "instance-id",
                 hostname: ["local-hostname", "hostname"],
                 remedy: "write `instance-id: NAME`, a name that no other machine has",
@@ -58,6 +61,7 @@ impl Form {
             Form::ConfigDrive => Some(Names {
                 user_data: "openstack/latest/user_data",
                 meta_data: "openstack/latest/meta_data.json",
+                network: None,
                 id: "uuid",
                 hostname: ["hostname", "name"],
                 remedy: "attach the drive that the platform made for this machine, which has its `uuid` there",
@@ -136,7 +140,9 @@ pub fn read(dir: &Path, name: &str, form: Form, layout: Layout) -> Result<Option
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(|| format!("cannot list {}", dir.display())),
     };
-    let further = form.names().map_or(Vec::new(), |names| vec![names.user_data, names.meta_data]);
+    let further = form.names().map_or(Vec::new(), |names| {
+        [Some(names.user_data), Some(names.meta_data), names.network].into_iter().flatten().collect()
+    });
     let (below, beside): (Vec<&str>, Vec<&str>) = further.into_iter().partition(|file| file.contains('/'));
     let mut files = BTreeMap::new();
     for file in below {
@@ -171,6 +177,15 @@ impl Seed {
         }
     }
 
+    /// What it says of the network; `None` for a form that has no place for that.
+    pub fn network(&self) -> Option<Result<Told>> {
+        let file = self.form.names()?.network?;
+        let source = self.source(file);
+        let Some(bytes) = self.files.get(file) else { return Some(Ok(Told { source, text: None })) };
+        let text = text::decode(bytes, &Origin::whole(&source), text::LIMIT);
+        Some(text.map(|text| Told { source: source.clone(), text: Some(text.to_owned()) }).map_err(|f| bad_input(&[f])))
+    }
+
     /// What is in it.
     ///
     /// # Errors
@@ -202,8 +217,9 @@ impl Seed {
             content.pieces.extend(found.parts.into_iter().map(user_data::Part::piece));
             content.handed = found.handed;
         }
-        let holds_something =
-            self.form == Form::Own || self.files.keys().any(|f| names.as_ref().is_none_or(|n| *f != n.meta_data));
+        let about_the_machine = |file: &str, names: &Names| file == names.meta_data || names.network == Some(file);
+        let holds_something = self.form == Form::Own
+            || self.files.keys().any(|f| names.as_ref().is_none_or(|names| !about_the_machine(f, names)));
         if content.pieces.is_empty() && content.notes.is_empty() && holds_something {
             let note = format!("{} has no configuration of ours: {}", self.name, self.form.expected());
             content.notes.push(note);

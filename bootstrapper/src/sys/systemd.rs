@@ -10,6 +10,9 @@ use super::process::{Program, run};
 /// The unit that runs etcd.
 const ETCD: &str = "etcd.service";
 
+/// The unit that makes the network.
+const NETWORK: &str = "systemd-networkd.service";
+
 /// The unit that runs this program.
 const BOOTSTRAPPER: &str = "etcd-bootstrapper.service";
 
@@ -41,6 +44,14 @@ pub async fn queue_etcd() -> Result<()> {
 /// When systemctl cannot be run or refuses.
 pub async fn decide_anew() -> Result<()> {
     systemctl(&["restart", "--no-block", BOOTSTRAPPER]).await
+}
+
+/// Lets systemd-networkd read its settings anew.
+///
+/// # Errors
+/// When systemctl cannot be run or refuses.
+pub async fn reload_network() -> Result<()> {
+    systemctl(&["reload", NETWORK]).await
 }
 
 async fn systemctl(arguments: &[&str]) -> Result<()> {

@@ -4,6 +4,7 @@ mod chaos;
 mod first_boot;
 mod found;
 mod kill;
+mod network;
 mod power_cut;
 mod reboot;
 mod restore;
@@ -48,7 +49,7 @@ fn under_load(suite: &mut Suite, what: Chaos) -> Result<()> {
 }
 
 /// All of them; the letters are those of the issues that asked for them.
-pub const CASES: [Case; 11] = [
+pub const CASES: [Case; 12] = [
     Case {
         name: "found",
         what: "three fresh members become one cluster that speaks mutual TLS and nothing else",
@@ -114,5 +115,11 @@ pub const CASES: [Case; 11] = [
         what: "power cuts in the restore of a large snapshot leave all of it or nothing, and the next boot goes on",
         run: restoring::run,
         letter: "k",
+    },
+    Case {
+        name: "network",
+        what: "without DHCP a machine has the network of its volume, and without its volume the one of before",
+        run: network::run,
+        letter: "l",
     },
 ];

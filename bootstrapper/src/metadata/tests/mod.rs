@@ -6,6 +6,7 @@ mod detect;
 mod faults;
 mod formats;
 mod good;
+mod network;
 mod schema;
 mod volumes;
 
