@@ -5,6 +5,9 @@ PROGRAM := $(OUT)/etcd-bootstrapper
 CARGO   := tools/cargo.sh
 VM      := tests/vm.sh
 MINUTES ?= 30
+# minimal, or cloud-init: the image with that in it, in a directory of its own.
+FLAVOUR ?= minimal
+IMAGE   := $(OUT)$(if $(filter-out minimal,$(FLAVOUR)),/$(FLAVOUR))
 
 .PHONY: help run test soak bench check program image packer clean
 
@@ -39,12 +42,12 @@ program: setup ## the static program, out/etcd-bootstrapper
 	@mkdir -p $(OUT) && cmp -s target/$(TARGET)/release/etcd-bootstrapper $(PROGRAM) || \
 	  cp target/$(TARGET)/release/etcd-bootstrapper $(PROGRAM)
 
-image: program ## the disk image, out/etcd-bootstrapper_<version>.raw
-	@BOOTSTRAPPER_BIN=$(PROGRAM) image/build.sh --out $(OUT)
+image: program ## the disk image, out/etcd-bootstrapper_<version>.raw; FLAVOUR=cloud-init for out/cloud-init
+	@BOOTSTRAPPER_BIN=$(PROGRAM) image/build.sh --flavour $(FLAVOUR) --out $(IMAGE)
 
 packer: program ## the image through Packer: assembled, booted as a gate, checksummed
-	@OUT=$(OUT) BOOTSTRAPPER_BIN=$(PROGRAM) packer/packer.sh validate
-	@OUT=$(OUT) BOOTSTRAPPER_BIN=$(PROGRAM) packer/packer.sh build
+	@OUT=$(IMAGE) BOOTSTRAPPER_BIN=$(PROGRAM) IMAGE_FLAVOUR=$(FLAVOUR) packer/packer.sh validate
+	@OUT=$(IMAGE) BOOTSTRAPPER_BIN=$(PROGRAM) IMAGE_FLAVOUR=$(FLAVOUR) packer/packer.sh build
 
 .PHONY: setup
 setup:

@@ -1,32 +1,41 @@
 #!/bin/sh
 # Builds the disk image, its UKI and a manifest into a directory; does nothing if they are there and nothing changed.
-#   build.sh --out DIR [--force]       BOOTSTRAPPER_BIN: our static binary   KERNEL_FLAVOUR: cloud (default) or generic
+#   build.sh [--flavour minimal|cloud-init] --out DIR [--force]
+#   BOOTSTRAPPER_BIN: our static binary   KERNEL_FLAVOUR: cloud (default) or generic
 set -eu
 umask 022
 . "$(dirname "$0")/../tools/lib.sh"
-out='' force=''
+out='' force='' flavour=minimal
+usage='usage: build.sh [--flavour minimal|cloud-init] --out DIR [--force]'
 while [ $# -gt 0 ]; do
   case $1 in
     --out) mkdir -p "$2"; out=$(cd "$2" && pwd -P); shift 2 ;;
     --force) force=1; shift ;;
-    *) die "usage: build.sh --out DIR [--force]" ;;
+    --flavour) flavour=$2; shift 2 ;;
+    *) die "$usage" ;;
   esac
 done
-[ -n "$out" ] || die "usage: build.sh --out DIR [--force]"
+[ -n "$out" ] || die "$usage"
 binary=$(realpath -e "${BOOTSTRAPPER_BIN:?names the etcd-bootstrapper binary to put into the image}")
-flavour=${KERNEL_FLAVOUR:-cloud}
-case $flavour in
-  cloud) kernel=linux-image-cloud-amd64 ;;
-  generic) kernel=linux-image-amd64 ;;
-  *) die "KERNEL_FLAVOUR is cloud or generic, not $flavour" ;;
+kernel_flavour=${KERNEL_FLAVOUR:-cloud}
+case $kernel_flavour in
+  cloud) packages=linux-image-cloud-amd64 ;;
+  generic) packages=linux-image-amd64 ;;
+  *) die "KERNEL_FLAVOUR is cloud or generic, not $kernel_flavour" ;;
 esac
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' "$repo/Cargo.toml" | head -n 1)
 root=$("$repo/tools/toolroot.sh")
 etcd=$("$repo/tools/etcd.sh" forky)
-name=etcd-bootstrapper_$version
+case $flavour in
+  minimal) name=etcd-bootstrapper_$version ;;
+  # cloud-init looks at the network by `ip`, and asks DHCP itself before there is one.
+  cloud-init) name=etcd-bootstrapper-cloud-init_$version packages="$packages cloud-init dhcpcd-base iproute2" ;;
+  *) die "--flavour is minimal or cloud-init, not $flavour" ;;
+esac
 
 cd "$repo/image"
-inputs=$({ echo "$version $flavour $root"; cat "$etcd/debian-version"; sha256sum <"$binary"
+inputs=$({ echo "$version $flavour $kernel_flavour $root"; cat "$etcd/debian-version"; sha256sum <"$binary"
+  sha256sum <"$repo/cloud-init/etcd_bootstrapper.py"
   find . -type f ! -name '*.md' -exec sha256sum {} + | sort; find . -type l -printf '%p %l\n' | sort; } | sha256sum | cut -c1-64)
 if [ -z "$force" ] && [ "$(cat "$out/$name.inputs" 2>/dev/null)" = "$inputs" ] && [ -f "$out/$name.raw" ]; then
   say "$out/$name.raw is up to date"
@@ -35,23 +44,27 @@ fi
 need_root
 start=$(date +%s)
 work=$cache/image
-mkdir -p "$work/cache" "$work/packages"
+# Packages are downloaded once for both flavours.
+trees=$work/cache
+[ "$flavour" = minimal ] || trees=$work/cache-$flavour
+mkdir -p "$trees" "$work/packages"
 exec 9>"$work/lock"
 flock 9
 # What an interrupted build left.
 rm -rf "$work/mkosi"
 mkdir "$work/mkosi"
 mirrors
-"$repo/image/stage.sh" "$work" "$binary" "$etcd"
-say "building $name ($flavour kernel)"
+"$repo/image/stage.sh" "$work" "$binary" "$etcd" "$flavour"
+say "building $name ($kernel_flavour kernel)"
 # A cached tree of packages is used again until the list of packages changes; --force asks the mirror anew.
 SOURCE_DATE_EPOCH=$(git -C "$repo" log -1 --format=%ct -- image 2>/dev/null) || SOURCE_DATE_EPOCH=
+# shellcheck disable=SC2046
 "$repo/tools/enter.sh" mkosi --directory "$repo/image" --image-version "$version" --output "$name" \
-  --source-date-epoch "${SOURCE_DATE_EPOCH:-1780000000}" --package "$kernel" --sandbox-tree "$work/sandbox" --extra-tree "$work/extra" \
-  --unified-kernel-image-format "$name" --incremental=yes --cache-directory "$work/cache" \
+  --source-date-epoch "${SOURCE_DATE_EPOCH:-1780000000}" $(printf -- '--package %s ' $packages) --sandbox-tree "$work/sandbox" --extra-tree "$work/extra" \
+  --unified-kernel-image-format "$name" --incremental=yes --cache-directory "$trees" \
   --package-cache-dir "$work/packages" --workspace-directory "$work/mkosi" --output-directory "$work/out" \
   --force ${force:+--force} build >"$work/log" 2>&1 || { tail -n 40 "$work/log" >&2; die "mkosi failed; the whole log is $work/log"; }
-"$repo/image/manifest.sh" "$work/out" "$name" "$etcd" "$flavour"
+"$repo/image/manifest.sh" "$work/out" "$name" "$etcd" "$kernel_flavour" "$flavour"
 rm -f "$out/SHA256SUMS" "$out/$name.qcow2"
 mv "$work/out/$name.raw" "$work/out/$name.efi" "$work/out/manifest.json" "$out/"
 echo "$inputs" >"$out/$name.inputs"

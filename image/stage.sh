@@ -2,10 +2,15 @@
 # Lays out what build.sh gives to mkosi: the overlay on the root, the binaries, and how this machine reaches a mirror.
 set -eu
 . "$(dirname "$0")/../tools/lib.sh"
-work=$1 binary=$2 etcd=$3
+work=$1 binary=$2 etcd=$3 flavour=$4
 rm -rf "$work/extra" "$work/sandbox" "$work/out"
 mkdir -p "$work/extra/usr/bin" "$work/sandbox/etc/apt/sources.list.d" "$work/sandbox/etc/apt/apt.conf.d" "$work/out"
 cp -r "$repo/image/rootfs/." "$work/extra/"
+if [ "$flavour" = cloud-init ]; then
+  cp -r "$repo/image/cloud-init/rootfs/." "$work/extra/"
+  mkdir -p "$work/extra/usr/lib/etcd-bootstrapper/cloud-init"
+  cp "$repo/cloud-init/etcd_bootstrapper.py" "$work/extra/usr/lib/etcd-bootstrapper/cloud-init/"
+fi
 # A checkout's modes depend on whose umask it was.
 chmod -R u=rwX,go=rX "$work/extra"
 install -m 755 "$binary" "$work/extra/usr/bin/etcd-bootstrapper"

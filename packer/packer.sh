@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs Packer over these templates: packer.sh validate | assemble | smoke | publish | build (all three, in this order)
-#   OUT (default: the repository's out)  BOOTSTRAPPER_BIN  KERNEL_FLAVOUR  ACCEL
+#   OUT (default: the repository's out)  BOOTSTRAPPER_BIN  IMAGE_FLAVOUR (minimal, cloud-init)  KERNEL_FLAVOUR  ACCEL
 #   PACKER (default: Debian's 1.6.6 of the tool root; any later one does, and installs its plugins first)
 set -eu
 . "$(dirname "$0")/../tools/lib.sh"
@@ -9,7 +9,10 @@ root=$("$repo/tools/toolroot.sh")
 out=${OUT:-$repo/out}
 mkdir -p "$out"
 out=$(cd "$out" && pwd -P)
-name=etcd-bootstrapper_$(sed -n 's/^version = "\(.*\)"$/\1/p' "$repo/Cargo.toml" | head -n 1)
+flavour=${IMAGE_FLAVOUR:-minimal}
+name=etcd-bootstrapper
+[ "$flavour" = minimal ] || name=$name-$flavour
+name=${name}_$(sed -n 's/^version = "\(.*\)"$/\1/p' "$repo/Cargo.toml" | head -n 1)
 binary=${BOOTSTRAPPER_BIN:-$out/etcd-bootstrapper}
 packer=${PACKER:-$root/usr/bin/packer}
 export PATH="$repo/packer/bin:$PATH" PACKER_CACHE_DIR="$cache/packer" CHECKPOINT_DISABLE=1
@@ -18,7 +21,7 @@ case $("$packer" version) in *v1.6.*) ;; *) "$packer" init "$repo/packer/plugins
 run() { # verb, build
   verb=$1 only=${2:+-only=$2}
   "$packer" $verb $only -var "output_dir=$out" -var "name=$name" -var "bootstrapper_bin=$binary" \
-    -var "kernel_flavour=${KERNEL_FLAVOUR:-cloud}" -var "accelerator=$accel" -var "seed=$out/smoke-seed.iso" \
+    -var "image_flavour=$flavour" -var "kernel_flavour=${KERNEL_FLAVOUR:-cloud}" -var "accelerator=$accel" -var "seed=$out/smoke-seed.iso" \
     -var "ovmf_code=$root/usr/share/OVMF/OVMF_CODE_4M.fd" -var "ovmf_vars=$out/smoke-vars.fd" "$repo/packer"
 }
 accel=tcg

@@ -17,6 +17,12 @@ variable "bootstrapper_bin" {
   description = "The static etcd-bootstrapper binary that goes into the image."
 }
 
+variable "image_flavour" {
+  type        = string
+  default     = "minimal"
+  description = "minimal, or cloud-init for an image that has it."
+}
+
 variable "kernel_flavour" {
   type        = string
   default     = "cloud"

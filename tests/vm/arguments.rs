@@ -112,6 +112,9 @@ fn random_seed() -> Result<u64> {
     Ok(u64::from_str_radix(&bytes[..8], 16)?)
 }
 
+/// How an image without cloud-init is called.
+const IMAGE: &str = "etcd-bootstrapper_";
+
 /// The newest image in a directory or one below it.
 fn newest_image(directory: &Path) -> Result<Option<PathBuf>> {
     let mut found = None;
@@ -124,7 +127,7 @@ fn newest_image(directory: &Path) -> Result<Option<PathBuf>> {
             let name = name.to_string_lossy();
             if kind.is_dir() && depth == 0 && name != "vm" {
                 directories.push((entry.path(), depth + 1));
-            } else if kind.is_file() && name.starts_with("etcd-bootstrapper") && name.ends_with(".raw") {
+            } else if kind.is_file() && name.starts_with(IMAGE) && name.ends_with(".raw") {
                 found = found.max(Some((entry.metadata()?.modified()?, entry.path())));
             }
         }

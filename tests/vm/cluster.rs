@@ -64,7 +64,20 @@ impl Cluster {
 
     /// The same with more files beside those.
     pub fn seed_beside(&self, tools: &Tools, seat: Seat, files: &[(&str, &[u8])]) -> Result<PathBuf> {
-        self.volume(tools, seat, &format!("beside-{}", seat.name()), &self.user_data, files)
+        self.seed_of(tools, seat, &self.user_data, files)
+    }
+
+    /// A volume with this user-data and more files.
+    pub fn seed_of(&self, tools: &Tools, seat: Seat, user_data: &[u8], files: &[(&str, &[u8])]) -> Result<PathBuf> {
+        self.volume(tools, seat, &format!("beside-{}", seat.name()), user_data, files)
+    }
+
+    /// The document that the user-data writes.
+    pub fn document(&self) -> Result<String> {
+        let text = String::from_utf8_lossy(&self.user_data);
+        let (_, document) = text.split_once("content: |\n").context("the user-data of `config new` writes a file")?;
+        let line = |line: &str| line.strip_prefix("      ").unwrap_or(line).to_owned() + "\n";
+        Ok(document.lines().map(line).collect())
     }
 
     /// The same with these keys more in the spec, a line each.

@@ -88,7 +88,12 @@ pub fn blank(file: impl Into<PathBuf>, size: u64) -> Result<Disk> {
 
 /// The image under a name of this run, so that a build meanwhile does not change it.
 pub fn adopt_image(image: &Path) -> Result<Disk> {
-    let own = PathBuf::from("image.raw");
+    adopt(image, "image.raw")
+}
+
+/// A file of the host's under this name of this run.
+pub fn adopt(image: &Path, name: &str) -> Result<Disk> {
+    let own = PathBuf::from(name);
     if fs::hard_link(image, &own).is_err() {
         fs::copy(image, &own).with_context(|| format!("cannot copy {}", image.display()))?;
     }

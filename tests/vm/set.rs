@@ -78,7 +78,12 @@ impl Yard {
 
     /// A system disk with the image on it, as delivered.
     pub fn system(&self, directory: &Path) -> Result<Disk> {
-        self.image.overlay(&self.tools, directory.join("system.qcow2"), Some(SYSTEM))
+        self.system_of(&self.image, directory)
+    }
+
+    /// A system disk with another image on it.
+    pub fn system_of(&self, image: &Disk, directory: &Path) -> Result<Disk> {
+        image.overlay(&self.tools, directory.join("system.qcow2"), Some(SYSTEM))
     }
 
     /// A data disk as a shop sells it.

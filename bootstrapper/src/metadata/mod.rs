@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use plan::spec::{Host, Secret, Spec};
@@ -16,6 +17,7 @@ use crate::paths::Paths;
 mod answer;
 mod ask;
 mod cloud_config;
+mod cloud_init;
 mod command_line;
 mod credential;
 pub mod detect;
@@ -50,11 +52,15 @@ mod yaml;
 pub use ask::platform_of;
 pub use remember::{CA_KEY, forget_ca_key, handed, remember, remembered};
 
+use cloud_init::{Said, Word};
 use fault::Fault;
 use handed::Handed;
-use layers::Piece;
+use layers::{Piece, Tier};
 use nocloud::{Content, Form, Instance, Layout};
 use tree::Node;
+
+/// How long cloud-init has, where it is, to read user-data; then it is read without it.
+const CLOUD_INIT: Duration = Duration::from_secs(120);
 
 /// A configuration that was found, checked.
 pub struct Loaded {
@@ -79,6 +85,7 @@ pub struct Sources {
     looked: Mutex<Vec<String>>,
     volumes: Mutex<volume::Seen>,
     launched: Mutex<ask::Launched>,
+    since: Instant,
 }
 
 /// What all carriers hold together, before it is known to be a document.
@@ -100,6 +107,7 @@ impl Sources {
             looked: Mutex::default(),
             volumes: Mutex::default(),
             launched: Mutex::default(),
+            since: Instant::now(),
         }
     }
 
@@ -180,7 +188,28 @@ impl Sources {
 
     fn gather(&self) -> Result<Gathered> {
         let Content { mut pieces, mut handed, mut instance, mut notes } = self.attached()?;
-        if let Some(machine) = self.launched()? {
+        let launched = self.launched()?;
+        let mut by_cloud_init = false;
+        match cloud_init::look(&self.paths, launched.as_ref())? {
+            Word::None => {}
+            Word::Waiting(what) if self.since.elapsed() < CLOUD_INIT => {
+                let nobody = Instance::default();
+                let (tree, handed, carrier) = (None, Vec::new(), String::new());
+                return Ok(Gathered { tree, whole: false, handed, instance: nobody, carrier, notes: vec![what] });
+            }
+            Word::Waiting(what) => notes.push(format!("{what}: going on without it")),
+            Word::Said(said) => {
+                by_cloud_init = true;
+                let written =
+                    |piece: &Piece| said.written.iter().any(|file| file.as_os_str() == &*piece.tree.place.source);
+                pieces.retain(|piece| piece.tier != Tier::UserData && !(piece.tier == Tier::Etc && written(piece)));
+                let Said { content, .. } = *said;
+                (pieces, handed, notes) =
+                    ([content.pieces, pieces].into_iter().flatten().collect(), content.handed, content.notes);
+                instance = content.instance.or(instance);
+            }
+        }
+        if let Some(machine) = launched.filter(|_| !by_cloud_init) {
             let content = machine.content()?;
             pieces.extend(content.pieces);
             handed.extend(content.handed);

@@ -151,7 +151,7 @@ impl Machine {
     }
 
     /// The source of a value that it carries, for a person.
-    fn source(&self, what: &str) -> String {
+    pub(super) fn source(&self, what: &str) -> String {
         format!("{what} of {} {}", self.provider, self.instance_id)
     }
 

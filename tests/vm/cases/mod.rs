@@ -1,6 +1,7 @@
 //! The cases of `test`, in the order in which they cost least.
 
 mod chaos;
+mod cloud_init;
 mod first_boot;
 mod found;
 mod kill;
@@ -49,7 +50,7 @@ fn under_load(suite: &mut Suite, what: Chaos) -> Result<()> {
 }
 
 /// All of them; the letters are those of the issues that asked for them.
-pub const CASES: [Case; 12] = [
+pub const CASES: [Case; 13] = [
     Case {
         name: "found",
         what: "three fresh members become one cluster that speaks mutual TLS and nothing else",
@@ -121,5 +122,11 @@ pub const CASES: [Case; 12] = [
         what: "without DHCP a machine has the network of its volume, and without its volume the one of before",
         run: network::run,
         letter: "l",
+    },
+    Case {
+        name: "cloud-init",
+        what: "the image with cloud-init makes a member of its merged result, and has nothing to warn of",
+        run: cloud_init::run,
+        letter: "m",
     },
 ];

@@ -2,6 +2,7 @@
 
 mod bad;
 mod carriers;
+mod cloud_init;
 mod detect;
 mod faults;
 mod formats;

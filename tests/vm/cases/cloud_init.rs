@@ -1,0 +1,94 @@
+//! (m) The image with cloud-init: its merged result makes a member, nothing of ours makes it warn, and its examples are
+//! its own language.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::cluster::Cluster;
+use crate::disk::{self, Disk};
+use crate::machine::Machine;
+use crate::probe::{self, CLIENTS};
+use crate::process::until;
+use crate::qemu::Special;
+use crate::set::{Disks, SETTLE, SHUT_DOWN};
+use crate::suite::Suite;
+use crate::world::Seat;
+
+const ALONE: Seat = Seat(1);
+/// For cloud-init's last stage, which comes after all others of a boot.
+const DONE: Duration = Duration::from_secs(180);
+/// What `cloud-init status --long` says when there was nothing to say.
+const CLEAN: [&str; 4] = ["status: done", "extended_status: done", "errors: []", "recoverable_errors: {}"];
+
+pub fn run(suite: &mut Suite) -> Result<()> {
+    suite.stop();
+    let image = image(suite)?;
+    let name = suite.name("merged");
+    let cluster = Cluster::of(&suite.yard.tools, &name, &[ALONE], &[])?;
+    let examples = examples(suite)?;
+    let more: Vec<(&str, &[u8])> = examples.iter().map(|(name, text)| (name.as_str(), text.as_slice())).collect();
+    let seed = cluster.seed_of(&suite.yard.tools, ALONE, message(&cluster)?.as_bytes(), &more)?;
+    let place = suite.yard.directory(ALONE)?;
+    let disks =
+        Disks { system: suite.yard.system_of(&image, &place)?, data: suite.yard.blank_data(place.join("data.raw"))? };
+    let mut machine = suite.yard.boot_special(Special::default(), ALONE, place, disks, Some(seed))?;
+    machine.wait_settled(Instant::now() + SETTLE)?;
+    probe::only_mutual_tls(&cluster, ALONE.address(), CLIENTS)?;
+    let carrier = machine.report()?.carrier.unwrap_or_default();
+    ensure!(carrier.contains("merged by cloud-init"), "the configuration came from {carrier}");
+    let said = until("end of cloud-init", DONE, || {
+        let said = machine.ask("cloud-init status --long || true")?;
+        ensure!(!said.contains("status: running"), "{said}");
+        Ok(said)
+    })?;
+    let unclean = CLEAN.iter().find(|line| !said.contains(*line));
+    ensure!(unclean.is_none(), "cloud-init's status is not clean:\n{said}");
+    ensure!(machine.ask("hostname")? == ALONE.name(), "cloud-init has not named the host");
+    judged(&mut machine, &examples)?;
+    machine.power_off(SHUT_DOWN)
+}
+
+/// cloud-init's own judgement of each of our examples.
+fn judged(machine: &mut Machine, examples: &[(String, Vec<u8>)]) -> Result<()> {
+    machine.ask("mkdir /run/seed && mount -o ro /dev/disk/by-label/cidata /run/seed")?;
+    for (name, _) in examples {
+        let said = machine.ask(&format!("cloud-init schema --config-file /run/seed/{name} 2>&1"))?;
+        ensure!(said.contains("Valid schema"), "{name}: {said}");
+    }
+    Ok(())
+}
+
+fn examples(suite: &Suite) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut examples = Vec::new();
+    for entry in fs::read_dir(suite.yard.tools.repository.join("cloud-init/examples"))? {
+        let entry = entry?;
+        examples.push((entry.file_name().to_string_lossy().into_owned(), fs::read(entry.path())?));
+    }
+    ensure!(!examples.is_empty(), "there are no examples");
+    Ok(examples)
+}
+
+/// The cluster's user-data as a message: our own part beside one of cloud-init's.
+fn message(cluster: &Cluster) -> Result<String> {
+    let document = cluster.document()?;
+    Ok(format!(
+        "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"==part==\"\n\n--==part==\n\
+         Content-Type: text/x-etcd-bootstrapper; charset=\"utf-8\"\n\n{document}\n--==part==\n\
+         Content-Type: text/cloud-config; charset=\"utf-8\"\n\n#cloud-config\nwrite_files:\n  \
+         - path: /etc/etcd-bootstrapper/config.d/50-more.yaml\n    permissions: \"0600\"\n    content: |\n      \
+         timeouts: {{data_device: 90s}}\n--==part==--\n"
+    ))
+}
+
+/// The image with cloud-init, under a name of this run.
+fn image(suite: &Suite) -> Result<Disk> {
+    let directory = suite.yard.tools.repository.join("out/cloud-init");
+    let images = fs::read_dir(&directory).ok().into_iter().flatten().flatten().map(|entry| entry.path());
+    let image: Option<PathBuf> = images.filter(|path| path.extension().is_some_and(|kind| kind == "raw")).max();
+    let image = image
+        .with_context(|| format!("no image in {}: `make image FLAVOUR=cloud-init` makes it", directory.display()))?;
+    disk::adopt(&image, "image-cloud-init.raw")
+}
