@@ -51,13 +51,16 @@ pub fn run(suite: &mut Suite) -> Result<()> {
     machine.power_off(SHUT_DOWN)
 }
 
+/// cloud-init's own `schema` for each file, in one process: half of each one's time would be Python's start.
+const SCHEMA: &str = "python3 -c 'import sys; from cloudinit.config import schema; \
+    [schema.handle_schema_args(\"schema\", schema.get_parser().parse_args([\"--config-file\", f])) for f in sys.argv[1:]]'";
+
 /// cloud-init's own judgement of each of our examples.
 fn judged(machine: &mut Machine, examples: &[(String, Vec<u8>)]) -> Result<()> {
-    machine.ask("mkdir /run/seed && mount -o ro /dev/disk/by-label/cidata /run/seed")?;
-    for (name, _) in examples {
-        let said = machine.ask(&format!("cloud-init schema --config-file /run/seed/{name} 2>&1"))?;
-        ensure!(said.contains("Valid schema"), "{name}: {said}");
-    }
+    let files: String = examples.iter().map(|(name, _)| format!(" /run/seed/{name}")).collect();
+    let mount = "mkdir /run/seed && mount -o ro /dev/disk/by-label/cidata /run/seed";
+    let said = machine.ask(&format!("{mount} && {SCHEMA}{files} 2>&1"))?;
+    ensure!(said.matches("Valid schema").count() == examples.len(), "not all examples are cloud-init's: {said}");
     Ok(())
 }
 
