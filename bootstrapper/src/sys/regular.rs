@@ -3,11 +3,12 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
 
 use crate::exit::Exit;
 
@@ -15,12 +16,18 @@ use crate::exit::Exit;
 /// outside of that directory is opened, whatever the volume holds.
 ///
 /// # Errors
-/// What the system says: `ELOOP` for a symbolic link, `EXDEV` for a way out, `EINVAL` for what is no file.
+/// What the system says: `ELOOP` or `ENOTDIR` for a symbolic link, `EXDEV` for a way out, `EINVAL` for what is no file.
 pub fn open_below(dir: &Path, path: &Path) -> io::Result<fs::File> {
-    let dir = fs::File::open(dir)?;
-    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
-    let file = fs::File::from(openat2(&dir, path, OpenHow::new().flags(flags).resolve(resolve))?);
+    let mut file = fs::File::open(dir)?;
+    let mut names = path.components().peekable();
+    // Name by name: openat2(2) would do it at once, but systemd's RestrictSUIDSGID= cannot look into its argument and takes
+    // it from the whole service.
+    while let Some(name) = names.next() {
+        let Component::Normal(name) = name else { return Err(Errno::EXDEV.into()) };
+        let kind = if names.peek().is_some() { OFlag::O_DIRECTORY } else { OFlag::O_NONBLOCK | OFlag::O_NOCTTY };
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | kind;
+        file = openat(&file, name, flags, Mode::empty())?.into();
+    }
     match file.metadata()?.is_file() {
         true => Ok(file),
         false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file")),
@@ -44,7 +51,7 @@ pub fn read_below(dir: &Path, path: &Path, limit: u64) -> Result<Option<Vec<u8>>
         Err(error) => {
             let errno = error.raw_os_error().map(Errno::from_raw);
             let odd = error.kind() == io::ErrorKind::InvalidInput;
-            // What openat2(2) says where a link leads elsewhere, or a directory is none, or a socket is opened.
+            // A link, a way out, a directory that is none or a link, or a socket.
             let link = matches!(errno, Some(Errno::ELOOP | Errno::EXDEV | Errno::ENOTDIR | Errno::ENXIO));
             if odd || link {
                 let why = "expected a regular file that no symbolic link leads to: replace it";
