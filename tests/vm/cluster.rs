@@ -38,12 +38,31 @@ impl Cluster {
 
     /// A cluster of these seats.
     pub fn of(tools: &Tools, name: &str, seats: &[Seat], more: &[&str]) -> Result<Cluster> {
+        let peers = seats.iter().map(|seat| format!("--peer={}={}", seat.name(), seat.address()));
+        Cluster::configured(
+            tools,
+            name,
+            seats.len(),
+            &peers.chain(more.iter().map(|m| (*m).into())).collect::<Vec<_>>(),
+        )
+    }
+
+    /// A cluster of so many members, whom somebody lists: the value of `discovery`, and a line that follows it.
+    pub fn group(tools: &Tools, name: &str, size: usize, [discovery, next]: &[&str; 2]) -> Result<Cluster> {
+        const FILE: &str = "/run/inventory.json";
+        let mut cluster = Cluster::configured(tools, name, size, &[format!("--discovery-file={FILE}")])?;
+        let text = String::from_utf8_lossy(&cluster.user_data);
+        let (before, after) = text
+            .split_once(&format!("discovery: {{file: \"{FILE}\"}}"))
+            .context("the user-data of `config new` has a line with the inventory")?;
+        cluster.user_data = format!("{before}discovery: {discovery}\n      {next}{after}").into_bytes();
+        Ok(cluster)
+    }
+
+    fn configured(tools: &Tools, name: &str, size: usize, more: &[String]) -> Result<Cluster> {
         let directory = PathBuf::from(name);
         let mut command = Command::new(&tools.bootstrapper);
-        command.args(["config", "new", "--name", name, "--size", &seats.len().to_string(), "--out", name]);
-        for seat in seats {
-            command.args(["--peer", &format!("{}={}", seat.name(), seat.address())]);
-        }
+        command.args(["config", "new", "--name", name, "--size", &size.to_string(), "--out", name]);
         process::output(command.args(more), CONFIG_NEW)?;
         let user_data = directory.join("user-data");
         let user_data =
@@ -90,6 +109,11 @@ impl Cluster {
         self.volume(tools, seat, &format!("changed-{}", seat.name()), text.as_bytes(), &[])
     }
 
+    /// The user-data, for a platform that hands it out.
+    pub fn user_data(&self) -> String {
+        String::from_utf8_lossy(&self.user_data).into_owned()
+    }
+
     fn volume(
         &self,
         tools: &Tools,
@@ -101,7 +125,7 @@ impl Cluster {
         let name = seat.name();
         let meta_data = format!("instance-id: {}-{name}\nlocal-hostname: {name}\n", self.name);
         let files = [&[("user-data", user_data), ("meta-data", meta_data.as_bytes())][..], more].concat();
-        disk::seed(tools, &self.directory, volume, &files)
+        disk::volume(tools, &self.directory, volume, "cidata", &files)
     }
 
     /// A file of `config new`.

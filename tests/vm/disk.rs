@@ -100,18 +100,19 @@ pub fn adopt(image: &Path, name: &str) -> Result<Disk> {
     Ok(Disk::raw(own))
 }
 
-/// A volume with these files, as NoCloud wants it.
-pub fn seed(tools: &Tools, directory: &Path, name: &str, files: &[(&str, &[u8])]) -> Result<PathBuf> {
+/// A volume of this label with these files.
+pub fn volume(tools: &Tools, directory: &Path, name: &str, label: &str, files: &[(&str, &[u8])]) -> Result<PathBuf> {
     let (tree, volume) = (directory.join(name), directory.join(format!("{name}.iso")));
-    fs::create_dir_all(&tree)?;
     for (name, contents) in files {
-        fs::write(tree.join(name), contents)?;
+        let file = tree.join(name);
+        fs::create_dir_all(file.parent().unwrap_or(&tree))?;
+        fs::write(file, contents)?;
     }
     if volume.exists() {
         fs::remove_file(&volume)?;
     }
     let (tree, target) = (tree.to_string_lossy(), volume.to_string_lossy());
-    let common = ["-as", "mkisofs", "-quiet", "-volid", "cidata", "-joliet", "-rational-rock", "-o"];
+    let common = ["-as", "mkisofs", "-quiet", "-volid", label, "-joliet", "-rational-rock", "-o"];
     tools.run("xorriso", common.into_iter().chain([&*target, &*tree]))?;
     Ok(volume)
 }

@@ -179,9 +179,13 @@ impl Etcdctl {
 impl View {
     /// Fails unless these and nobody else are voters that have started.
     pub fn expect_voters(&self, seats: &[Seat]) -> Result<()> {
+        self.expect_named(&seats.iter().map(|s| s.name()).collect::<Vec<_>>())
+    }
+
+    /// Fails unless members of these names and nobody else are voters that have started; the names in their order.
+    pub fn expect_named(&self, expected: &[String]) -> Result<()> {
         let voters: Vec<&str> = self.members.iter().filter(|m| !m.learner).map(|m| m.name.as_str()).collect();
-        let expected: Vec<String> = seats.iter().map(|s| s.name()).collect();
-        if voters != expected || self.members.len() != seats.len() {
+        if voters != expected || self.members.len() != expected.len() {
             bail!("expected the voters {} and nobody else, the cluster lists {self}", expected.join(", "));
         }
         Ok(())

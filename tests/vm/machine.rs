@@ -60,7 +60,7 @@ impl Machine {
         let append = |name: &str| OpenOptions::new().create(true).append(true).open(parts.file(name));
         let mut child = tools
             .command("qemu-system-x86_64")
-            .args(qemu::arguments(tools, &parts))
+            .args(qemu::arguments(tools, &parts)?)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(append("qemu.log")?)

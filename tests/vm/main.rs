@@ -4,18 +4,23 @@
 mod aftermath;
 mod arguments;
 mod bucket;
+mod canary;
 mod cases;
 mod cluster;
 mod console;
 mod disk;
+mod dressed;
 mod etcdctl;
 mod evidence;
+mod fleet;
 mod going_on;
 mod large;
 mod ledger;
 mod lines;
+mod link;
 mod load;
 mod machine;
+mod moto;
 mod probe;
 mod process;
 mod qemu;
@@ -24,6 +29,9 @@ mod random;
 mod record;
 mod sandbox;
 mod serve;
+#[allow(dead_code, reason = "tests/it asks all of them, and for more")]
+#[path = "../support/services.rs"]
+mod services;
 mod set;
 mod show;
 mod soak;
@@ -33,6 +41,9 @@ mod table;
 mod tools;
 mod trace;
 mod watch;
+#[allow(dead_code, reason = "tests/it lets answers fail in more ways")]
+#[path = "../support/wire.rs"]
+mod wire;
 mod world;
 
 use std::path::Path;

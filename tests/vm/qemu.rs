@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use anyhow::{Context, Result};
 use time::OffsetDateTime;
 
 use crate::disk::Disk;
@@ -34,8 +35,10 @@ pub struct Parts {
 }
 
 /// What sets a machine apart from one that a customer has.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Special {
+    /// What its firmware says of it, by the names that the kernel has for that; anything else says QEMU.
+    pub firmware: Vec<(&'static str, String)>,
     /// By how much its clock is ahead of this host's.
     pub ahead: Duration,
     /// A service of it whose fsyncs do nothing.
@@ -56,8 +59,19 @@ impl Parts {
     }
 }
 
+/// Where in SMBIOS what `/sys/class/dmi/id` shows is: the table, and QEMU's word for the field.
+const FIELDS: [(&str, u8, &str); 7] = [
+    ("bios_vendor", 0, "vendor"),
+    ("sys_vendor", 1, "manufacturer"),
+    ("product_name", 1, "product"),
+    ("product_serial", 1, "serial"),
+    ("product_uuid", 1, "uuid"),
+    ("board_asset_tag", 2, "asset"),
+    ("chassis_asset_tag", 3, "asset"),
+];
+
 /// All arguments of `qemu-system-x86_64`.
-pub fn arguments(tools: &Tools, parts: &Parts) -> Vec<String> {
+pub fn arguments(tools: &Tools, parts: &Parts) -> Result<Vec<String>> {
     let mut all = Vec::new();
     let mut add = |option: &str, value: String| all.extend([option.to_owned(), value]);
     let (accelerator, processor) = match tools.accelerator.as_str() {
@@ -97,7 +111,12 @@ pub fn arguments(tools: &Tools, parts: &Parts) -> Vec<String> {
     }
     all.extend(["-nodefaults".to_owned(), "-no-user-config".to_owned()]);
     all.extend(evidence::arguments(parts.special.unsynced));
-    all
+    for (name, value) in &parts.special.firmware {
+        let (_, table, field) =
+            FIELDS.iter().find(|(known, ..)| known == name).with_context(|| format!("nothing writes {name}"))?;
+        all.extend(["-smbios".to_owned(), format!("type={table},{field}={}", value.trim().replace(',', ",,"))]);
+    }
+    Ok(all)
 }
 
 /// A guest's flush reaches the record but not the host's disk: killing QEMU loses nothing, and power cuts are made

@@ -205,10 +205,15 @@ impl Set {
 
     /// The cluster as every member sees it: all of these voters, one cluster, nobody else.
     pub fn whole(&mut self, cluster: &Cluster) -> Result<View> {
-        let seats = self.seats();
+        let names: Vec<String> = self.seats().into_iter().map(Seat::name).collect();
+        self.whole_of(cluster, &names)
+    }
+
+    /// The same where the members have other names than their machines; in their order.
+    pub fn whole_of(&mut self, cluster: &Cluster, names: &[String]) -> Result<View> {
         let mut first: Option<View> = None;
-        for seat in &seats {
-            let view = cluster.etcdctl.members(*seat).and_then(|v| v.expect_voters(&seats).map(|()| v));
+        for seat in &self.seats() {
+            let view = cluster.etcdctl.members(*seat).and_then(|v| v.expect_named(names).map(|()| v));
             let view = view.with_context(|| format!("asked through {}", seat.name()))?;
             match &first {
                 Some(first) if *first != view => bail!("{} sees another cluster: {first} / {view}", seat.name()),

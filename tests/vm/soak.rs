@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 
 use crate::cases::{
-    CHAOS, Chaos, DOINGS, Doing, Moment, RESTORING, Restoring, TOTAL_LOSS, Unsynced, chaos, cut, judge, total_loss,
-    unsynced,
+    CHAOS, Chaos, DOINGS, Doing, GROUP, Moment, Outcome, RESTORING, Restoring, TOTAL_LOSS, Unsynced, chaos, cut, group,
+    judge, total_loss, unsynced,
 };
 use crate::ledger::{Ledger, Trial};
 use crate::sandbox;
@@ -48,6 +48,7 @@ enum Kind {
     Chaos(Chaos),
     Unsynced(Unsynced),
     TotalLoss,
+    Group,
     Restoring,
 }
 
@@ -56,7 +57,7 @@ fn kinds(names: &[String]) -> Result<Vec<Kind>> {
     let each = |(at, chaos): (usize, &Chaos)| [Kind::Cut(DOINGS[at % DOINGS.len()]), Kind::Chaos(*chaos)];
     let mut kinds: Vec<Kind> = CHAOS.iter().enumerate().flat_map(each).collect();
     kinds.extend([Kind::Restoring, Kind::Unsynced(Unsynced::Bootstrapper), Kind::Restoring]);
-    kinds.extend([Kind::TotalLoss, Kind::Restoring, Kind::Unsynced(Unsynced::Etcd)]);
+    kinds.extend([Kind::TotalLoss, Kind::Restoring, Kind::Unsynced(Unsynced::Etcd), Kind::Group]);
     let known: Vec<&str> = kinds.iter().map(|k| k.name()).collect();
     for name in names {
         ensure!(known.contains(&name.as_str()), "nothing is called {name}; there are {}", known.join(", "));
@@ -72,6 +73,7 @@ impl Kind {
             Kind::Chaos(chaos) => chaos.name(),
             Kind::Unsynced(service) => service.name(),
             Kind::TotalLoss => TOTAL_LOSS,
+            Kind::Group => GROUP,
             Kind::Restoring => RESTORING,
         }
     }
@@ -93,7 +95,8 @@ impl Soak<'_> {
             Kind::Cut(doing) => self.cut(doing),
             Kind::Chaos(what) => self.chaos(what),
             Kind::Unsynced(service) => self.unsynced(service),
-            Kind::TotalLoss => self.total_loss(),
+            Kind::TotalLoss => self.whole(TOTAL_LOSS, total_loss),
+            Kind::Group => self.whole(GROUP, group),
             Kind::Restoring => self.restoring(),
         }
     }
@@ -127,12 +130,13 @@ impl Soak<'_> {
         restoring.discard()
     }
 
-    fn total_loss(&mut self) -> Result<()> {
-        let (outcome, failure) = match total_loss(self.suite) {
+    /// A case that judges itself.
+    fn whole(&mut self, name: &str, case: fn(&mut Suite) -> Result<Outcome>) -> Result<()> {
+        let (outcome, failure) = match case(self.suite) {
             Ok(outcome) => (Some(outcome), None),
             Err(error) => (None, Some(error)),
         };
-        self.note(Trial::Chaos { case: TOTAL_LOSS.into(), outcome }, failure)
+        self.note(Trial::Chaos { case: name.into(), outcome }, failure)
     }
 
     fn cut(&mut self, doing: Doing) -> Result<()> {

@@ -49,6 +49,8 @@ the disks. *Silent* is the longest time without an acknowledged write, *healthy*
 - `wipeAll with a store`: three blank machines with `on_total_loss: wait` refuse and say what to write; with their volumes
   attached again the members are who they were; destroyed once more, three blank ones with `restore` come back with all that
   was written before the last backup, which is what counts as acknowledged here, and with nothing that was written since.
+- `terminated by its group`: machines dressed as instances of an Auto Scaling group, with its IDs and addresses, have founded a
+  cluster; one of them is terminated, and whom the group launches for it takes its place. All are then three again.
 ";
 
 const MODEL: &str = "

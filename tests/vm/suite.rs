@@ -1,5 +1,6 @@
 //! `test`: the cases, each on the real thing, and what they share.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -7,6 +8,7 @@ use anyhow::{Context, Result};
 use crate::cases::{CASES, Case, FirstBoot};
 use crate::cluster::Cluster;
 use crate::etcdctl::View;
+use crate::link::Link;
 use crate::load::Load;
 use crate::machine::Machine;
 use crate::process::until;
@@ -20,6 +22,10 @@ use crate::world::{Seat, World};
 
 /// For the members' views to become the same.
 pub const AGREE: Duration = Duration::from_secs(60);
+/// Acknowledged writes before anything happens, and again before those that are down come back.
+pub const UNDER_WAY: usize = 50;
+/// For the writers to get through again; an election takes a second, a guest without acceleration its time.
+pub const THROUGH: Duration = Duration::from_secs(120);
 
 /// What the cases of one run share.
 pub struct Suite {
@@ -37,6 +43,7 @@ pub struct Suite {
     pub founding: Option<FirstBoot>,
     settled: Option<Settled>,
     running: Option<Set>,
+    link: Option<Link>,
     loads: u32,
     names: u32,
 }
@@ -61,6 +68,7 @@ impl Suite {
             founding: None,
             settled: None,
             running: None,
+            link: None,
             loads: 0,
             names: 0,
         })
@@ -184,10 +192,18 @@ impl Suite {
         Load::start(&self.cluster, &self.loads.to_string(), seats)
     }
 
-    /// Writers through all members of another cluster.
-    pub fn load_of(&mut self, cluster: &Cluster) -> Result<Load> {
+    /// Writers through these members of another cluster.
+    pub fn load_of(&mut self, cluster: &Cluster, seats: &[Seat]) -> Result<Load> {
         self.loads += 1;
-        Load::start(cluster, &self.loads.to_string(), &Seat::all().collect::<Vec<_>>())
+        Load::start(cluster, &self.loads.to_string(), seats)
+    }
+
+    /// The metadata services of clouds, which listen from the first time on.
+    pub fn link(&mut self) -> Result<Link> {
+        match &self.link {
+            Some(link) => Ok(link.clone()),
+            None => Ok(self.link.insert(Link::listen()?).clone()),
+        }
     }
 
     /// A name that no cluster of this run has had.
@@ -204,8 +220,20 @@ impl Suite {
         self.yard.boot_special(special, seat, place, disks, Some(seed))
     }
 
+    /// A machine in this place on blank disks, whose firmware says this of it.
+    pub fn dressed(
+        &mut self,
+        seat: Seat,
+        firmware: Vec<(&'static str, String)>,
+        volume: Option<PathBuf>,
+    ) -> Result<Machine> {
+        let place = self.yard.directory(seat)?;
+        let disks = self.yard.blank(&place)?;
+        self.yard.boot_special(Special { firmware, ..Special::default() }, seat, place, disks, volume)
+    }
+
     /// A machine with the member's name and address on these disks.
-    pub fn machine(&mut self, seat: Seat, place: std::path::PathBuf, disks: Disks) -> Result<Machine> {
+    pub fn machine(&mut self, seat: Seat, place: PathBuf, disks: Disks) -> Result<Machine> {
         let seed = self.cluster.seed(&self.yard.tools, seat)?;
         self.yard.boot(seat, place, disks, Some(seed))
     }

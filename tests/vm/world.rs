@@ -11,19 +11,27 @@ use anyhow::{Context, Result, bail};
 use crate::process;
 use crate::tools::Tools;
 
-/// How many machines have a place.
+/// How many machines most cases have.
 pub const SEATS: u8 = 3;
+/// How many machines have a place.
+const PLACES: u8 = 16;
 /// This host's end of the bridge; guests have it as router, and it forwards nothing.
 pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+/// Where the metadata services of most platforms answer; this host's too, and a guest's way there is its router.
+pub const LINK: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 
 /// A machine's place: its address, name and firmware identity, whatever disks it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seat(pub u8);
 
 impl Seat {
-    /// All of them.
+    /// Those of the members of most clusters.
     pub fn all() -> impl Iterator<Item = Seat> {
         (1..=SEATS).map(Seat)
+    }
+    /// Whoever has this address.
+    pub fn at(address: Ipv4Addr) -> Option<Seat> {
+        (1..=PLACES).map(Seat).find(|seat| seat.address() == address)
     }
     /// `etcd-1` and so on.
     pub fn name(self) -> String {
@@ -64,9 +72,9 @@ impl World {
     pub fn make(tools: &Tools) -> Result<World> {
         let mut commands = format!(
             "link set lo up\nlink add br0 type bridge forward_delay 0 mcast_snooping 0\n\
-             addr add {HOST}/24 dev br0\nlink set br0 up\n"
+             addr add {HOST}/24 dev br0\naddr add {LINK}/32 dev br0\nlink set br0 up\n"
         );
-        for tap in Seat::all().map(Seat::tap) {
+        for tap in (1..=PLACES).map(|place| Seat(place).tap()) {
             commands += &format!("tuntap add dev {tap} mode tap\nlink set {tap} master br0 up\n");
         }
         let links = tools.run("ip", ["-brief", "link"])?;
@@ -112,7 +120,7 @@ fn dnsmasq(tools: &Tools) -> Result<Child> {
     command.args(["--interface=br0", "--bind-interfaces", "--log-facility=-", "--no-ping", "--dhcp-authoritative"]);
     command.args(["--dhcp-leasefile=dnsmasq.leases", "--dhcp-range=10.77.0.0,static,255.255.255.0,1h"]);
     command.arg(format!("--dhcp-option=option:router,{HOST}"));
-    for seat in Seat::all() {
+    for seat in (1..=PLACES).map(Seat) {
         command.arg(format!("--dhcp-host={},{},{}", seat.mac(), seat.address(), seat.name()));
     }
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);

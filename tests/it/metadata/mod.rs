@@ -4,4 +4,7 @@ pub mod fake;
 mod faults;
 mod platforms;
 mod run;
+#[path = "../../support/services.rs"]
 pub mod services;
+#[path = "../../support/wire.rs"]
+mod wire;

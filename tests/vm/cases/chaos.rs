@@ -14,13 +14,9 @@ use crate::probe::{self, CLIENTS};
 use crate::process::until;
 use crate::qemu::{Parts, Special};
 use crate::set::{Disks, SETTLE, Set};
-use crate::suite::{AGREE, Suite};
+use crate::suite::{AGREE, Suite, THROUGH, UNDER_WAY};
 use crate::world::Seat;
 
-/// Acknowledged writes before anything happens, and again before those that are down come back.
-const UNDER_WAY: usize = 50;
-/// For the writers to get through again; an election takes a second, a guest without acceleration its time.
-const THROUGH: Duration = Duration::from_secs(120);
 /// Later than `cluster.found_until`, which `config new` sets seven days ahead.
 const LATER: Duration = Duration::from_secs(8 * 24 * 3600);
 
@@ -146,11 +142,18 @@ pub fn judge(chaos: Chaos, outcome: &Outcome) -> Result<()> {
         // It has said so itself: that everything is lost and that a second cluster followed is what it shows.
         return Ok(());
     }
-    let Outcome { case, acknowledged, lost, clusters, .. } = outcome;
-    ensure!(*acknowledged > 0, "{case}: nothing was acknowledged, so nothing is proven");
-    ensure!(*lost == 0, "{case}: {lost} of {acknowledged} acknowledged writes are lost");
-    ensure!(*clusters <= 1, "{case}: {clusters} clusters have served");
-    Ok(())
+    outcome.nothing_lost()
+}
+
+impl Outcome {
+    /// Fails when anything acknowledged is lost, or when there is a second cluster.
+    pub fn nothing_lost(&self) -> Result<()> {
+        let Outcome { case, acknowledged, lost, clusters, .. } = self;
+        ensure!(*acknowledged > 0, "{case}: nothing was acknowledged, so nothing is proven");
+        ensure!(*lost == 0, "{case}: {lost} of {acknowledged} acknowledged writes are lost");
+        ensure!(*clusters <= 1, "{case}: {clusters} clusters have served");
+        Ok(())
+    }
 }
 
 /// These crash and boot again. Without them there may be quorum: then writes go on first.

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 
+use crate::dressed::{self, Dressed};
 use crate::etcdctl::View;
 use crate::probe;
 use crate::set::Set;
@@ -30,6 +31,16 @@ pub fn run(suite: &mut Suite) -> Result<()> {
         ensure!(all.iter().all(|url| url.starts_with("https://")), "{} has URLs without TLS: {all:?}", member.name);
     }
     nothing_else_listens(&mut set)?;
+    let seat = Seat(2);
+    let expected = Dressed {
+        provider: "nocloud",
+        source: "volume",
+        instance: format!("{}-{}", suite.cluster.name, seat.name()),
+        hostname: Some(seat.name()),
+        carrier: "user-data on the cidata volume".into(),
+        beside: None,
+    };
+    dressed::look(set.machine(seat)?, &expected, &suite.cluster)?;
     suite.keep(set)
 }
 

@@ -4,8 +4,10 @@ mod chaos;
 mod cloud_init;
 mod first_boot;
 mod found;
+mod group;
 mod kill;
 mod network;
+mod platforms;
 mod power_cut;
 mod reboot;
 mod restore;
@@ -16,6 +18,7 @@ mod unsynced;
 
 pub use chaos::{CHAOS, Chaos, Outcome, judge, run as chaos};
 pub use first_boot::FirstBoot;
+pub use group::{NAME as GROUP, group};
 pub use power_cut::{DOINGS, Doing, Moment, cut};
 pub use restoring::{RESTORING, Restoring};
 pub use total_loss::{NAME as TOTAL_LOSS, total_loss};
@@ -50,7 +53,7 @@ fn under_load(suite: &mut Suite, what: Chaos) -> Result<()> {
 }
 
 /// All of them; the letters are those of the issues that asked for them.
-pub const CASES: [Case; 13] = [
+pub const CASES: [Case; 15] = [
     Case {
         name: "found",
         what: "three fresh members become one cluster that speaks mutual TLS and nothing else",
@@ -128,5 +131,17 @@ pub const CASES: [Case; 13] = [
         what: "the image with cloud-init makes a member of its merged result, and has nothing to warn of",
         run: cloud_init::run,
         letter: "m",
+    },
+    Case {
+        name: "platforms",
+        what: "machines dressed as Compute Engine's, Azure's and OpenStack's become members by what those hand out",
+        run: platforms::run,
+        letter: "n",
+    },
+    Case {
+        name: "group",
+        what: "EC2 instances of a group find one another; one is terminated, and whom the group launches takes its place",
+        run: group::run,
+        letter: "o",
     },
 ];

@@ -28,7 +28,7 @@ pub fn run(suite: &mut Suite) -> Result<()> {
     let disks = suite.yard.blank(&place)?;
     let special = Special { without_dhcp: true, ..Special::default() };
 
-    let mut machine = suite.yard.boot_special(special, ALONE, place, disks.clone(), Some(seed))?;
+    let mut machine = suite.yard.boot_special(special.clone(), ALONE, place, disks.clone(), Some(seed))?;
     member(&cluster, &mut machine)?;
     let before = cluster.etcdctl.members(ALONE)?;
     only_root_reaches_metadata(&mut machine)?;

@@ -161,7 +161,7 @@ impl Home {
 
     /// Writes that all were acknowledged.
     fn written(&self, suite: &mut Suite) -> Result<Load> {
-        let mut load = suite.load_of(&self.cluster)?;
+        let mut load = suite.load_of(&self.cluster, &Seat::all().collect::<Vec<_>>())?;
         load.wait(WRITES, THROUGH)?;
         load.stop()?;
         Ok(load)

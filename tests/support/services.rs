@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use serde_json::json;
 
-use super::fake::{Asked, Reply, Service, service};
+use super::wire::{Asked, Reply, Service, service};
 
 /// A fixed user-data of ours, in every fake.
 pub const USER_DATA: &str =
@@ -27,6 +27,9 @@ pub const ORACLE: &[(&str, &str)] = &[("chassis_asset_tag", "OracleCloud.com\n")
 pub const AKAMAI: &[(&str, &str)] = &[("sys_vendor", "Akamai\n")];
 pub const SCALEWAY: &[(&str, &str)] = &[("sys_vendor", "Scaleway\n")];
 
+/// Where EC2 has the keys of an instance's role.
+const ROLES: &str = "/latest/meta-data/iam/security-credentials/";
+
 /// What may be said of an EC2 instance.
 #[derive(Clone, Default)]
 pub struct Ec2 {
@@ -36,6 +39,8 @@ pub struct Ec2 {
     pub id: Option<&'static str>,
     /// Requests that a token is good for.
     pub uses: Option<usize>,
+    /// The role whose keys it hands out.
+    pub role: Option<&'static str>,
     /// Other answers, by the path, before anything else is looked at.
     pub other: Option<fn(&Asked) -> Option<Reply>>,
 }
@@ -97,6 +102,7 @@ impl Ec2 {
                 Reply::new(200, "ip-10-0-0-5.eu-west-1.compute.internal. other.example")
             }
             "/latest/meta-data/ipv6" => Reply::new(200, "2a05:d018::5"),
+            _ if path.starts_with(ROLES) => self.role(&path[ROLES.len()..]),
             _ if self.tags.is_empty() => Reply::new(404, ""),
             _ if path == tags => {
                 let keys: Vec<&str> = self.tags.iter().map(|(key, _)| *key).collect();
@@ -109,10 +115,26 @@ impl Ec2 {
             }
         }
     }
+
+    /// By Amazon's page "Retrieve security credentials from instance metadata".
+    fn role(&self, asked: &str) -> Reply {
+        match self.role {
+            Some(role) if asked.is_empty() => Reply::new(200, role),
+            Some(role) if asked == role => Reply::new(
+                200,
+                json!({"Code": "Success", "LastUpdated": "2026-11-21T03:00:00Z", "Type": "AWS-HMAC",
+                    "AccessKeyId": "AKIDROLE", "SecretAccessKey": "CANARY", "Token": "CANARY",
+                    "Expiration": "2099-01-01T00:00:00Z"})
+                .to_string(),
+            ),
+            Some(_) | None => Reply::new(404, ""),
+        }
+    }
 }
 
 /// By Google's page "View and query VM metadata".
-pub fn gce(user_data: &'static str) -> Service {
+pub fn gce(user_data: &str) -> Service {
+    let user_data = user_data.to_owned();
     service(move |asked| {
         let flavor = |reply: Reply| reply.with("Metadata-Flavor", "Google").with("Server", "Metadata Server for VM");
         if asked.header("x-forwarded-for").is_some() || asked.header("metadata-flavor") != Some("Google") {
@@ -137,7 +159,8 @@ pub fn gce(user_data: &'static str) -> Service {
 }
 
 /// By Microsoft's page "Azure Instance Metadata Service".
-pub fn azure(user_data: &'static str, newest: &'static str) -> Service {
+pub fn azure(user_data: &str, newest: &'static str) -> Service {
+    let user_data = user_data.to_owned();
     service(move |asked| {
         let query = asked.path.split_once("api-version=").map(|(_, rest)| rest.split('&').next().unwrap_or_default());
         if asked.header("metadata") != Some("true") || asked.header("x-forwarded-for").is_some() {
@@ -152,7 +175,7 @@ pub fn azure(user_data: &'static str, newest: &'static str) -> Service {
         if !asked.path.starts_with("/metadata/instance?") {
             return Reply::new(404, "");
         }
-        let user_data = if version < "2021-01-01" { String::new() } else { base64(user_data) };
+        let user_data = if version < "2021-01-01" { String::new() } else { base64(&user_data) };
         let address = |ip: &str| json!({"ipAddress": [{"privateIpAddress": ip, "publicIpAddress": ""}]});
         Reply::new(
             200,
