@@ -18,6 +18,7 @@ use tokio::sync::OnceCell;
 use super::rest::{Method, Rest};
 use super::{FRESH, Listing, Trouble};
 use crate::exit::Exit;
+use crate::metadata::providers::Provider;
 use crate::paths::Paths;
 
 /// Who answers where the spec names nobody else, and for whom a token is asked.
@@ -55,7 +56,7 @@ pub struct Vmss {
 impl Vmss {
     pub(super) fn of(entry: &AzureVmss, paths: &Paths) -> Vmss {
         let endpoint = entry.endpoint.clone().unwrap_or_else(|| ENDPOINT.into());
-        Vmss::at(entry, Rest::of(endpoint, paths), METADATA.into())
+        Vmss::at(entry, Rest::of(endpoint, paths).on(Provider::Azure), METADATA.into())
     }
 
     pub(super) fn at(entry: &AzureVmss, rest: Rest, metadata: String) -> Vmss {

@@ -17,6 +17,7 @@ use tokio::sync::OnceCell;
 use super::rest::{Method, Rest};
 use super::{FRESH, Listing, Trouble};
 use crate::exit::Exit;
+use crate::metadata::providers::Provider;
 use crate::paths::Paths;
 
 /// Who answers where the spec names nobody else.
@@ -46,7 +47,7 @@ pub struct Mig {
 impl Mig {
     pub(super) fn of(entry: &GceMig, paths: &Paths) -> Mig {
         let endpoint = entry.endpoint.clone().unwrap_or_else(|| ENDPOINT.into());
-        Mig::at(entry, Rest::of(endpoint, paths), METADATA.into())
+        Mig::at(entry, Rest::of(endpoint, paths).on(Provider::Gce), METADATA.into())
     }
 
     pub(super) fn at(entry: &GceMig, rest: Rest, metadata: String) -> Mig {

@@ -7,6 +7,8 @@ use tokio::sync::OnceCell;
 
 use super::{Trouble, http};
 use crate::exit::Exit;
+use crate::metadata;
+use crate::metadata::providers::Provider;
 use crate::paths::Paths;
 
 /// How an API is asked.
@@ -20,12 +22,19 @@ pub(super) enum Method {
 pub(super) struct Rest {
     endpoint: String,
     paths: Paths,
+    /// Whose metadata service is at an address that every network may have.
+    platform: Option<Provider>,
     clients: OnceCell<(Client, Client)>,
 }
 
 impl Rest {
     pub(super) fn of(endpoint: String, paths: &Paths) -> Rest {
-        Rest { endpoint, paths: paths.clone(), clients: OnceCell::new() }
+        Rest { endpoint, paths: paths.clone(), platform: None, clients: OnceCell::new() }
+    }
+
+    /// The same on machines of this platform alone.
+    pub(super) fn on(self, platform: Provider) -> Rest {
+        Rest { platform: Some(platform), ..self }
     }
 
     /// For the API, and for the metadata service.
@@ -50,6 +59,14 @@ impl Rest {
     ) -> Result<String, Trouble> {
         let place = url.split('?').next().unwrap_or_default();
         let unavailable = |why: &str| Trouble::new(Exit::Unavailable, format!("the metadata service {place} {why}"));
+        if let Some(platform) = self.platform.filter(|platform| !metadata::is_vouched_for(&self.paths, *platform)) {
+            let why = format!(
+                "the metadata service {place} is not asked: this machine's firmware does not say that it is one of {platform}, \
+                 and whoever answers there could be anybody; if it is, write etcd_bootstrapper.provider={platform} on the \
+                 kernel command line, else another `discovery`"
+            );
+            return Err(Trouble::new(Exit::BadInput, why));
+        }
         let (_, client) = self.clients().await?;
         let request = client.get(url).header(header.0, header.1).timeout(http::SILENCE);
         let response = request.send().await.map_err(|error| unavailable(&http::why(error)))?;

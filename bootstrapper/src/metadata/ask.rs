@@ -186,6 +186,15 @@ pub fn platform_of(paths: &Paths) -> Result<(Provider, Option<String>)> {
     }
 }
 
+/// Whether this platform's metadata service may be asked: a person or the firmware says that it launched this machine, or it
+/// was asked about this machine before, which took one of both.
+pub fn is_vouched_for(paths: &Paths, provider: Provider) -> bool {
+    let named = detect::detect(paths).is_ok_and(|found| found.provider == provider);
+    named
+        || provider.vouched(&detect::dmi(paths)).is_some()
+        || kept(paths).machine.is_some_and(|machine| machine.provider == provider)
+}
+
 /// A person's word on the kernel command line, then in a configuration, then what the machine itself tells.
 fn whom(paths: &Paths, settings: &Settings) -> Result<Detected> {
     let detected = detect::detect(paths)?;

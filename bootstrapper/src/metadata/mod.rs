@@ -49,7 +49,7 @@ mod varlink;
 mod volume;
 mod yaml;
 
-pub use ask::platform_of;
+pub use ask::{is_vouched_for, platform_of};
 pub use remember::{CA_KEY, forget_ca_key, handed, remember, remembered};
 
 use cloud_init::{Said, Word};

@@ -7,7 +7,9 @@ use super::super::rest::Rest;
 use super::super::{Listing, Trouble};
 use super::fake::{Answer, Asked, Fake};
 use crate::exit::Exit;
+use crate::metadata::providers::Provider;
 use crate::paths::Paths;
+use crate::sys;
 
 const SET: &str = "/subscriptions/s-1/resourceGroups/rg/providers/Microsoft.Compute/virtualMachineScaleSets/etcd";
 
@@ -107,6 +109,23 @@ async fn a_scale_set_is_read_whole_and_nobody_in_it_is_ever_called_gone() {
         ("00000003-aaaa", Some("https://10.0.0.3:2380"), false),
     ];
     assert_eq!(found, wanted.map(|(id, url, gone)| (id.to_owned(), url.map(str::to_owned), gone)));
+}
+
+#[tokio::test]
+async fn its_metadata_service_is_asked_only_where_the_firmware_vouches_for_it() {
+    let root = tempfile::tempdir().unwrap();
+    let fake = Fake::of(|_, asked| answer(asked, &own(asked))).await;
+    let listed = async || {
+        let rest = Rest::of(fake.endpoint.clone(), &Paths::under(root.path())).on(Provider::Azure);
+        Vmss::at(&AzureVmss::default(), rest, format!("{}/metadata", fake.endpoint)).list().await
+    };
+    let trouble = listed().await.expect_err("nobody vouches");
+    assert!(trouble.text.contains("etcd_bootstrapper.provider=azure") && trouble.exit == Exit::BadInput, "{trouble:?}");
+    assert!(fake.asked().is_empty());
+    let id = root.path().join("sys/class/dmi/id");
+    sys::fs::create_dir(&id, 0o755, None).unwrap();
+    sys::fs::write_atomic(&id.join("chassis_asset_tag"), b"7783-7084-3265-9085-8269-3286-77\n", 0o644, None).unwrap();
+    listed().await.unwrap();
 }
 
 #[tokio::test]

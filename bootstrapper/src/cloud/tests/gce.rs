@@ -7,7 +7,9 @@ use super::super::rest::Rest;
 use super::super::{Listing, Trouble};
 use super::fake::{Answer, Asked, Fake};
 use crate::exit::Exit;
+use crate::metadata::providers::Provider;
 use crate::paths::Paths;
+use crate::sys;
 
 const GROUP: &str = "projects/42/regions/europe-west1/instanceGroupManagers/etcd";
 const FLAVOR: &str = "Metadata-Flavor: Google\r\n";
@@ -97,6 +99,23 @@ async fn a_managed_group_is_read_whole_and_only_a_finished_deletion_says_that_an
         ("7", None, true),
     ];
     assert_eq!(found, wanted.map(|(id, url, gone)| (id.to_owned(), url.map(str::to_owned), gone)));
+}
+
+#[tokio::test]
+async fn its_metadata_service_is_asked_only_where_the_firmware_vouches_for_it() {
+    let root = tempfile::tempdir().unwrap();
+    let fake = Fake::of(|_, asked| answer(asked)).await;
+    let listed = async || {
+        let rest = Rest::of(fake.endpoint.clone(), &Paths::under(root.path())).on(Provider::Gce);
+        Mig::at(&GceMig::default(), rest, format!("{}/computeMetadata/v1/instance", fake.endpoint)).list().await
+    };
+    let trouble = listed().await.expect_err("nobody vouches");
+    assert!(trouble.text.contains("etcd_bootstrapper.provider=gce") && trouble.exit == Exit::BadInput, "{trouble:?}");
+    assert!(fake.asked().is_empty());
+    let id = root.path().join("sys/class/dmi/id");
+    sys::fs::create_dir(&id, 0o755, None).unwrap();
+    sys::fs::write_atomic(&id.join("product_name"), b"Google Compute Engine\n", 0o644, None).unwrap();
+    listed().await.unwrap();
 }
 
 #[tokio::test]
