@@ -11,6 +11,7 @@ use super::files;
 use super::handed::Handed;
 use super::layers::{Piece, Tier};
 use super::network::Told;
+use super::platform;
 use super::text;
 use super::tree::{Node, Value};
 use super::user_data;
@@ -225,13 +226,13 @@ impl Seed {
             content.notes.push(note);
         }
         if let Some(names) = names {
-            content.instance = self.instance(&names, in_user_data)?;
+            content.instance = self.instance(&names, in_user_data, &mut content.notes)?;
         }
         Ok(content)
     }
 
     /// Who the instance is; user-data without an instance ID would make two machines one.
-    fn instance(&self, names: &Names, required: bool) -> Result<Instance, Fault> {
+    fn instance(&self, names: &Names, required: bool, notes: &mut Vec<String>) -> Result<Instance, Fault> {
         let source = self.source(names.meta_data);
         let origin = Origin::whole(&source);
         let missing = |what: &str| {
@@ -255,20 +256,38 @@ impl Seed {
         let id = field(&tree, names.id, |id| {
             (id.chars().count() <= INSTANCE_ID).then_some(()).ok_or("is longer than 255 characters: shorten it")
         })?;
-        let hostname = |key| {
-            field(&tree, key, |name| {
-                is_hostname(name).then_some(()).ok_or("is not a host name of a-z, 0-9, - and dots")
-            })
-        };
-        let [first, second] = names.hostname;
-        let hostname = match hostname(first)? {
-            None => hostname(second)?,
-            first => first,
-        };
+        let hostname = self.hostname(names, &tree, notes)?;
         if id.is_none() && required {
             return missing(&format!("{} is missing", names.id)).map(|none| Instance { hostname, ..none });
         }
         Ok(Instance { id, hostname })
+    }
+
+    /// The name of the host. What a person wrote is a fault where it is none; a platform calls its machines what its users
+    /// call them, and no member must do without its configuration for that.
+    fn hostname(&self, names: &Names, tree: &Node, notes: &mut Vec<String>) -> Result<Option<String>, Fault> {
+        for key in names.hostname {
+            let checked = |name: &str| match self.form {
+                Form::ConfigDrive => Ok(()),
+                Form::NoCloud | Form::Own => {
+                    is_hostname(name).then_some(()).ok_or("is not a host name of a-z, 0-9, - and dots")
+                }
+            };
+            let Some(name) = field(tree, key, checked)? else { continue };
+            let taken = platform::bearable(&name);
+            if taken != Some(name.trim_end_matches('.')) {
+                let instead =
+                    taken.map_or_else(|| "it is passed over".into(), |taken| format!("{taken} is taken of it"));
+                notes.push(format!(
+                    "{} names this host {name:?}, which Linux does not take: {instead}",
+                    self.source(names.meta_data)
+                ));
+            }
+            if taken.is_some() {
+                return Ok(taken.map(str::to_owned));
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -29,6 +29,14 @@ const INSTANCE_ID: usize = 255;
 /// Linux takes no longer name of a host, bytes.
 const HOSTNAME: usize = 64;
 
+/// What Linux takes of a name, without its last dot: all of it, or its first part where it is too long; nothing of what can
+/// name no host.
+pub fn bearable(name: &str) -> Option<&str> {
+    let name = name.trim_end_matches('.');
+    let name = if name.len() > HOSTNAME { name.split('.').next().unwrap_or_default() } else { name };
+    (name.len() <= HOSTNAME && is_hostname(name)).then_some(name)
+}
+
 /// Bytes that may hold a secret: they have no Debug, and are kept as base64.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Bytes(pub Vec<u8>);
@@ -131,9 +139,8 @@ impl Machine {
     /// Takes the first of the names, without its last dot; one too long for Linux loses its domain, one that is none is
     /// passed over.
     pub fn named(&mut self, names: Option<&str>) {
-        let name = names.unwrap_or_default().split_whitespace().next().unwrap_or_default().trim_end_matches('.');
-        let name = if name.len() > HOSTNAME { name.split('.').next().unwrap_or_default() } else { name };
-        self.hostname = (name.len() <= HOSTNAME && is_hostname(name)).then(|| name.to_owned());
+        let name = names.unwrap_or_default().split_whitespace().next().unwrap_or_default();
+        self.hostname = bearable(name).map(str::to_owned);
     }
 
     /// Adds an address, if it is one; a network's length behind it is left away.

@@ -168,7 +168,7 @@ impl<'a> Service<'a> {
         self.locked.get()
     }
 
-    /// Whether a connection was taken and no answer came: the answers may not find the way.
+    /// Whether the last connection was taken and no answer came: the answers may not find the way.
     pub fn was_unanswered(&self) -> bool {
         self.unanswered.get()
     }
@@ -187,6 +187,7 @@ impl<'a> Service<'a> {
             return answer.stays(self.name, self.passing).map_err(Trouble::into_error);
         }
         let mut patience = Patience::default();
+        let mut before: Option<Trouble> = None;
         let start = Instant::now();
         let deadline = ask.within.map_or(self.deadline, |within| self.deadline.min(start + within));
         loop {
@@ -194,34 +195,42 @@ impl<'a> Service<'a> {
                 return varlink::get(&self.systemd.0, self.systemd.1, self.name, ask, deadline).await;
             }
             let tried = timeout_at(deadline, self.once(ask)).await;
-            let tried =
-                tried.unwrap_or_else(|_| Err(Trouble::Unanswered { why: "nothing whole came until then".into() }));
+            // What a whole try ended in says more than that the time was over in the midst of the next one.
+            let tried = tried.unwrap_or_else(|_| {
+                let nothing = || Trouble::Unanswered { why: "nothing whole came until then".into() };
+                Err(before.take().unwrap_or_else(nothing))
+            });
             let trouble = match tried.and_then(|answer| answer.stays(self.name, self.passing)) {
                 Ok(answer) => return Ok(answer),
                 Err(trouble) => trouble,
             };
-            self.pause(trouble, ask, deadline, &mut patience).await?;
+            before = self.pause(trouble, ask, deadline, &mut patience).await?;
         }
     }
 
-    async fn pause(&self, trouble: Trouble, ask: &Ask<'_>, deadline: Instant, patience: &mut Patience) -> Result<()> {
+    /// Waits as long as the trouble takes; gives it back where it was one of a whole try.
+    async fn pause(
+        &self,
+        trouble: Trouble,
+        ask: &Ask<'_>,
+        deadline: Instant,
+        patience: &mut Patience,
+    ) -> Result<Option<Trouble>> {
         let left = deadline.saturating_duration_since(Instant::now());
         let wait = match &trouble {
             Trouble::Locked => {
                 self.locked.set(true);
-                return Ok(());
+                return Ok(None);
             }
             Trouble::Final(_) => return Err(trouble.into_error()),
-            Trouble::Broken { .. } if patience.first_break() => return Ok(()),
+            Trouble::Broken { .. } if !left.is_zero() && patience.first_break() => return Ok(Some(trouble)),
             Trouble::NoRoute { .. } => NO_ROUTE,
             Trouble::Broken { .. } | Trouble::Silent { .. } | Trouble::Unanswered { .. } => {
                 patience.for_a_connection()?
             }
             Trouble::Busy { status, after, .. } => patience.for_an_answer(*status, *after)?,
         };
-        if let Trouble::Unanswered { .. } = trouble {
-            self.unanswered.set(true);
-        }
+        self.unanswered.set(matches!(trouble, Trouble::Unanswered { .. }));
         let why = trouble.to_string();
         if left.is_zero() {
             return Err(Exit::TryAgain.because(format!(
@@ -242,7 +251,7 @@ impl<'a> Service<'a> {
         } else if self.network.changed(wait.min(left)).await? {
             sleep(SETTLE.min(left)).await;
         }
-        Ok(())
+        Ok(Some(trouble))
     }
 
     /// Where it answers, for a person.

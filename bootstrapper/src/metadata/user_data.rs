@@ -131,7 +131,13 @@ fn packed(bytes: &[u8], origin: Origin, taken: Taken<'_>) -> Result<Found, Fault
         }
         mime::Is::Other => {}
     }
-    let text = text::decode(&bytes, &origin, unpack::UNPACKED)?;
+    let text = match text::decode(&bytes, &origin, unpack::UNPACKED) {
+        // A part of a message may be for anybody, and need be no text.
+        Err(_) if taken.depth > 0 && !may_be_ours(&bytes) => {
+            return Ok(Found::note("is not read: it is no text, and does not begin like anything for this program"));
+        }
+        decoded => decoded?,
+    };
     let first = text.lines().next().unwrap_or_default().trim_end();
     match kind(text, first) {
         Kind::Empty => Ok(Found::default()),
@@ -142,6 +148,13 @@ fn packed(bytes: &[u8], origin: Origin, taken: Taken<'_>) -> Result<Found, Fault
         Kind::NotRead(why) => Ok(Found::note(format!("is not read: {why}"))),
         Kind::Unknown => unknown(text, first, &origin),
     }
+}
+
+/// Whether bytes that are no text begin like one of ours that was damaged or saved as UTF-16.
+fn may_be_ours(bytes: &[u8]) -> bool {
+    let begins: Vec<u8> = bytes.iter().take(128).copied().filter(|b| *b != 0).collect();
+    let has = |word: &[u8]| begins.windows(word.len()).any(|w| w.eq_ignore_ascii_case(word));
+    [&b"etcd-bootstrapper"[..], b"etcd_bootstrapper", b"#cloud-config", b"version:", b"systemd"].into_iter().any(has)
 }
 
 enum Kind {

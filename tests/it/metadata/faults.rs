@@ -209,6 +209,19 @@ fn a_token_is_taken_as_the_protocol_wants_it() {
         .says("hop limit")
         .takes(60, 120),
         row(
+            "7: the service is busy, and then the time is over while it is silent",
+            s::EC2,
+            at_link(ec2_but(|a| match a.number {
+                0 => Some(Reply::new(503, "")),
+                _ => Some(Reply::new(200, "").how(How::Never)),
+            })),
+            75,
+        )
+        .patience("3s")
+        .says("within 3 s; the last try: PUT http://169.254.169.254/latest/api/token answered 503")
+        .says("!hop limit")
+        .takes(30, 80),
+        row(
             "7: and IMDSv1 is allowed",
             s::EC2,
             at_link(ec2_but(|a| match a.method.as_str() {

@@ -197,6 +197,27 @@ fn parts_that_are_not_for_us_are_passed_over_each_with_its_reason() {
 }
 
 #[test]
+fn a_part_that_is_no_text_is_passed_over_unless_it_begins_like_ours() {
+    let binary = |begins: &[u8]| STANDARD.encode([begins, &[0, 159, 146, 150, 255]].concat());
+    let encoded = "Content-Transfer-Encoding: base64";
+    let beside = |kind: &str, begins: &[u8]| {
+        let (other, ours) = (format!("Content-Type: {kind}\n{encoded}"), format!("#etcd-bootstrapper\n{GOOD}"));
+        message(&[(&other, &binary(begins)), ("Content-Type: text/x-etcd-bootstrapper", &ours)])
+    };
+    for kind in ["application/octet-stream", "text/plain", "application/zip"] {
+        let found = found(beside(kind, b"PK\x03\x04").as_bytes());
+        assert!(found.is_ours(), "{kind}");
+        let says = "is not read: it is no text, and does not begin like anything for this program";
+        assert_eq!(found.notes, [format!("part 1 ({kind}) {says}")]);
+    }
+    for begins in [&b"#etcd-bootstrapper\n"[..], b"#cloud-config\n", b"\xff\xfe#\0c\0l\0o\0u\0d\0-\0c\0o\0n\0f\0i\0g\0"]
+    {
+        let said = verdict("f", beside("application/octet-stream", begins).as_bytes()).join("\n");
+        assert!(said.starts_with("65 f"), "{said}");
+    }
+}
+
+#[test]
 fn a_message_without_end_is_bounded() {
     let nested = (0..200).fold(String::new(), |inner, i| {
         format!("Content-Type: multipart/mixed; boundary=b{i}\n\n--b{i}\n{inner}\n--b{i}--\n")

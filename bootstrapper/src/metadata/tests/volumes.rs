@@ -144,6 +144,33 @@ fn nothing_on_a_configuration_drive_leads_elsewhere() {
 }
 
 #[test]
+fn a_drive_whose_machine_has_a_name_that_no_host_can_bear_is_read_and_that_is_told() {
+    let user_data = format!("#etcd-bootstrapper\n{GOOD}");
+    let long = format!("{}.example.com", "a".repeat(60));
+    let told = |name: &str, instead: &str| {
+        format!(
+            "openstack/latest/meta_data.json on the volume names this host {name:?}, which Linux does not take: {instead}"
+        )
+    };
+    for (hostname, name, taken, notes) in [
+        ("etcd-1.novalocal.", "x", Some("etcd-1.novalocal"), vec![]),
+        (&*long, "x", Some(&long[..60]), vec![told(&long, &format!("{} is taken of it", &long[..60]))]),
+        ("etcd 1", "etcd-1", Some("etcd-1"), vec![told("etcd 1", "it is passed over")]),
+        ("a_b", "\u{e4}", None, vec![told("a_b", "it is passed over"), told("\u{e4}", "it is passed over")]),
+    ] {
+        let meta_data = serde_json::json!({"uuid": "83679162-1378", "hostname": hostname, "name": name}).to_string();
+        let files =
+            [("/openstack/latest/user_data", user_data.as_str()), ("/openstack/latest/meta_data.json", &meta_data)];
+        let (host, _) = mounted(Form::ConfigDrive, &files);
+        let seed =
+            nocloud::read(host.paths().root(), "the volume", Form::ConfigDrive, Layout::Volume).unwrap().unwrap();
+        let content = seed.content().unwrap();
+        assert_eq!((content.instance.hostname.as_deref(), content.notes), (taken, notes), "{hostname}");
+        assert_eq!(content.pieces.len(), 1, "{hostname}");
+    }
+}
+
+#[test]
 fn a_volume_that_is_not_ours_to_read_is_passed_over_and_told() {
     let host = host(&[("vda", vec![0; 1 << 20]), ("vdb", ext4("cidata")), ("sr0", iso9660("tools"))]);
     let sources = Sources::new(&host.paths());
