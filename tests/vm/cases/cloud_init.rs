@@ -23,13 +23,18 @@ const DONE: Duration = Duration::from_secs(180);
 /// What `cloud-init status --long` says when there was nothing to say.
 const CLEAN: [&str; 4] = ["status: done", "extended_status: done", "errors: []", "recoverable_errors: {}"];
 
+/// Hands cloud-init all that it would run, in a directory of its own.
+const REFUSED: &[u8] = include_bytes!("../../fixtures/cloud-init/refused.py");
+const NOTHING_RUNS: &str = "refused: 3, kept: ['part-001.yaml'], left to run: [], ran: False";
+
 pub fn run(suite: &mut Suite) -> Result<()> {
     suite.stop();
     let image = image(suite)?;
     let name = suite.name("merged");
     let cluster = Cluster::of(&suite.yard.tools, &name, &[ALONE], &[])?;
     let examples = examples(suite)?;
-    let more: Vec<(&str, &[u8])> = examples.iter().map(|(name, text)| (name.as_str(), text.as_slice())).collect();
+    let mut more: Vec<(&str, &[u8])> = examples.iter().map(|(name, text)| (name.as_str(), text.as_slice())).collect();
+    more.push(("refused.py", REFUSED));
     let seed = cluster.seed_of(&suite.yard.tools, ALONE, message(&cluster)?.as_bytes(), &more)?;
     let place = suite.yard.directory(ALONE)?;
     let disks =
@@ -48,6 +53,8 @@ pub fn run(suite: &mut Suite) -> Result<()> {
     ensure!(unclean.is_none(), "cloud-init's status is not clean:\n{said}");
     ensure!(machine.ask("hostname")? == ALONE.name(), "cloud-init has not named the host");
     judged(&mut machine, &examples)?;
+    let refused = machine.ask("python3 -B /run/seed/refused.py")?;
+    ensure!(refused == NOTHING_RUNS, "{refused}");
     machine.power_off(SHUT_DOWN)
 }
 
