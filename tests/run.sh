@@ -88,7 +88,6 @@ if [ -z "${SKIP_VM:-}" ]; then
   step "the program, static: what was left to build" program_built
   step "the program is at most 9 MiB" small
   step "image, gate and checksums by Packer" make --no-print-directory packer
-  step "the image with cloud-init" make --no-print-directory image FLAVOUR=cloud-init
   step "booted machines" machines
 fi
 

@@ -39,7 +39,8 @@ const LOOK: Duration = Duration::from_millis(2);
 const WHERE: [&str; 3] = ["system disk", "data disk", "settled, under writes"];
 
 pub fn run(suite: &mut Suite) -> Result<()> {
-    for (doing, numbers) in [(Doing::Replacing, [1, 2, 4].as_slice()), (Doing::Founding, &[3, 5])] {
+    // `aftermath` looks at more of a founding's data disk, without a boot for each.
+    for (doing, numbers) in [(Doing::Replacing, [1, 4].as_slice()), (Doing::Founding, &[2])] {
         let moments = numbers.iter().map(|n| Moment::choose(suite, *n)).collect::<Result<Vec<_>>>()?;
         cut(suite, doing, &moments)?;
     }
