@@ -12,6 +12,9 @@ pub const PASSWORD: &str = "CANARY-5d0c1f7a93be";
 const READABLE: &str =
     "find /run /var /tmp /etc -type d ! -perm -001 -prune -o -type f -perm -004 -exec grep -lFf $f {} +";
 
+/// What the search must find.
+const PLANTED: &str = "FOUND for everybody to read: /run/planted";
+
 /// What shows a person how a machine is.
 const SHOWN: &str = "'status' 'status --json' 'plan --json' 'config explain' 'metadata show'";
 
@@ -27,10 +30,10 @@ pub fn look(machine: &mut Machine, cluster: &Cluster) -> Result<()> {
     let key = key.lines().nth(2).context("the CA's key has no second line of base64")?;
     let secrets = [key, PASSWORD];
     let said = machine.ask(&script(&secrets))?;
-    let found: Vec<&str> = said.lines().filter(|line| line.starts_with("FOUND ")).collect();
+    let found: Vec<&str> = said.lines().filter(|line| line.starts_with("FOUND ") && *line != PLANTED).collect();
     ensure!(found.is_empty(), "{} shows a secret to others: {found:?}", machine.name());
     // Or else that nothing was found proves nothing.
-    for proof in ["kept /var/lib/etcd-bootstrapper/configuration.json", "entries "] {
+    for proof in [PLANTED, "entries "] {
         let proven = said.lines().any(|line| line.starts_with(proof) && line != "entries 0");
         ensure!(proven, "{}: the search has not found `{proof}`: {said}", machine.name());
     }
@@ -52,15 +55,15 @@ fn script(secrets: &[&str]) -> String {
     [
         "umask 077; f=/run/canaries; j=/run/entries",
         &format!("printf '%s%s\\n' {} >$f", halves.join(" ")),
+        "cat $f >/run/planted; chmod 644 /run/planted",
         "journalctl -q --no-pager -o export >$j",
-        "grep -rlFf $f /var/lib/etcd-bootstrapper | sed 's/^/kept /'",
         "grep -ac SYSLOG_IDENTIFIER=etcd-bootstrapper $j | sed 's/^/entries /'",
         "grep -aFf $f $j | sed 's/^/FOUND in the journal: /'",
         &format!("{READABLE} | sed 's/^/FOUND for everybody to read: /'"),
         "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep -aFf $f | sed 's/^/FOUND at a process: /'",
         &format!("for c in {SHOWN}; do etcd-bootstrapper $c 2>&1 | grep -aFf $f | sed \"s/^/FOUND by $c: /\"; done"),
         "grep -ralFf $f /var/lib/systemd/coredump 2>/dev/null | sed 's/^/FOUND in a core dump: /'",
-        "rm -f $f $j",
+        "rm -f $f $j /run/planted",
     ]
     .join("; ")
 }

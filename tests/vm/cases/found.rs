@@ -5,10 +5,15 @@ use anyhow::{Result, ensure};
 use crate::dressed::{self, Dressed};
 use crate::etcdctl::View;
 use crate::probe;
+use crate::process::until;
 use crate::set::Set;
 use crate::show;
-use crate::suite::Suite;
+use crate::suite::{AGREE, Suite};
 use crate::world::Seat;
+
+/// A settled member has the CA's key for its renewals alone.
+const SEALED: &str = "cd /var/lib/etcd/bootstrapper/pki && test -s ca.key.sealed && test ! -e ca.key && \
+    ! grep -q 'PRIVATE KEY' ../../../etcd-bootstrapper/configuration.json";
 
 /// etcd's two, and nothing else.
 const PORTS: [u16; 2] = [2379, 2380];
@@ -41,6 +46,7 @@ pub fn run(suite: &mut Suite) -> Result<()> {
         beside: None,
     };
     dressed::look(set.machine(seat)?, &expected, &suite.cluster)?;
+    until("sealed key of the CA", AGREE, || set.machine(seat)?.ask(SEALED))?;
     suite.keep(set)
 }
 
