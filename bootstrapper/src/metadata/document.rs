@@ -5,7 +5,7 @@ use plan::document::Document;
 use plan::spec::{Host, Problem, Spec};
 
 use super::fault::Fault;
-use super::tree::{Meaning, Node, Place, Value, join};
+use super::tree::{Meaning, Node, Value};
 use super::yaml::{self, Dialect, Origin};
 use super::{text, typed};
 use crate::exit::Exit;
@@ -98,7 +98,7 @@ pub(super) fn refuse_escaped_control_characters(tree: &Node) -> Result<(), Fault
             .find(|c| bad(*c))
             .map(|c| format!("the control character U+{:04X} is inside this text: remove it", c as u32))
     });
-    keys(tree, "").or(found).map_or(Ok(()), Err)
+    keys(tree).or(found).map_or(Ok(()), Err)
 }
 
 /// Only PEM and a service account's key have lines; anywhere else they could end up as lines of an environment file.
@@ -114,7 +114,7 @@ fn refuse_line_breaks(tree: &Node) -> Result<(), Fault> {
 /// The first text of which something is wrong.
 fn first(tree: &Node, wrong: impl Fn(&str, &str) -> Option<String>) -> Option<Fault> {
     let mut fault = None;
-    tree.each_text("", &mut |path, node| {
+    tree.each_text(&mut |path, node| {
         if let (Some(Meaning::Text(text)), None) = (node.meaning(), &fault)
             && let Some(message) = wrong(path, text)
         {
@@ -124,17 +124,15 @@ fn first(tree: &Node, wrong: impl Fn(&str, &str) -> Option<String>) -> Option<Fa
     fault
 }
 
-fn keys(node: &Node, path: &str) -> Option<Fault> {
+fn keys(node: &Node) -> Option<Fault> {
     match &node.value {
         Value::Text(..) => None,
-        Value::List(items) => items.iter().enumerate().find_map(|(i, item)| keys(item, &format!("{path}[{i}]"))),
+        Value::List(items) => items.iter().enumerate().find_map(|(i, item)| Some(keys(item)?.in_item(i))),
         Value::Map(entries) => entries.iter().find_map(|(key, value)| {
             if key.name.chars().any(char::is_control) {
-                let at: &Place = &key.place;
-                let fault = Fault::here(at, "a control character is inside a key: remove it");
-                return Some(Fault { path: path.to_owned(), ..fault });
+                return Some(Fault::here(&key.place, "a control character is inside a key: remove it"));
             }
-            keys(value, &join(path, &key.name))
+            Some(keys(value)?.under(&key.name))
         }),
     }
 }

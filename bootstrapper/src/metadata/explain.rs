@@ -96,7 +96,7 @@ fn line_of(place: &Place) -> String {
 
 fn values(tree: &Node) -> Vec<Explained> {
     let mut lines = Vec::new();
-    tree.each_text("", &mut |path, node| {
+    tree.each_text(&mut |path, node| {
         lines.push(Explained { path: path.to_owned(), value: shown(path, node), from: line_of(&node.place) });
     });
     lines

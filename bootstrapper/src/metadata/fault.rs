@@ -174,22 +174,25 @@ fn snake_case(text: &str) -> String {
 /// Edits from one word to the other: a letter added, lost, changed, or swapped with its neighbour.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut table = vec![vec![0; b.len() + 1]; a.len() + 1];
+    // One table in one piece: this is asked of every known word.
+    let width = b.len() + 1;
+    let mut table = vec![0; width * (a.len() + 1)];
     for i in 0..=a.len() {
         for j in 0..=b.len() {
-            table[i][j] = if i == 0 || j == 0 {
+            let at = |up: usize, left: usize| (i - up) * width + j - left;
+            table[at(0, 0)] = if i == 0 || j == 0 {
                 i + j
             } else {
-                let change = table[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-                let mut best = change.min(table[i - 1][j] + 1).min(table[i][j - 1] + 1);
+                let change = table[at(1, 1)] + usize::from(a[i - 1] != b[j - 1]);
+                let mut best = change.min(table[at(1, 0)] + 1).min(table[at(0, 1)] + 1);
                 if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                    best = best.min(table[i - 2][j - 2] + 1);
+                    best = best.min(table[at(2, 2)] + 1);
                 }
                 best
             };
         }
     }
-    table[a.len()][b.len()]
+    table[width * (a.len() + 1) - 1]
 }
 
 #[cfg(test)]

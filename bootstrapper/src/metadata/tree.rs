@@ -238,17 +238,27 @@ impl Node {
     }
 
     /// Calls with the path and the node of every scalar.
-    pub fn each_text(&self, path: &str, visit: &mut impl FnMut(&str, &Node)) {
+    pub fn each_text(&self, visit: &mut impl FnMut(&str, &Node)) {
+        self.each_below(&mut String::new(), visit);
+    }
+
+    fn each_below(&self, path: &mut String, visit: &mut impl FnMut(&str, &Node)) {
+        let above = path.len();
         match &self.value {
             Value::Text(..) => visit(path, self),
             Value::List(items) => {
                 for (i, item) in items.iter().enumerate() {
-                    item.each_text(&format!("{path}[{i}]"), visit);
+                    *path += &format!("[{i}]");
+                    item.each_below(path, visit);
+                    path.truncate(above);
                 }
             }
             Value::Map(entries) => {
                 for (key, value) in entries {
-                    value.each_text(&join(path, &key.name), visit);
+                    *path += if above == 0 { "" } else { "." };
+                    *path += &key.name;
+                    value.each_below(path, visit);
+                    path.truncate(above);
                 }
             }
         }
