@@ -4,16 +4,21 @@
 //! the same corpora, and some thousand changes of those, in every run of the tests. Where nobody guesses a checksum, the
 //! bytes are given as they are and once more with the checksums that they would need.
 
+use plan::member::ClusterId;
 use plan::progress::{Life, Record, whole};
 use ring::digest;
+use rustls::pki_types::CertificateDer;
 
+use crate::cloud::fuzz as cloud;
 use crate::metadata::fuzz as metadata;
 use crate::observe::bolt::{self, Bolt};
-use crate::observe::wal;
+use crate::observe::{inventory, peers, wal};
 use crate::snapshot::verify::Inspector;
 use crate::store::claim;
 use crate::store::manifest::Manifest;
-use crate::sys::memory;
+use crate::sys::{memory, probe};
+use crate::tls::certificate::Certificate;
+use crate::tls::{pem, verify};
 
 /// One of them.
 pub struct Target {
@@ -21,29 +26,46 @@ pub struct Target {
     pub name: &'static str,
     /// Reads these bytes.
     pub read: fn(&[u8]),
+    /// The most bytes that are tried: what is longer takes long, and says nothing that a shorter text could not.
+    pub most: usize,
     /// Directories of the repository with bytes to begin from, beside the one in `tests/fuzz/corpus`.
     pub seeds: &'static [&'static str],
 }
 
 const SPECS: &[&str] = &["tests/fixtures/spec/good", "tests/fixtures/spec/bad", "cloud-init/examples"];
 
+/// A text that a person or a program has written; anchors and packing make more of it than it is.
+const TEXT: usize = 4 << 10;
+/// Answers of several requests, and what has pages or records.
+const LONG: usize = 16 << 10;
+
 /// All of them.
-pub static TARGETS: [Target; 10] = [
-    Target { name: "user-data", read: metadata::of_user_data, seeds: SPECS },
-    Target { name: "mime", read: metadata::of_mime, seeds: SPECS },
-    Target { name: "yaml", read: metadata::of_yaml, seeds: SPECS },
-    Target { name: "document", read: metadata::of_document, seeds: SPECS },
-    Target { name: "platform", read: metadata::of_platform, seeds: &[] },
-    Target { name: "wal", read: of_wal, seeds: &[] },
-    Target { name: "bolt", read: of_bolt, seeds: &[] },
-    Target { name: "snapshot", read: of_snapshot, seeds: &["tests/fuzz/corpus/bolt"] },
-    Target { name: "journal", read: of_journal, seeds: &[] },
-    Target { name: "store", read: of_store, seeds: &[] },
+pub static TARGETS: [Target; 20] = [
+    Target { name: "user-data", read: metadata::of_user_data, most: TEXT, seeds: SPECS },
+    Target { name: "mime", read: metadata::of_mime, most: TEXT, seeds: SPECS },
+    Target { name: "yaml", read: metadata::of_yaml, most: TEXT, seeds: SPECS },
+    Target { name: "document", read: metadata::of_document, most: TEXT, seeds: SPECS },
+    Target { name: "platform", read: metadata::of_platform, most: TEXT, seeds: &[] },
+    Target { name: "wal", read: of_wal, most: TEXT, seeds: &[] },
+    Target { name: "journal", read: of_journal, most: LONG, seeds: &[] },
+    Target { name: "network", read: metadata::of_network, most: TEXT, seeds: &["tests/fixtures/network"] },
+    Target { name: "merged", read: metadata::of_merged, most: TEXT, seeds: &[] },
+    Target { name: "seed", read: metadata::of_seed, most: TEXT, seeds: &[] },
+    Target { name: "words", read: of_words, most: TEXT, seeds: &[] },
+    Target { name: "dns", read: cloud::of_dns, most: TEXT, seeds: &[] },
+    Target { name: "aws", read: cloud::of_aws, most: TEXT, seeds: &[] },
+    Target { name: "rest", read: cloud::of_rest, most: TEXT, seeds: &[] },
+    Target { name: "peer", read: of_peer, most: TEXT, seeds: &[] },
+    Target { name: "certificate", read: of_certificate, most: TEXT, seeds: &[] },
+    Target { name: "disk", read: of_disk, most: TEXT, seeds: &[] },
+    Target { name: "bolt", read: of_bolt, most: LONG, seeds: &[] },
+    Target { name: "snapshot", read: of_snapshot, most: LONG, seeds: &["tests/fuzz/corpus/bolt"] },
+    Target { name: "store", read: of_store, most: TEXT, seeds: &[] },
 ];
 
 /// A log as it is, and one whose records have their checksums: each a byte of type and a byte of length before its data.
 fn of_wal(bytes: &[u8]) {
-    read_log(bytes);
+    wal::of_bytes(bytes).map(drop).ok();
     let (mut records, mut rest) = (Vec::new(), bytes);
     while let [kind, length, behind @ ..] = rest {
         let (data, next) = behind.split_at(behind.len().min(usize::from(*length)));
@@ -51,15 +73,9 @@ fn of_wal(bytes: &[u8]) {
         rest = next;
     }
     let log = wal::of_records(records);
-    read_log(&log);
+    wal::of_bytes(&log).map(drop).ok();
     // Torn, as a power cut leaves it.
-    read_log(&log[..log.len() - log.len() / 8]);
-}
-
-fn read_log(bytes: &[u8]) {
-    if let Ok(file) = memory::file(bytes) {
-        wal::of_file(file).map(drop).ok();
-    }
+    wal::of_bytes(&log[..log.len() - log.len() / 8]).map(drop).ok();
 }
 
 /// A database as it is, and one whose meta page checks.
@@ -119,6 +135,67 @@ fn of_store(bytes: &[u8]) {
     }
 }
 
+/// The kernel command line, or a resolv.conf: the first byte says which.
+fn of_words(bytes: &[u8]) {
+    let Some((kind, rest)) = bytes.split_first() else { return };
+    // As it is read.
+    let text = String::from_utf8_lossy(rest);
+    if kind % 2 == 0 { metadata::of_command_line(&text) } else { cloud::of_resolv_conf(&text) }
+}
+
+/// What somebody answers on the peer port, a bootstrapper or an etcd, or the file that an agent of the group keeps.
+fn of_peer(bytes: &[u8]) {
+    let Some((kind, rest)) = bytes.split_first() else { return };
+    match kind % 3 {
+        0 => {
+            let Ok(heard) = peers::of_a_bootstrapper(rest) else { return };
+            // What it says is told on, to a person and in the journal.
+            let again = serde_json::to_vec(&heard).ok().and_then(|text| peers::of_a_bootstrapper(&text).ok());
+            assert_eq!(again, Some(heard));
+        }
+        1 => {
+            let mut answers = rest.splitn(2, |byte| *byte == 0).map(<[u8]>::to_vec);
+            let (members, versions) = (answers.next().unwrap_or_default(), answers.next().unwrap_or_default());
+            peers::of_etcd(ClusterId(1), &members, &versions).map(drop).ok();
+        }
+        _ => drop(std::str::from_utf8(rest).map(inventory::listed)),
+    }
+}
+
+/// Certificates and keys, as PEM or as what is in it; each certificate is asked whether it issued itself.
+fn of_certificate(bytes: &[u8]) {
+    let Some((kind, rest)) = bytes.split_first() else { return };
+    let mut ders = vec![CertificateDer::from(rest.to_vec())];
+    if kind % 2 == 1 {
+        let Ok(text) = std::str::from_utf8(rest) else { return };
+        pem::key(text).map(drop).ok();
+        ders = pem::certificates(text).unwrap_or_default();
+    }
+    for certificate in ders.into_iter().filter_map(|der| Certificate::read(der).ok()) {
+        verify::issued_by(&certificate, &certificate).ok();
+    }
+}
+
+/// A disk of zeros with these bytes on it: a byte for its size, then pieces, each two bytes for its place in units of eight
+/// bytes, one for its length, and itself.
+fn of_disk(bytes: &[u8]) {
+    const SIZES: [usize; 6] = [0, 512, 4 << 10, 68 << 10, 132 << 10, 640 << 10];
+    let Some((size, mut rest)) = bytes.split_first() else { return };
+    let mut disk = vec![0; SIZES[usize::from(*size) % SIZES.len()]];
+    while let [low, high, length, behind @ ..] = rest {
+        let (piece, next) = behind.split_at(behind.len().min(usize::from(*length)));
+        let at = 8 * usize::from(u16::from_le_bytes([*low, *high]));
+        if let Some(there) = disk.get_mut(at..at + piece.len()) {
+            there.copy_from_slice(piece);
+        }
+        rest = next;
+    }
+    let Ok(file) = memory::file(&disk) else { return };
+    if let Ok(probe) = probe::probe_file(&file) {
+        assert!(!probe.to_string().is_empty());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -129,8 +206,6 @@ mod tests {
 
     /// Changes of the corpus that are tried on each target.
     const CHANGED: usize = 4000;
-    /// No input is larger; what is large takes long without a reason.
-    const LARGEST: usize = 48 << 10;
     /// For one input, on a busy host and without optimisation.
     const LIMIT: Duration = Duration::from_secs(20);
 
@@ -145,7 +220,7 @@ mod tests {
             (self.0 % end.max(1) as u64) as usize
         }
 
-        fn changed(&mut self, corpus: &[Vec<u8>]) -> Vec<u8> {
+        fn changed(&mut self, corpus: &[Vec<u8>], most: usize) -> Vec<u8> {
             let mut bytes = corpus[self.below(corpus.len())].clone();
             for _ in 0..=self.below(6) {
                 let at = self.below(bytes.len());
@@ -161,7 +236,7 @@ mod tests {
                     _ => drop(bytes.splice(at..(at + piece.len()).min(bytes.len()), piece.iter().copied())),
                 }
             }
-            bytes.truncate(LARGEST);
+            bytes.truncate(most);
             bytes
         }
     }
@@ -197,7 +272,7 @@ mod tests {
                     corpus.iter().for_each(|bytes| try_out(target, bytes));
                     let mut dice = Dice(0x9e37_79b9_7f4a_7c15 + number as u64);
                     for _ in 0..CHANGED {
-                        try_out(target, &dice.changed(&corpus));
+                        try_out(target, &dice.changed(&corpus, target.most));
                     }
                 });
             }

@@ -39,6 +39,11 @@ impl Asg {
         Asg { aws, entry, instance: instance.map(str::to_owned), name: OnceCell::new() }
     }
 
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn scripted(self, answers: super::http::Script) -> Asg {
+        Asg { aws: self.aws.scripted(answers), ..self }
+    }
+
     pub(super) fn place(&self) -> String {
         let name = self.name.get().or(self.entry.name.as_ref().filter(|name| *name != "auto"));
         let name = name.map_or("of this instance", String::as_str);

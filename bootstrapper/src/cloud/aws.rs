@@ -104,6 +104,8 @@ pub(super) struct Aws {
     entry: Amazon,
     paths: Paths,
     opened: OnceCell<Opened>,
+    #[cfg(any(test, feature = "fuzzing"))]
+    scripted: Option<http::Script>,
 }
 
 struct Opened {
@@ -118,7 +120,19 @@ pub(super) trait Page {
 
 impl Aws {
     pub(super) fn of(entry: Amazon, paths: &Paths) -> Aws {
-        Aws { entry, paths: paths.clone(), opened: OnceCell::new() }
+        Aws {
+            entry,
+            paths: paths.clone(),
+            opened: OnceCell::new(),
+            #[cfg(any(test, feature = "fuzzing"))]
+            scripted: None,
+        }
+    }
+
+    /// One that nobody asks: these are its answers.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn scripted(self, answers: http::Script) -> Aws {
+        Aws { scripted: Some(answers), ..self }
     }
 
     pub(super) fn region(&self) -> &str {
@@ -165,15 +179,16 @@ impl Aws {
         parameters: &[(String, String)],
     ) -> Result<T, Trouble> {
         let place = format!("{} about {about} in {}", action.permission(), self.entry.region);
+        #[cfg(any(test, feature = "fuzzing"))]
+        if let Some(answers) = &self.scripted {
+            let (status, body) = answers.next();
+            return understood(action, &place, &Said { status, after: None, date: None }, &body);
+        }
         let headers = [("content-type", "application/x-www-form-urlencoded; charset=utf-8")];
         let response = self.send(action.service(), POLICY, &place, form(action, parameters), &headers).await?;
         let said = Said::of(&response);
         let body = http::body(response).await.map_err(|why| unavailable(&place, &why))?;
-        if !(200..300).contains(&said.status) {
-            return Err(refused(action, &place, &said, &body));
-        }
-        quick_xml::de::from_str(&body)
-            .map_err(|error| unavailable(&place, &format!("answered what is no such answer: {error}")))
+        understood(action, &place, &said, &body)
     }
 
     /// What an API says that speaks JSON (docs.aws.amazon.com, "AWS JSON 1.1 protocol" of Smithy); no text of the answer is
@@ -290,6 +305,14 @@ struct Fault {
     code: String,
     #[serde(rename = "Message", default)]
     message: String,
+}
+
+fn understood<T: DeserializeOwned>(action: Action, place: &str, said: &Said, body: &str) -> Result<T, Trouble> {
+    if !(200..300).contains(&said.status) {
+        return Err(refused(action, place, said, body));
+    }
+    quick_xml::de::from_str(body)
+        .map_err(|error| unavailable(place, &format!("answered what is no such answer: {error}")))
 }
 
 fn unavailable(place: &str, why: &str) -> Trouble {

@@ -235,6 +235,27 @@ fn read(packet: &Packet<'_>) -> Result<Reply, String> {
     Ok(Reply::Holds(packet.answers.iter().filter_map(answer).collect()))
 }
 
+/// The records that a message of these bytes has for whoever asked for this name.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn records(message: &[u8], name: &str) -> Vec<Record> {
+    let id = message.first_chunk().map_or(0, |id| u16::from_be_bytes(*id));
+    let packet = match Packet::parse(message) {
+        Ok(packet) if answers(&packet, id, name) => packet,
+        Ok(_) => return Vec::new(),
+        Err(_) => {
+            is_cut(message, id);
+            return Vec::new();
+        }
+    };
+    match read(&packet) {
+        Ok(Reply::Holds(answers)) => match follow(&answers, name) {
+            Step::Records(records) => records,
+            Step::Alias(_) | Step::Nothing => Vec::new(),
+        },
+        Ok(Reply::Absent) | Err(_) => Vec::new(),
+    }
+}
+
 fn text(name: &Name<'_>) -> String {
     name.to_string().trim_end_matches('.').to_ascii_lowercase()
 }

@@ -71,7 +71,7 @@ impl<'a> Hook<'a> {
         }
     }
 
-    async fn tell(&self, done: bool, name: &mut Option<String>) -> Result<Heard, Trouble> {
+    pub(super) async fn tell(&self, done: bool, name: &mut Option<String>) -> Result<Heard, Trouble> {
         let group = self.asg.name().await?;
         if name.is_none() {
             *name = self.only(group).await?;
@@ -123,7 +123,8 @@ impl<'a> Hook<'a> {
     }
 }
 
-enum Heard {
+/// What the group says to it.
+pub(super) enum Heard {
     Goes,
     NoLaunch(String),
 }

@@ -62,6 +62,21 @@ pub(super) fn encoded(text: &str) -> String {
     out
 }
 
+/// Answers that are given in their order where nobody is asked, each a status and a body, and 404 after them.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) struct Script(std::sync::Mutex<std::collections::VecDeque<(u16, String)>>);
+
+#[cfg(any(test, feature = "fuzzing"))]
+impl Script {
+    pub(super) fn of(answers: impl IntoIterator<Item = (u16, String)>) -> Script {
+        Script(std::sync::Mutex::new(answers.into_iter().collect()))
+    }
+
+    pub(super) fn next(&self) -> (u16, String) {
+        self.0.lock().ok().and_then(|mut left| left.pop_front()).unwrap_or((404, String::new()))
+    }
+}
+
 /// The beginning of a message, on one line.
 pub(super) fn short(message: &str) -> String {
     message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()

@@ -207,7 +207,7 @@ fn missing(name: &str) -> Trouble {
 }
 
 /// One value of a JSON object.
-fn within(text: &str, field: &str, name: &str) -> Result<Secret, Trouble> {
+pub(super) fn within(text: &str, field: &str, name: &str) -> Result<Secret, Trouble> {
     let bad = |why: &str| Err(Trouble::new(Exit::BadInput, format!("{name}: {why}")));
     match serde_json::from_str::<serde_json::Value>(text) {
         Ok(serde_json::Value::Object(mut values)) => match values.remove(field) {

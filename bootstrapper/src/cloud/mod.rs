@@ -18,6 +18,8 @@ mod asg;
 pub mod aws;
 pub mod azure;
 mod dns;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 pub mod gce;
 mod hook;
 mod http;

@@ -1,7 +1,9 @@
 //! JSON over https with a token of the instance's own, as Google and Microsoft have it.
 
+use std::time::Duration;
+
 use anyhow::Result;
-use reqwest::{Client, Response};
+use reqwest::Client;
 use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
 
@@ -25,11 +27,26 @@ pub(super) struct Rest {
     /// Whose metadata service is at an address that every network may have.
     platform: Option<Provider>,
     clients: OnceCell<(Client, Client)>,
+    #[cfg(any(test, feature = "fuzzing"))]
+    scripted: Option<http::Script>,
 }
 
 impl Rest {
     pub(super) fn of(endpoint: String, paths: &Paths) -> Rest {
-        Rest { endpoint, paths: paths.clone(), platform: None, clients: OnceCell::new() }
+        Rest {
+            endpoint,
+            paths: paths.clone(),
+            platform: None,
+            clients: OnceCell::new(),
+            #[cfg(any(test, feature = "fuzzing"))]
+            scripted: None,
+        }
+    }
+
+    /// One that nobody asks: these are its answers.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn scripted(endpoint: String, paths: &Paths, answers: http::Script) -> Rest {
+        Rest { scripted: Some(answers), ..Rest::of(endpoint, paths) }
     }
 
     /// The same on machines of this platform alone.
@@ -66,6 +83,11 @@ impl Rest {
                  kernel command line, else another `discovery`"
             );
             return Err(Trouble::new(Exit::BadInput, why));
+        }
+        #[cfg(any(test, feature = "fuzzing"))]
+        if let Some(answers) = &self.scripted {
+            let (status, body) = answers.next();
+            return if status == 200 { Ok(body) } else { Err(unavailable(&format!("answers HTTP {status}"))) };
         }
         let (_, client) = self.clients().await?;
         let request = client.get(url).header(header.0, header.1).timeout(http::SILENCE);
@@ -119,6 +141,14 @@ impl Rest {
     ) -> Result<Option<String>, Trouble> {
         let place = self.place(path);
         let unavailable = |why: &str| Trouble::new(Exit::Unavailable, format!("{place}: {why}"));
+        #[cfg(any(test, feature = "fuzzing"))]
+        if let Some(answers) = &self.scripted {
+            return match answers.next() {
+                (200, body) => Ok(Some(body)),
+                (404, _) => Ok(None),
+                (status, body) => Err(refused(&place, permission, status, None, &body)),
+            };
+        }
         let (client, _) = self.clients().await?;
         let url = format!("{}{path}", self.endpoint);
         let request = match method {
@@ -130,7 +160,11 @@ impl Rest {
         match response.status().as_u16() {
             200 => {}
             404 => return Ok(None),
-            _ => return Err(refused(&place, permission, response).await),
+            status => {
+                let after = http::retry_after(&response);
+                let said = http::body(response).await.unwrap_or_default();
+                return Err(refused(&place, permission, status, after, &said));
+            }
         }
         http::body(response).await.map(Some).map_err(|why| unavailable(&why))
     }
@@ -155,10 +189,8 @@ impl Rest {
     }
 }
 
-async fn refused(place: &str, permission: &str, response: Response) -> Trouble {
-    let (status, after) = (response.status().as_u16(), http::retry_after(&response));
-    let said = http::body(response).await.unwrap_or_default();
-    let said = serde_json::from_str::<serde_json::Value>(&said).ok();
+fn refused(place: &str, permission: &str, status: u16, after: Option<Duration>, said: &str) -> Trouble {
+    let said = serde_json::from_str::<serde_json::Value>(said).ok();
     let said = said.and_then(|said| Some(http::short(said["error"]["message"].as_str()?)));
     let said = said.map_or_else(String::new, |said| format!(" ({said})"));
     let (exit, what) = match status {

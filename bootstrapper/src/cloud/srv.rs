@@ -96,13 +96,13 @@ impl Srv {
 }
 
 /// The `nameserver` lines of a resolv.conf(5); what is not an address, such as a zone ID, is passed over.
-fn servers(text: &str) -> Vec<SocketAddr> {
+pub(super) fn servers(text: &str) -> Vec<SocketAddr> {
     let lines = text.lines().filter_map(|line| line.trim().strip_prefix("nameserver"));
     let addresses = lines.filter_map(|rest| rest.split_whitespace().next()?.parse::<std::net::IpAddr>().ok());
     addresses.take(SERVERS).map(|address| SocketAddr::new(address, PORT)).collect()
 }
 
-fn listing(name: &str, records: &[Record]) -> Result<Listing, Trouble> {
+pub(super) fn listing(name: &str, records: &[Record]) -> Result<Listing, Trouble> {
     let bad = |why: String| Trouble::new(Exit::BadInput, format!("{name} {why}"));
     let mut instances: Vec<Instance> = Vec::new();
     for record in records {

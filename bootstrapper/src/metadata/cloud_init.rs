@@ -52,39 +52,53 @@ pub fn look(paths: &Paths, launched: Option<&Machine>) -> Result<Word> {
     let Some(status) = json(&dir.join("status.json"))? else {
         return Ok(Word::Waiting("cloud-init has not started".into()));
     };
-    let stage = &status["v1"]["init"];
-    if stage["finished"].is_null() {
-        let stage = status["v1"]["stage"].as_str().unwrap_or("before its first");
-        return Ok(Word::Waiting(format!("cloud-init has not read user-data yet; its stage is {stage}")));
+    if let Some(word) = before_the_end(&status) {
+        return Ok(word);
     }
-    if status["v1"]["datasource"].as_str().is_some_and(|source| source.starts_with("DataSourceNone")) {
-        return Ok(Word::None);
-    }
-    said(paths, &dir, launched).map(Box::new).map(Word::Said)
-}
-
-fn said(paths: &Paths, dir: &Path, launched: Option<&Machine>) -> Result<Said> {
-    let mut content = Content::default();
-    let sensitive = json(&dir.join("instance-data-sensitive.json"))?.unwrap_or_default();
-    let told = |key: &str| sensitive["v1"][key].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-    content.instance =
-        Instance { id: told("instance_id"), hostname: told("local_hostname").filter(|name| is_hostname(name)) };
     // By this name it is known who else can read it.
     let source = launched.map_or_else(|| "user-data".to_owned(), |machine| machine.source("user-data"));
     let source = format!("{source}, merged by cloud-init");
-    let merged = dir.join("combined-cloud-config.json");
-    if let Some(text) = fs::read_text(&merged, LIMIT)? {
-        let found = cloud_config::read(&text, &Origin::whole(&source)).map_err(|fault| bad_input(&[fault]))?;
-        take(&mut content, found, &source);
-    }
-    let written = content.pieces.iter().filter_map(|piece| written(paths, piece)).collect();
+    let sensitive = json(&dir.join("instance-data-sensitive.json"))?.unwrap_or_default();
+    let merged = fs::read_text(&dir.join("combined-cloud-config.json"), LIMIT)?;
+    let mut kept = Vec::new();
     for (name, path) in parts(&dir.join("etcd-bootstrapper"))? {
         let bytes = crate::sys::regular::read_regular(&path, text::LIMIT as u64, false)?.unwrap_or_default();
+        kept.push((name, bytes));
+    }
+    said(paths, &source, &sensitive, merged.as_deref(), kept).map(Box::new).map(Word::Said)
+}
+
+/// Why there is nothing to be read, if so.
+pub(super) fn before_the_end(status: &Value) -> Option<Word> {
+    let stage = &status["v1"]["init"];
+    if stage["finished"].is_null() {
+        let stage = status["v1"]["stage"].as_str().unwrap_or("before its first");
+        return Some(Word::Waiting(format!("cloud-init has not read user-data yet; its stage is {stage}")));
+    }
+    let none = status["v1"]["datasource"].as_str().is_some_and(|source| source.starts_with("DataSourceNone"));
+    none.then_some(Word::None)
+}
+
+/// What these files of it say: what it knows of the instance, the merged result, and what our handler has kept, by name.
+pub(super) fn said(
+    paths: &Paths,
+    source: &str,
+    sensitive: &Value,
+    merged: Option<&str>,
+    kept: Vec<(String, Vec<u8>)>,
+) -> Result<Said> {
+    let mut content = Content::default();
+    let told = |key: &str| sensitive["v1"][key].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    content.instance =
+        Instance { id: told("instance_id"), hostname: told("local_hostname").filter(|name| is_hostname(name)) };
+    if let Some(text) = merged {
+        let found = cloud_config::read(text, &Origin::whole(source)).map_err(|fault| bad_input(&[fault]))?;
+        take(&mut content, found, source);
+    }
+    let written = content.pieces.iter().filter_map(|piece| written(paths, piece)).collect();
+    for (name, bytes) in kept {
         let source = format!("{source}, {name}");
-        let found = match path.extension().is_some_and(|kind| kind == "yaml") {
-            true => document(&bytes, &source),
-            false => user_data::read(&bytes, &source),
-        };
+        let found = if name.ends_with(".yaml") { document(&bytes, &source) } else { user_data::read(&bytes, &source) };
         take(&mut content, found.map_err(|fault| bad_input(&[fault]))?, &source);
     }
     if content.pieces.is_empty() && content.notes.is_empty() {

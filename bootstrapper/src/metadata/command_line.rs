@@ -7,6 +7,7 @@ use super::document::bad_input;
 use super::fault::Fault;
 use super::layers::{Piece, Tier};
 use super::scalars::{self, Word};
+use super::tree::Node;
 use super::yaml::Origin;
 use crate::paths::Paths;
 
@@ -26,9 +27,12 @@ pub fn piece(paths: &Paths) -> Result<Option<Piece>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
-    let tree = words(&line, &Origin::whole(&path.display().to_string())).and_then(scalars::tree);
-    let tree = tree.map_err(|fault| bad_input(&[fault]))?;
+    let tree = tree(&line, &Origin::whole(&path.display().to_string())).map_err(|fault| bad_input(&[fault]))?;
     Ok(tree.map(|tree| Piece { tier: Tier::CommandLine, whole: false, tree }))
+}
+
+pub(super) fn tree(line: &str, origin: &Origin) -> Result<Option<Node>, Fault> {
+    words(line, origin).and_then(scalars::tree)
 }
 
 fn words(line: &str, origin: &Origin) -> Result<Vec<Word>, Fault> {

@@ -90,7 +90,7 @@ pub fn detect(paths: &Paths) -> Result<Detected> {
 }
 
 /// What the kernel command line says, our own word first.
-fn named(words: &[String]) -> Result<Option<Detected>> {
+pub(super) fn named(words: &[String]) -> Result<Option<Detected>> {
     let value = |names: &[&str]| {
         words.iter().rev().find_map(|word| {
             let (name, value) = word.split_once('=')?;

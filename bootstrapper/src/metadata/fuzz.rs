@@ -4,16 +4,26 @@ use hyper::StatusCode;
 use tokio::runtime::{self, Runtime};
 
 use super::fault::Fault;
+use super::nocloud::{Form, Layout, Seed};
 use super::platform::Machine;
 use super::providers::{Manner, Provider};
 use super::service::Service;
 use super::yaml::{self, Dialect, Origin};
-use super::{document, mime, network, user_data, validate};
+use super::{cloud_init, command_line, detect, document, mime, network, user_data, validate};
+use crate::paths::Paths;
 
 const SOURCE: &str = "anything";
 
-/// User-data, however it is packed, and the documents in it.
+/// User-data, however it is packed, and the documents in it; every second length of it as `config validate` does.
 pub fn of_user_data(bytes: &[u8]) {
+    if bytes.len().is_multiple_of(2) {
+        match validate::validate(bytes, SOURCE) {
+            Ok(validate::Verdict::Valid { spec, .. }) => drop(validate::summary(&spec)),
+            Ok(validate::Verdict::Faults(faults)) => said_all(faults),
+            Err(_) => {}
+        }
+        return;
+    }
     match user_data::read(bytes, SOURCE) {
         Ok(found) => {
             for part in found.parts.iter().filter(|part| part.whole) {
@@ -21,11 +31,6 @@ pub fn of_user_data(bytes: &[u8]) {
             }
         }
         Err(fault) => said(&fault),
-    }
-    match validate::validate(bytes, SOURCE) {
-        Ok(validate::Verdict::Valid { spec, .. }) => drop(validate::summary(&spec)),
-        Ok(validate::Verdict::Faults(faults)) => said_all(faults),
-        Err(_) => {}
     }
 }
 
@@ -102,10 +107,61 @@ pub fn of_yaml(bytes: &[u8]) {
             Err(fault) => said(&fault),
         }
     }
+}
+
+/// `network-config`, in either of its versions.
+pub fn of_network(bytes: &[u8]) {
     match network::read(bytes, SOURCE) {
         Ok(found) => drop(network::render(&found)),
         Err(fault) => said(&fault),
     }
+}
+
+/// What cloud-init leaves, with a zero byte between its files: how far it is, what it knows of the instance, what it has
+/// merged, and the parts that our handler has kept, the first of them a document.
+pub fn of_merged(bytes: &[u8]) {
+    merged(bytes);
+}
+
+fn merged(bytes: &[u8]) -> Option<cloud_init::Said> {
+    let mut files = bytes.split(|byte| *byte == 0);
+    let mut json = || serde_json::from_slice(files.next().unwrap_or_default()).unwrap_or_default();
+    let (status, sensitive) = (json(), json());
+    if cloud_init::before_the_end(&status).is_some() {
+        return None;
+    }
+    let merged = files.next().and_then(|file| std::str::from_utf8(file).ok());
+    let name = |i: usize| if i == 0 { "001.yaml".to_owned() } else { format!("{:03}.part", i + 1) };
+    let kept = files.enumerate().map(|(i, file)| (name(i), file.to_vec())).collect();
+    cloud_init::said(&Paths::under("/nonexistent"), SOURCE, &sensitive, merged, kept).ok()
+}
+
+/// A seed or a volume: a byte for its form, then its files with a zero byte between them.
+pub fn of_seed(bytes: &[u8]) {
+    if let Some(seed) = seed(bytes) {
+        seed.content().map(drop).ok();
+        drop(seed.network());
+    }
+}
+
+fn seed(bytes: &[u8]) -> Option<Seed> {
+    let (form, rest) = bytes.split_first()?;
+    let (form, names): (_, &[&str]) = match form % 3 {
+        0 => (Form::NoCloud, &["meta-data", "user-data", "network-config", "etcd-bootstrapper.yaml"]),
+        1 => (Form::ConfigDrive, &["openstack/latest/meta_data.json", "openstack/latest/user_data"]),
+        _ => (Form::Own, &["etcd-bootstrapper.yaml", "etcd-bootstrapper.json"]),
+    };
+    let files = rest.split(|byte| *byte == 0).map(<[u8]>::to_vec);
+    let files = names.iter().copied().zip(files).filter(|(_, bytes)| !bytes.is_empty()).collect();
+    Some(Seed { name: SOURCE.into(), form, layout: Layout::Volume, files })
+}
+
+/// The kernel command line.
+pub fn of_command_line(line: &str) {
+    if let Err(fault) = command_line::tree(line, &Origin::whole(SOURCE)) {
+        said(&fault);
+    }
+    detect::named(&detect::words(line)).map(drop).ok();
 }
 
 /// A document, and what a later boot reads of what this one keeps of it.
@@ -138,7 +194,24 @@ fn said(fault: &Fault) {
 
 #[cfg(test)]
 mod tests {
-    use super::machine;
+    use super::{machine, merged, seed};
+
+    fn corpus(name: &str) -> impl Iterator<Item = (String, Vec<u8>)> {
+        let directory = format!("{}/../tests/fuzz/corpus/{name}", env!("CARGO_MANIFEST_DIR"));
+        let paths = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+        paths.map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read(&path).unwrap()))
+    }
+
+    #[test]
+    fn the_corpora_of_files_begin_with_such_as_carry_a_configuration() {
+        let whole = |name: &str, carries: fn(&[u8]) -> bool| {
+            let whole = corpus(name).filter(|(file, _)| file.ends_with(".whole"));
+            let whole: Vec<_> = whole.map(|(file, bytes)| (file, carries(&bytes))).collect();
+            assert!(whole.len() > 1 && whole.iter().all(|(_, carries)| *carries), "{name}: {whole:?}");
+        };
+        whole("merged", |bytes| merged(bytes).is_some_and(|said| !said.content.pieces.is_empty()));
+        whole("seed", |bytes| seed(bytes).is_some_and(|seed| seed.content().is_ok_and(|c| !c.pieces.is_empty())));
+    }
 
     #[test]
     fn each_platform_of_the_corpus_tells_its_machine_and_what_that_was_given() {

@@ -87,8 +87,8 @@ impl Form {
 pub struct Seed {
     /// For a person: the directory, or the volume.
     pub name: String,
-    form: Form,
-    layout: Layout,
+    pub(super) form: Form,
+    pub(super) layout: Layout,
     /// Contents by the names that the form has for them.
     pub files: BTreeMap<&'static str, Vec<u8>>,
 }

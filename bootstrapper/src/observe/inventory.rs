@@ -53,8 +53,12 @@ pub fn read(path: &Path) -> Inventory {
 
 fn instances(path: &Path) -> Result<Vec<Instance>, String> {
     let text = fs::read_text(path, LIMIT).map_err(|e| format!("cannot be used: {e:#}"))?;
-    let text = text.ok_or("is not there yet")?;
-    let file: File = serde_json::from_str(&text).map_err(|e| format!("is not an inventory: {e}"))?;
+    listed(&text.ok_or("is not there yet")?)
+}
+
+/// The instances that this text lists, or why it is no inventory.
+pub(crate) fn listed(text: &str) -> Result<Vec<Instance>, String> {
+    let file: File = serde_json::from_str(text).map_err(|e| format!("is not an inventory: {e}"))?;
     for (i, entry) in file.instances.iter().enumerate() {
         if let Some(before) = file.instances[..i].iter().find(|e| e.id == entry.id) {
             return Err(format!("lists the instance {} twice", before.id));

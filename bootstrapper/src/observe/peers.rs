@@ -95,22 +95,13 @@ impl Asker {
 
     async fn heard(&self, peer_url: &PeerUrl) -> Result<Heard> {
         if let Some((body, _)) = self.get(peer_url, answer::PATH).await? {
-            return serde_json::from_slice(&body).context("it answers like a bootstrapper of another version");
+            return of_a_bootstrapper(&body);
         }
         let (members, cluster_id) =
             self.get(peer_url, "/members").await?.context("it is neither an etcd nor a bootstrapper")?;
         let cluster_id: ClusterId = cluster_id.context("it answers /members without X-Etcd-Cluster-ID")?.parse()?;
-        let members: Vec<PeerMember> =
-            serde_json::from_slice(&members).context("its /members is not what etcd answers")?;
         let (versions, _) = self.get(peer_url, "/version").await?.context("it has no /version")?;
-        let versions: Versions = serde_json::from_slice(&versions).context("its /version is not what etcd answers")?;
-        Ok(Heard::Cluster(Answer {
-            cluster_id,
-            members: members.into_iter().map(Into::into).collect(),
-            server: versions.etcdserver.parse()?,
-            // `not_decided` until a leader has decided one.
-            cluster: versions.etcdcluster.parse().ok(),
-        }))
+        of_etcd(cluster_id, &members, &versions)
     }
 
     /// The body and the cluster ID of its header; `None` for 404.
@@ -132,6 +123,24 @@ impl Asker {
         }
         Ok(Some((body, cluster_id)))
     }
+}
+
+/// What a bootstrapper says.
+pub(crate) fn of_a_bootstrapper(body: &[u8]) -> Result<Heard> {
+    serde_json::from_slice(body).context("it answers like a bootstrapper of another version")
+}
+
+/// What an etcd says on `/members` and `/version`.
+pub(crate) fn of_etcd(cluster_id: ClusterId, members: &[u8], versions: &[u8]) -> Result<Heard> {
+    let members: Vec<PeerMember> = serde_json::from_slice(members).context("its /members is not what etcd answers")?;
+    let versions: Versions = serde_json::from_slice(versions).context("its /version is not what etcd answers")?;
+    Ok(Heard::Cluster(Answer {
+        cluster_id,
+        members: members.into_iter().map(Into::into).collect(),
+        server: versions.etcdserver.parse()?,
+        // `not_decided` until a leader has decided one.
+        cluster: versions.etcdcluster.parse().ok(),
+    }))
 }
 
 impl From<PeerMember> for Member {

@@ -176,14 +176,14 @@ pub fn of_records<'d>(records: impl IntoIterator<Item = (u64, &'d [u8])>) -> Vec
     records.into_iter().flat_map(framed).collect()
 }
 
-/// What a log says that is this file alone.
+/// What a log says that is these bytes alone.
 ///
 /// # Errors
-/// When it cannot be read.
+/// None of what a file has.
 #[cfg(any(test, feature = "fuzzing"))]
-pub fn of_file(file: File) -> io::Result<Result<Wal, String>> {
+pub fn of_bytes(bytes: &[u8]) -> io::Result<Result<Wal, String>> {
     let mut log = Log::default();
-    let read = finding(log.read(file, true, |_| false))?;
+    let read = finding(log.read(io::Cursor::new(bytes), true, |_| false))?;
     Ok(read.map(|torn| log.verdict(Path::new("last.wal"), torn)))
 }
 
@@ -232,9 +232,10 @@ impl Log {
     ///
     /// # Errors
     /// `Damaged` says at which byte; a torn record is damage in any file but the last.
-    fn read(&mut self, mut file: File, last: bool, enough: impl Fn(&Log) -> bool) -> Result<bool, Unsound> {
-        let size = file.metadata()?.len();
-        let mut input = BufReader::with_capacity(CHUNK, &mut file);
+    fn read(&mut self, mut file: impl Read + Seek, last: bool, enough: impl Fn(&Log) -> bool) -> Result<bool, Unsound> {
+        let size = file.seek(SeekFrom::End(0))?;
+        file.rewind()?;
+        let mut input = BufReader::with_capacity(chunk(size), &mut file);
         let mut at = 0;
         self.end = 0;
         while at < size && !enough(self) {
@@ -362,10 +363,15 @@ fn data(input: &mut impl BufRead, record: &mut Record, mut behind: u64) -> io::R
     Ok(behind)
 }
 
+/// Tests read millions of logs that are shorter than a buffer.
+fn chunk(length: u64) -> usize {
+    usize::try_from(length).map_or(CHUNK, |length| length.min(CHUNK))
+}
+
 /// Whether a record that does not check was only partly written: etcd takes a sector of zeros in it as the proof.
-fn has_zero_sector(file: &mut File, from: u64, length: u64) -> io::Result<bool> {
+fn has_zero_sector(file: &mut (impl Read + Seek), from: u64, length: u64) -> io::Result<bool> {
     file.seek(SeekFrom::Start(from))?;
-    let mut input = BufReader::with_capacity(CHUNK, file.take(length));
+    let mut input = BufReader::with_capacity(chunk(length), file.take(length));
     let mut sector = Vec::with_capacity(SECTOR as usize);
     let mut at = from;
     loop {
@@ -392,7 +398,7 @@ mod tests {
     }
 
     fn read(records: &[(u64, &[u64])]) -> Result<Wal, String> {
-        of_file(crate::sys::memory::file(&log(records)).unwrap()).unwrap()
+        of_bytes(&log(records)).unwrap()
     }
 
     #[test]

@@ -119,7 +119,7 @@ pub fn probe(path: &Path) -> Probe {
     open.and_then(|file| probe_file(&file)).unwrap_or_else(|e| Probe::of(Kind::Unreadable(e.to_string())))
 }
 
-pub(super) fn probe_file(file: &File) -> io::Result<Probe> {
+pub(crate) fn probe_file(file: &File) -> io::Result<Probe> {
     let disk = Disk { file, bytes: size(file)? };
     if let Some(probe) = identify(&disk.read(0, HEAD)?, &disk)? {
         return Ok(probe);
