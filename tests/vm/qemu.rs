@@ -81,7 +81,8 @@ pub fn arguments(tools: &Tools, parts: &Parts) -> Result<Vec<String>> {
         other => (other, "max"),
     };
     let show = |path: &Path| path.to_string_lossy().replace(',', ",,");
-    add("-machine", "q35,hpet=off".into());
+    // A disk controller that nothing hangs on is seconds of probing under emulation.
+    add("-machine", "q35,hpet=off,sata=off,smbus=off".into());
     add("-accel", accelerator.into());
     add("-cpu", processor.into());
     add("-smp", "1".into());
