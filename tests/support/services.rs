@@ -30,13 +30,20 @@ pub const SCALEWAY: &[(&str, &str)] = &[("sys_vendor", "Scaleway\n")];
 /// Where EC2 has the keys of an instance's role.
 const ROLES: &str = "/latest/meta-data/iam/security-credentials/";
 
+/// Versions of EC2's service that cloud-init tries.
+const DATES: [&str; 3] = ["2016-09-02", "2018-09-24", "2021-03-23"];
+/// What an instance's directory has.
+const CRAWLED: &str = "instance-id\nlocal-hostname\nlocal-ipv4\nnetwork/\nplacement/";
+
 /// What may be said of an EC2 instance.
 #[derive(Clone, Default)]
 pub struct Ec2 {
     pub user_data: Option<Vec<u8>>,
     pub tags: Vec<(&'static str, String)>,
     /// Its ID, if it is another than all others'.
-    pub id: Option<&'static str>,
+    pub id: Option<String>,
+    /// The MAC and the address of its card, for whoever makes its network.
+    pub card: Option<(String, String)>,
     /// Requests that a token is good for.
     pub uses: Option<usize>,
     /// The role whose keys it hands out.
@@ -84,12 +91,24 @@ impl Ec2 {
         })
     }
 
+    fn id(&self) -> &str {
+        self.id.as_deref().unwrap_or("i-0123456789abcdef0")
+    }
+
     fn get(&self, path: &str) -> Reply {
+        // By one of its dates the service is the same, though younger dates have more.
+        let path = match path[1..].split_once('/') {
+            Some((date, rest)) if DATES.contains(&date) => &format!("/latest/{rest}"),
+            Some(_) | None => path,
+        };
         let tags = "/latest/meta-data/tags/instance";
+        if let Some(reply) = self.card.as_ref().and_then(|card| self.crawled(path.strip_prefix("/latest/")?, card)) {
+            return reply;
+        }
         match path {
             "/latest/dynamic/instance-identity/document" => Reply::new(
                 200,
-                json!({"instanceId": self.id.unwrap_or("i-0123456789abcdef0"), "region": "eu-west-1", "availabilityZone": "eu-west-1a",
+                json!({"instanceId": self.id(), "region": "eu-west-1", "availabilityZone": "eu-west-1a",
                     "privateIp": "10.0.0.5", "accountId": "123456789012", "pendingTime": "2026-11-21T10:00:00Z",
                     "architecture": "x86_64", "kernelId": null})
                 .to_string(),
@@ -116,6 +135,36 @@ impl Ec2 {
         }
     }
 
+    /// What cloud-init asks beside what we ask: directories, as lists of what is in them, and the card.
+    fn crawled(&self, path: &str, (mac, address): &(String, String)) -> Option<Reply> {
+        let card = format!("meta-data/network/interfaces/macs/{mac}/");
+        let text = match path.strip_prefix(&card) {
+            Some("") => "device-number\nlocal-ipv4s\nmac\nsubnet-ipv4-cidr-block\nvpc-id".to_owned(),
+            Some("device-number") => "0".into(),
+            Some("local-ipv4s") => address.clone(),
+            Some("mac") => mac.clone(),
+            Some("subnet-ipv4-cidr-block") => "10.77.0.0/24".into(),
+            Some("vpc-id") => "vpc-0123456789abcdef0".into(),
+            Some(_) => return None,
+            None => match path {
+                "meta-data/" if self.tags.is_empty() => CRAWLED.to_owned(),
+                "meta-data/" => format!("{CRAWLED}\ntags/"),
+                "meta-data/instance-id" => self.id().into(),
+                "meta-data/local-ipv4" => address.clone(),
+                "meta-data/network/" => "interfaces/".into(),
+                "meta-data/network/interfaces/" => "macs/".into(),
+                "meta-data/network/interfaces/macs/" => format!("{mac}/"),
+                "meta-data/placement/" => "availability-zone".into(),
+                "meta-data/placement/availability-zone" => "eu-west-1a".into(),
+                "meta-data/tags/" if !self.tags.is_empty() => "instance/".into(),
+                "meta-data/tags/instance/" => return Some(self.get("/latest/meta-data/tags/instance")),
+                "dynamic/instance-identity/" => "document".into(),
+                _ => return None,
+            },
+        };
+        Some(Reply::new(200, text))
+    }
+
     /// By Amazon's page "Retrieve security credentials from instance metadata".
     fn role(&self, asked: &str) -> Reply {
         match self.role {
@@ -140,19 +189,30 @@ pub fn gce(user_data: &str) -> Service {
         if asked.header("x-forwarded-for").is_some() || asked.header("metadata-flavor") != Some("Google") {
             return flavor(Reply::new(403, "Missing Metadata-Flavor:Google header"));
         }
-        if asked.path != "/computeMetadata/v1/instance/?recursive=true&alt=json" {
-            return flavor(Reply::new(404, ""));
-        }
         // Not by json!: no double holds this number.
         let id = "18446744073709551615";
         let attributes = json!({"user-data": user_data, "etcd-bootstrapper": "mode: join\n",
             "created-by": "projects/123/zones/europe-west1-b/instanceGroupManagers/etcd"});
+        let (hostname, zone) = ("etcd-a1.europe-west1-b.c.p.internal", "projects/123/zones/europe-west1-b");
+        // cloud-init asks for one after the other.
+        let text = match asked.path.strip_prefix("/computeMetadata/v1/") {
+            Some("instance/?recursive=true&alt=json") => None,
+            Some("instance/id") => Some(id.to_owned()),
+            Some("instance/zone") => Some(zone.to_owned()),
+            Some("instance/hostname") => Some(hostname.to_owned()),
+            Some("instance/attributes/?recursive=True") => Some(attributes.to_string()),
+            Some("project/attributes/?recursive=True") => Some("{}".to_owned()),
+            Some(_) | None => return flavor(Reply::new(404, "")),
+        };
+        if let Some(text) = text {
+            return flavor(Reply::new(200, text));
+        }
         let interfaces =
             json!([{"ip": "10.132.0.2", "ipv6": "2600:1900::/96", "ipv6s": ["2600:1900::1"], "mac": "42:01"}]);
         flavor(Reply::new(
             200,
             format!(
-                r#"{{"id":{id},"name":"etcd-a1","hostname":"etcd-a1.europe-west1-b.c.p.internal","zone":"projects/123/zones/europe-west1-b","tags":["etcd"],"attributes":{attributes},"networkInterfaces":{interfaces}}}"#
+                r#"{{"id":{id},"name":"etcd-a1","hostname":"{hostname}","zone":"{zone}","tags":["etcd"],"attributes":{attributes},"networkInterfaces":{interfaces}}}"#
             ),
         ))
     })

@@ -57,11 +57,12 @@ struct Kept {
 }
 
 /// What carriers that need no platform say about asking one.
-struct Settings {
+pub(super) struct Settings {
     provider: Option<Provider>,
     manner: Manner,
     cross_check: Option<CrossCheck>,
-    within: Duration,
+    /// How long a platform has.
+    pub(super) within: Duration,
 }
 
 impl Settings {
@@ -169,7 +170,7 @@ impl Sources {
         Ok(launched)
     }
 
-    fn settings(&self) -> Result<Settings> {
+    pub(super) fn settings(&self) -> Result<Settings> {
         let tree = layers::lay(self.attached()?.pieces)?.map(|(tree, _)| tree);
         Ok(Settings::of(tree.as_ref()))
     }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
 use plan::spec::{Host, Secret, Spec};
@@ -58,9 +58,6 @@ use handed::Handed;
 use layers::{Piece, Tier};
 use nocloud::{Content, Form, Instance, Layout};
 use tree::Node;
-
-/// How long cloud-init has, where it is, to read user-data; then it is read without it.
-const CLOUD_INIT: Duration = Duration::from_secs(120);
 
 /// A configuration that was found, checked.
 pub struct Loaded {
@@ -188,34 +185,39 @@ impl Sources {
 
     fn gather(&self) -> Result<Gathered> {
         let Content { mut pieces, mut handed, mut instance, mut notes } = self.attached()?;
-        let launched = self.launched()?;
-        let mut by_cloud_init = false;
+        let (launched, attached) = (self.launched()?, instance.id.is_some());
+        let mut by_cloud_init = None;
         match cloud_init::look(&self.paths, launched.as_ref())? {
             Word::None => {}
-            Word::Waiting(what) if self.since.elapsed() < CLOUD_INIT => {
+            // Whether it is masked, stuck or slow, it has as long as a platform; then user-data is read without it.
+            Word::Waiting(what) if self.since.elapsed() < self.settings()?.within => {
                 let nobody = Instance::default();
                 let (tree, handed, carrier) = (None, Vec::new(), String::new());
                 return Ok(Gathered { tree, whole: false, handed, instance: nobody, carrier, notes: vec![what] });
             }
             Word::Waiting(what) => notes.push(format!("{what}: going on without it")),
             Word::Said(said) => {
-                by_cloud_init = true;
                 let written =
                     |piece: &Piece| said.written.iter().any(|file| file.as_os_str() == &*piece.tree.place.source);
                 pieces.retain(|piece| piece.tier != Tier::UserData && !(piece.tier == Tier::Etc && written(piece)));
                 let Said { content, .. } = *said;
                 (pieces, handed, notes) =
                     ([content.pieces, pieces].into_iter().flatten().collect(), content.handed, content.notes);
-                instance = content.instance.or(instance);
+                by_cloud_init = Some(content.instance);
             }
         }
-        if let Some(machine) = launched.filter(|_| !by_cloud_init) {
-            let content = machine.content()?;
+        if let Some(machine) = launched {
+            let content = if by_cloud_init.is_some() { machine.beside_user_data() } else { machine.content() }?;
             pieces.extend(content.pieces);
             handed.extend(content.handed);
             notes.extend(content.notes);
             // What is attached to the machine was attached by somebody who knew it.
             instance = instance.or(content.instance);
+        }
+        if let Some(merged) = by_cloud_init {
+            // It has named the host. Its ID on Azure is the firmware's, which may have its bytes in another order.
+            let id = if attached { None } else { instance.id.clone() };
+            instance = Instance { id, hostname: None }.or(merged).or(instance);
         }
         let (whole, carrier) = (pieces.iter().any(|p| p.whole), names(&pieces));
         let tree = match layers::lay(pieces)? {

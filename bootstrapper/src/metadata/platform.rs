@@ -175,6 +175,16 @@ impl Machine {
         self.interpret().map_err(|fault| bad_input(&[fault]))
     }
 
+    /// The same where cloud-init has read the user-data: it reads none of the tags, and no key of ours.
+    ///
+    /// # Errors
+    /// As [`Machine::content`].
+    pub fn beside_user_data(&self) -> Result<Content> {
+        let content = Machine { user_data: None, ..self.clone() }.content()?;
+        // That there is no user-data is no news then.
+        Ok(Content { notes: Vec::new(), ..content })
+    }
+
     fn interpret(&self) -> Result<Content, Fault> {
         let instance = Instance { id: Some(self.instance_id.clone()), hostname: self.hostname.clone() };
         let mut content = Content { instance, ..Content::default() };

@@ -1,5 +1,6 @@
 //! The shipped program and the platforms' metadata services, at their own addresses in a network of their own.
 
+mod cloud_init;
 pub mod fake;
 mod faults;
 mod platforms;

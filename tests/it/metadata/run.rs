@@ -13,7 +13,7 @@ const LINK: &str = "169.254.169.254";
 const OTHER_DISK: &str = "data: {device: {serial: another}}\n";
 
 /// One machine of EC2 without any other configuration, and what `config new` would have it configured by.
-fn launched() -> (World, String) {
+pub fn launched() -> (World, String) {
     let world = World::new(1);
     let config = world.config();
     std::fs::remove_file(world.hosts[0].root.join("etc/etcd-bootstrapper/config.yaml")).expect("a configuration");
@@ -21,7 +21,7 @@ fn launched() -> (World, String) {
     (world, config)
 }
 
-fn serve(host: &Host, service: super::fake::Service) -> Log {
+pub fn serve(host: &Host, service: super::fake::Service) -> Log {
     host.inside(async move || {
         ip(&format!("addr add {LINK}/32 dev lo"));
         listen(LINK, service)
@@ -148,7 +148,7 @@ fn is_refused_elsewhere(handed: &str) {
     let config = format!("#etcd-bootstrapper\n{config}");
     let handed = if handed == "as-before" { &config } else { handed };
     let (one, other) =
-        (Ec2::with(&config).serve(), Ec2 { id: Some("i-0fedcba9876543210"), ..Ec2::with(handed) }.serve());
+        (Ec2::with(&config).serve(), Ec2 { id: Some("i-0fedcba9876543210".into()), ..Ec2::with(handed) }.serve());
     let is_other = Arc::new(AtomicBool::new(false));
     let elsewhere = is_other.clone();
     let host = &mut world.hosts[0];

@@ -89,3 +89,22 @@ fn parts_that_the_handler_has_kept_are_documents_or_whole_user_data() {
     assert_eq!(Exit::of(&error), Exit::BadInput);
     assert!(error.to_string().starts_with("user-data, merged by cloud-init, part-001.yaml:6:7: mode: "), "{error}");
 }
+
+#[test]
+fn what_cloud_init_does_not_read_of_a_platform_counts_beside_what_it_merged() {
+    // On Azure its ID of the machine is the firmware's, with the bytes in another order.
+    let machine = json!({"format": 1, "firmware": ["", "", "", ""], "machine": {
+        "provider": "azure", "instance_id": "8f3a1c2d-11aa", "hostname": "etcd-0.example", "addresses": [], "zone": null,
+        "region": null, "tags": {"etcd-bootstrapper:replace_after": "45s"}, "group": null, "vendor_data": null,
+        "user_data": "bm90IHJlYWQ=", "own": null}});
+    let tag = "7783-7084-3265-9085-8269-3286-77\n";
+    let host = merged(done(), &write_file(GOOD)).with("/sys/class/dmi/id/chassis_asset_tag", tag);
+    let host = host.with("/var/lib/etcd-bootstrapper/platform.json", machine.to_string());
+    let loaded = Sources::new(&host.paths()).load().unwrap().expect("a configuration");
+    assert_eq!(loaded.spec.replace_after, 45, "{}", loaded.carrier);
+    assert_eq!(loaded.instance_id.as_deref(), Some("8f3a1c2d-11aa"));
+    assert_eq!(loaded.hostname.as_deref(), Some("etcd-9"), "cloud-init has named the host");
+    for carrier in ["user-data of azure 8f3a1c2d-11aa, merged by cloud-init", "tag etcd-bootstrapper:replace_after"] {
+        assert!(loaded.carrier.contains(carrier), "{}", loaded.carrier);
+    }
+}
