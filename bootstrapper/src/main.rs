@@ -35,6 +35,7 @@ Exit codes: 0 done, 64 usage, 65 bad input, 69 source unavailable, 75 try again,
 async fn main() -> ExitCode {
     tls::install_provider();
     sys::log::start();
+    sys::process::leave_no_core_dump();
     match command().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

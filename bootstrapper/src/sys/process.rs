@@ -28,6 +28,15 @@ pub struct Program<'a> {
     pub timeout: Duration,
 }
 
+/// Keeps the memory of this process, with the keys in it, out of core dumps and from debuggers.
+///
+/// What it starts may be dumped again: the kernel forgets this at exec.
+pub fn leave_no_core_dump() {
+    if let Err(error) = nix::sys::prctl::set_dumpable(false) {
+        tracing::warn!("a crash of this process may leave keys in a core dump: {error}");
+    }
+}
+
 /// Runs a server without any environment but the path, in a directory of its own, until `done` says so; then it is
 /// asked to end and waited for. What it says goes to `log` in that directory.
 ///
