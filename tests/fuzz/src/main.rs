@@ -22,9 +22,9 @@ static TARGET: OnceLock<&'static Target> = OnceLock::new();
 fn target() -> &'static Target {
     let name = std::env::var("FUZZ_TARGET").unwrap_or_default();
     if name == "list" {
-        // For run.sh: where each of them begins.
-        for Target { name, seeds, .. } in &TARGETS {
-            println!("{name}\ttests/fuzz/corpus/{name} {}", seeds.join(" "));
+        // For run.sh: how long an input may be, and where each of them begins.
+        for Target { name, most, seeds, .. } in &TARGETS {
+            println!("{name}\t{most}\ttests/fuzz/corpus/{name} {}", seeds.join(" "));
         }
         std::process::exit(0);
     }
