@@ -6,7 +6,7 @@ use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::member::ClusterName;
-use crate::source::{Source, misplaced};
+use crate::source::{Source, leads_to_the_link, misplaced};
 use crate::spec::{OnTotalLoss, Problem, Secret, Sha256};
 use crate::store::{self, Credentials, SecretText, StoreEntry};
 
@@ -234,6 +234,12 @@ fn check_urls(restore: &RestoreEntry, of_store: Option<&StoreEntry>) -> Vec<Prob
             None => match VolumeUrl::parse(url.reveal()) {
                 Some(Ok(_)) => {}
                 Some(Err(why)) => add(&path, format!("it {why}")),
+                None if leads_to_the_link(url.reveal()) => {
+                    add(
+                        &path,
+                        "its host is of this machine's own link, where no snapshot is kept: name another one".into(),
+                    );
+                }
                 None if matches!(scheme.as_str(), "https" | "file") => {}
                 None => add(&path, "write an https://, file://, volume://, s3://, gs:// or az:// URL".into()),
             },

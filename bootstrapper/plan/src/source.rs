@@ -4,6 +4,7 @@ use serde::de::{self, DeserializeSeed, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::source_check::arn;
+pub(crate) use crate::source_check::leads_to_the_link;
 pub(crate) use crate::source_check::misplaced;
 pub use crate::source_check::{azure, is_of_the_link};
 use crate::spec::{Secret, Sha256};

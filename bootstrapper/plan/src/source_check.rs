@@ -43,10 +43,23 @@ fn bad_url(url: &str) -> Option<&'static str> {
     if authority.is_empty() || rest.contains('#') {
         return Some(FORM);
     }
-    let host = authority
-        .strip_prefix('[')
-        .map_or_else(|| authority.split(':').next().unwrap_or_default(), |v6| v6.split(']').next().unwrap_or_default());
-    is_of_the_link(host).then_some("its host is of this machine's own link, where no secret is kept: name another one")
+    is_of_the_link(host(authority))
+        .then_some("its host is of this machine's own link, where no secret is kept: name another one")
+}
+
+/// Of `host:port`, as it stands in a URL.
+fn host(authority: &str) -> &str {
+    match authority.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    }
+}
+
+/// Whether an `https` URL leads to an address of the link alone.
+pub(crate) fn leads_to_the_link(url: &str) -> bool {
+    let rest = url.split_once("://").filter(|(scheme, _)| scheme.eq_ignore_ascii_case("https")).map(|(_, rest)| rest);
+    let authority = rest.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
+    is_of_the_link(host(authority.rsplit('@').next().unwrap_or_default()))
 }
 
 /// Whether an address is of the link alone, as those of metadata services are.

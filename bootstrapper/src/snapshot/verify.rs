@@ -198,6 +198,12 @@ fn beginning(head: &[u8]) -> String {
         text if text.starts_with("<?xml") || text.starts_with("<Error") => "XML, perhaps a store's error",
         text if text.starts_with('<') => "HTML, perhaps an error or a login page",
         text if text.starts_with('{') => "JSON, perhaps an error",
+        // It may be any file of this host, such as one with passwords.
+        text if !text
+            .contains(|c: char| c == char::REPLACEMENT_CHARACTER || (c.is_control() && !c.is_whitespace())) =>
+        {
+            return "a text that is not shown here".to_owned();
+        }
         _ => return format!("{start:?}"),
     };
     format!("{what}: {start:?}")
@@ -238,7 +244,7 @@ mod tests {
     fn what_is_no_snapshot_is_told_by_its_first_bytes() {
         for (bytes, expected) in [
             (&b""[..], "it is empty"),
-            (b"404", "it is no snapshot: it is \"404\" and nothing more"),
+            (b"404", "it is no snapshot: it is a text that is not shown here and nothing more"),
             (
                 &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
                 "gzip, once too often: decompress it first",

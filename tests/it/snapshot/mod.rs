@@ -231,6 +231,11 @@ async fn a_file_of_this_host_is_a_source_like_another() {
         assert!(error.to_string().contains(why), "{error:#}");
         assert_eq!(Exit::of(&error), Exit::Unavailable);
     }
+    fs::write(usb.join("shadow"), "root:$y$j9T$CANARY:20000:0:99999:7:::\n".repeat(100)).unwrap();
+    let error = Fetch { url: url("shadow"), ..Fetch::from(&store) }.run().await.result.unwrap_err();
+    let told = format!("{error:#}");
+    assert!(told.contains("it begins with a text") && !told.contains("CANARY") && !told.contains("root"), "{told}");
+    assert_eq!(Exit::of(&error), Exit::BadInput);
     assert_eq!(store.asked(), []);
 }
 
