@@ -5,9 +5,14 @@
 mod backup;
 mod ground;
 mod https;
+mod metadata;
 mod restore;
+#[path = "../support/services.rs"]
+mod services;
 #[path = "../it/support/mod.rs"]
 mod support;
+#[path = "../support/wire.rs"]
+mod wire;
 #[path = "../it/world/mod.rs"]
 mod world;
 
@@ -26,7 +31,7 @@ const SERVES: &str = "ready to serve client requests";
 fn main() {
     let only: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     let wanted = |name: &str| only.is_empty() || only.iter().any(|o| name.contains(o.as_str()));
-    if ["found", "replace", "start"].into_iter().any(wanted) {
+    if ["found", "replace", "start", "metadata"].into_iter().any(wanted) {
         heading(&format!("median of {PAIRS} pairs, alternating"));
     }
     if wanted("found") {
@@ -37,6 +42,9 @@ fn main() {
     }
     if wanted("start") {
         start();
+    }
+    if wanted("metadata") {
+        metadata::metadata();
     }
     if wanted("restore") || wanted("backup") {
         let snapshot = Snapshot::made();

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::wire::{Asked, Reply, Service, service};
 
@@ -48,6 +48,8 @@ pub struct Ec2 {
     pub uses: Option<usize>,
     /// The role whose keys it hands out.
     pub role: Option<&'static str>,
+    /// All of it, for who walks through it; an object is a directory.
+    pub tree: Option<Value>,
     /// Other answers, by the path, before anything else is looked at.
     pub other: Option<fn(&Asked) -> Option<Reply>>,
 }
@@ -101,6 +103,9 @@ impl Ec2 {
             Some((date, rest)) if DATES.contains(&date) => &format!("/latest/{rest}"),
             Some(_) | None => path,
         };
+        if let Some(reply) = self.tree.as_ref().and_then(|tree| walked(tree, path)) {
+            return reply;
+        }
         let tags = "/latest/meta-data/tags/instance";
         if let Some(reply) = self.card.as_ref().and_then(|card| self.crawled(path.strip_prefix("/latest/")?, card)) {
             return reply;
@@ -179,6 +184,19 @@ impl Ec2 {
             Some(_) | None => Reply::new(404, ""),
         }
     }
+}
+
+/// What is at this path of any version, by Amazon's page "Access instance metadata"; nothing, where the tree ends before.
+fn walked(tree: &Value, path: &str) -> Option<Reply> {
+    let (_version, below) = path.strip_prefix('/')?.split_once('/')?;
+    let at = below.split('/').filter(|name| !name.is_empty()).try_fold(tree, |at, name| at.get(name))?;
+    Some(match at {
+        Value::Object(entries) => {
+            let line = |(name, entry): (&String, &Value)| format!("{name}{}", if entry.is_object() { "/" } else { "" });
+            Reply::new(200, entries.iter().map(line).collect::<Vec<_>>().join("\n"))
+        }
+        other => Reply::new(200, other.as_str().unwrap_or_default()),
+    })
 }
 
 /// By Google's page "View and query VM metadata".
