@@ -29,8 +29,10 @@ soak: image ## the long tests for MINUTES=n, going on where the last ones ended;
 	@tests/fuzz/run.sh $$(($(MINUTES) / 4))
 	@$(VM) soak --minutes $$(($(MINUTES) - $(MINUTES) / 4 * 2))
 
-bench: setup ## ratios against what one would do by hand, side by side in one run
-	@$(CARGO) test --release --quiet --test bench -- $(BENCH)
+bench: setup ## ratios against what one would do by hand, side by side in one run; BENCH=boot, metadata, restore...
+	@$(if $(filter-out boot,$(or $(BENCH),all)),$(CARGO) test --release --quiet --test bench -- $(BENCH))
+	@$(if $(filter boot,$(or $(BENCH),boot)),$(MAKE) --no-print-directory image && $(MAKE) --no-print-directory image FLAVOUR=cloud-init)
+	@$(if $(filter boot,$(or $(BENCH),boot)),$(VM) bench)
 
 check: setup ## formatting, lints and fences
 	@$(CARGO) fmt --check

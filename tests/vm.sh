@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs the machine tests: `tests/vm.sh run`, `test [CASE…]`, `soak --minutes N`, `clean`; `help` says more.
+# Runs the machine tests: `tests/vm.sh run`, `test [CASE…]`, `soak --minutes N`, `bench`, `clean`; `help` says more.
 set -eu
 cd "$(dirname "$0")/.."
 . tools/lib.sh

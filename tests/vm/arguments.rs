@@ -12,12 +12,16 @@ usage: vm run                    boot three members from one user-data; leaves t
        vm test [NAME...]         the cases, or these of them
        vm soak --minutes N [NAME...]
                                  the long tests until the time is over, or Ctrl-C; the next one goes on from there
+       vm bench [ROUNDS]         times from power on to an etcd that serves
        vm clean                  remove what a killed run left behind
 options: --image FILE            the raw image; the newest etcd-bootstrapper*.raw below out/ without it
          --seed N                of everything random; printed by every run
          --memory MIB            of each machine, 768 without it
          --keep                  keep the disks of the run
 Needs root. Logs of the last runs are in out/vm/.";
+
+/// Each costs minutes on a host without acceleration.
+const ROUNDS: u32 = 3;
 
 /// What is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +32,8 @@ pub enum Job {
     Test,
     /// Power cuts for this many minutes.
     Soak(u64),
+    /// Times, in so many rounds.
+    Bench(u32),
     /// Remove leftovers.
     Clean,
 }
@@ -68,6 +74,7 @@ impl Arguments {
                 Some("run") => arguments.job = Job::Run,
                 Some("test") => arguments.job = Job::Test,
                 Some("soak") => arguments.job = Job::Soak(10),
+                Some("bench") => arguments.job = Job::Bench(ROUNDS),
                 Some("clean") => arguments.job = Job::Clean,
                 Some(_) | None => return Ok(None),
             },
@@ -81,8 +88,9 @@ impl Arguments {
                 Long("keep") => arguments.keep = true,
                 Long("minutes") => match arguments.job {
                     Job::Soak(_) => arguments.job = Job::Soak(parser.value()?.parse()?),
-                    Job::Run | Job::Test | Job::Clean => bail!("--minutes is for soak"),
+                    Job::Run | Job::Test | Job::Bench(_) | Job::Clean => bail!("--minutes is for soak"),
                 },
+                Value(rounds) if matches!(arguments.job, Job::Bench(_)) => arguments.job = Job::Bench(rounds.parse()?),
                 Value(name) if matches!(arguments.job, Job::Test | Job::Soak(_)) => {
                     arguments.names.push(name.string()?)
                 }

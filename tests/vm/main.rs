@@ -3,6 +3,7 @@
 
 mod aftermath;
 mod arguments;
+mod boot_time;
 mod bucket;
 mod canary;
 mod cases;
@@ -79,9 +80,11 @@ fn start() -> Result<ExitCode> {
     }
     match sandbox::inside()? {
         None => {
-            if matches!(arguments.job, Job::Test | Job::Soak(_)) {
-                // Nothing of inside reaches where it comes from.
-                Tools::find()?.moto()?;
+            // Nothing of inside reaches where these come from.
+            match arguments.job {
+                Job::Test | Job::Soak(_) => drop(Tools::find()?.moto()?),
+                Job::Bench(_) => drop(Tools::find()?.baseline()?),
+                Job::Run | Job::Clean => {}
             }
             sandbox::run(arguments.keep)
         }
@@ -99,12 +102,13 @@ fn inside(arguments: &Arguments, directory: &Path) -> Result<ExitCode> {
     let mut yard = Yard::new(tools, image, arguments.memory);
     let well = match arguments.job {
         Job::Run => show::run(&mut yard, &mut world, directory).map(|()| true)?,
+        Job::Bench(rounds) => boot_time::run(&mut yard, &mut world, rounds).map(|()| true)?,
         Job::Test | Job::Soak(_) => {
             println!("seed: {}", arguments.seed);
             let mut suite = Suite::new(yard, world, arguments.seed)?;
             match arguments.job {
                 Job::Soak(minutes) => soak::run(&mut suite, minutes, arguments.seed, &arguments.names)?,
-                Job::Run | Job::Test | Job::Clean => suite.run(&arguments.names)?,
+                Job::Run | Job::Test | Job::Bench(_) | Job::Clean => suite.run(&arguments.names)?,
             }
         }
         Job::Clean => true,

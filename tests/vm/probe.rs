@@ -1,13 +1,13 @@
 //! What another host on the network can reach of a machine.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -18,8 +18,12 @@ use crate::cluster::Cluster;
 pub const CLIENTS: u16 = 2379;
 /// A closed port of a guest that runs refuses at once; a busy guest may take a second.
 const CONNECT: Duration = Duration::from_secs(4);
+/// For a guest that may not be up yet.
+const SOON: Duration = Duration::from_millis(250);
 /// For an answer on a connection.
 const ANSWER: Duration = Duration::from_secs(10);
+/// What etcd says to everybody whom it lets in.
+const VERSION: &str = "/version";
 /// Connections that are open at the same time.
 const PARALLEL: usize = 48;
 
@@ -68,7 +72,7 @@ pub fn refuses(address: Ipv4Addr, port: u16) -> Result<bool> {
 /// Fails unless this port speaks only to clients with a certificate of the cluster.
 pub fn only_mutual_tls(cluster: &Cluster, address: Ipv4Addr, port: u16) -> Result<()> {
     let at = SocketAddr::new(address.into(), port);
-    let plain = request(connect(at)?);
+    let plain = request(connect(at)?, VERSION);
     if let Ok(answer) = &plain
         && !answer.is_empty()
         && !answer.starts_with("HTTP/1.0 400")
@@ -95,25 +99,37 @@ fn connect(at: SocketAddr) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// The first bytes of an answer to `GET /version`.
-fn request(mut stream: impl Read + Write) -> Result<String> {
-    stream.write_all(b"GET /version HTTP/1.1\r\nHost: etcd\r\nConnection: close\r\n\r\n")?;
-    let mut bytes = [0; 256];
+/// Fails unless etcd answers here, over mutual TLS, that it has made a linearizable read.
+pub fn serves(cluster: &Cluster, address: Ipv4Addr) -> Result<()> {
+    let at = SocketAddr::new(address.into(), CLIENTS);
+    // A port that nobody has opened yet is found out soon, and none is opened behind a connection that waits.
+    let stream = TcpStream::connect_timeout(&at, SOON)?;
+    stream.set_read_timeout(Some(ANSWER))?;
+    let answer = request(encrypted(cluster, stream, Some("admin"))?, "/health")?;
+    ensure!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"health\":\"true\""), "{at} answers {answer}");
+    Ok(())
+}
+
+/// The first bytes of an answer to a GET.
+fn request(mut stream: impl Read + Write, path: &str) -> Result<String> {
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: etcd\r\nConnection: close\r\n\r\n").as_bytes())?;
+    let mut bytes = [0; 1024];
     let length = stream.read(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes[..length]).into_owned())
 }
 
 fn tls(cluster: &Cluster, at: SocketAddr, client: Option<&str>) -> Result<String> {
+    request(encrypted(cluster, connect(at)?, client)?, VERSION)
+}
+
+fn encrypted(
+    cluster: &Cluster,
+    stream: TcpStream,
+    client: Option<&str>,
+) -> Result<StreamOwned<ClientConnection, TcpStream>> {
     let config = client_config(cluster, client)?;
-    let name = ServerName::IpAddress(
-        IpAddr::from(match at.ip() {
-            IpAddr::V4(address) => address,
-            IpAddr::V6(_) => bail!("guests have IPv4 addresses here"),
-        })
-        .into(),
-    );
-    let connection = ClientConnection::new(Arc::new(config), name)?;
-    request(StreamOwned::new(connection, connect(at)?))
+    let name = ServerName::IpAddress(stream.peer_addr()?.ip().into());
+    Ok(StreamOwned::new(ClientConnection::new(Arc::new(config), name)?, stream))
 }
 
 /// The cluster's CA, and this certificate of `config new` if any.

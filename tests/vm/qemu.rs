@@ -30,6 +30,8 @@ pub struct Parts {
     pub seed: Option<PathBuf>,
     /// MiB.
     pub memory: u32,
+    /// How many it has.
+    pub processors: u32,
     /// What sets it apart from a machine that a customer has.
     pub special: Special,
 }
@@ -85,7 +87,7 @@ pub fn arguments(tools: &Tools, parts: &Parts) -> Result<Vec<String>> {
     add("-machine", "q35,hpet=off,sata=off,smbus=off".into());
     add("-accel", accelerator.into());
     add("-cpu", processor.into());
-    add("-smp", "1".into());
+    add("-smp", parts.processors.to_string());
     add("-m", parts.memory.to_string());
     add("-uuid", parts.seat.uuid());
     add("-display", "none".into());

@@ -59,13 +59,15 @@ pub struct Yard {
     pub image: Disk,
     /// MiB of each machine.
     pub memory: u32,
+    /// Processors of each machine.
+    pub processors: u32,
     made: u32,
 }
 
 impl Yard {
     /// With this image.
     pub fn new(tools: Tools, image: Disk, memory: u32) -> Yard {
-        Yard { tools, image, memory, made: 0 }
+        Yard { tools, image, memory, processors: 1, made: 0 }
     }
 
     /// A directory of its own for one boot of a machine.
@@ -124,8 +126,9 @@ impl Yard {
         disks: Disks,
         seed: Option<PathBuf>,
     ) -> Result<Machine> {
-        let (memory, Disks { system, data }) = (self.memory, disks);
-        Machine::boot(&self.tools, Parts { seat, directory, system, data: Some(data), seed, memory, special })
+        let (Disks { system, data }, memory, processors) = (disks, self.memory, self.processors);
+        let data = Some(data);
+        Machine::boot(&self.tools, Parts { seat, directory, system, data, seed, memory, processors, special })
     }
 }
 

@@ -39,6 +39,11 @@ impl Tools {
         ask(&self.repository, "moto.sh").map(PathBuf::from)
     }
 
+    /// What `make bench` compares with; made first, which takes a network that leads out.
+    pub fn baseline(&self) -> Result<PathBuf> {
+        ask(&self.repository, "baseline.sh").map(PathBuf::from)
+    }
+
     /// A command of the tool root, in this directory and network namespace.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.repository.join("tools/enter.sh"));

@@ -15,6 +15,7 @@ use crate::process::until;
 use crate::qemu::Special;
 use crate::set::{Disks, SETTLE, SHUT_DOWN};
 use crate::suite::Suite;
+use crate::tools::Tools;
 use crate::world::Seat;
 
 const ALONE: Seat = Seat(1);
@@ -29,7 +30,7 @@ const NOTHING_RUNS: &str = "refused: 3, kept: ['part-001.yaml'], left to run: []
 
 pub fn run(suite: &mut Suite) -> Result<()> {
     suite.stop();
-    let image = image(suite)?;
+    let image = image(&suite.yard.tools)?;
     let name = suite.name("merged");
     let cluster = Cluster::of(&suite.yard.tools, &name, &[ALONE], &[])?;
     let examples = examples(suite)?;
@@ -94,8 +95,8 @@ fn message(cluster: &Cluster) -> Result<String> {
 }
 
 /// The image with cloud-init, under a name of this run.
-fn image(suite: &Suite) -> Result<Disk> {
-    let directory = suite.yard.tools.repository.join("out/cloud-init");
+pub fn image(tools: &Tools) -> Result<Disk> {
+    let directory = tools.repository.join("out/cloud-init");
     let images = fs::read_dir(&directory).ok().into_iter().flatten().flatten().map(|entry| entry.path());
     let image: Option<PathBuf> = images.filter(|path| path.extension().is_some_and(|kind| kind == "raw")).max();
     let image = image

@@ -17,6 +17,7 @@ mod total_loss;
 mod unsynced;
 
 pub use chaos::{CHAOS, Chaos, Outcome, judge, run as chaos};
+pub use cloud_init::image as image_with_cloud_init;
 pub use first_boot::FirstBoot;
 pub use group::{NAME as GROUP, group};
 pub use power_cut::{DOINGS, Doing, Moment, cut};
