@@ -31,7 +31,7 @@ pub const SCALEWAY: &[(&str, &str)] = &[("sys_vendor", "Scaleway\n")];
 const ROLES: &str = "/latest/meta-data/iam/security-credentials/";
 
 /// Versions of EC2's service that cloud-init tries.
-const DATES: [&str; 3] = ["2016-09-02", "2018-09-24", "2021-03-23"];
+const DATES: [&str; 4] = ["2009-04-04", "2016-09-02", "2018-09-24", "2021-03-23"];
 /// What an instance's directory has.
 const CRAWLED: &str = "instance-id\nlocal-hostname\nlocal-ipv4\nnetwork/\nplacement/";
 
@@ -163,7 +163,7 @@ impl Ec2 {
                 "meta-data/placement/availability-zone" => "eu-west-1a".into(),
                 "meta-data/tags/" if !self.tags.is_empty() => "instance/".into(),
                 "meta-data/tags/instance/" => return Some(self.get("/latest/meta-data/tags/instance")),
-                "dynamic/instance-identity/" => "document".into(),
+                "dynamic/instance-identity" | "dynamic/instance-identity/" => "document".into(),
                 _ => return None,
             },
         };

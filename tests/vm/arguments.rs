@@ -14,7 +14,7 @@ usage: vm run                    boot three members from one user-data; leaves t
                                  the long tests until the time is over, or Ctrl-C; the next one goes on from there
        vm bench [ROUNDS]         times from power on to an etcd that serves
        vm clean                  remove what a killed run left behind
-options: --image FILE            the raw image; the newest etcd-bootstrapper*.raw below out/ without it
+options: --image FILE            the raw image of the cases; the newest below out/ without it, that without cloud-init first
          --seed N                of everything random; printed by every run
          --memory MIB            of each machine, 768 without it
          --keep                  keep the disks of the run
@@ -100,18 +100,15 @@ impl Arguments {
         Ok(Some(arguments))
     }
 
-    /// The raw image to boot.
-    pub fn image(&self, tools: &Tools) -> Result<PathBuf> {
-        if let Some(image) = &self.image {
-            return image.canonicalize().with_context(|| format!("no image at {}", image.display()));
-        }
-        let out = tools.repository.join("out");
-        newest_image(&out)?.with_context(|| {
-            format!(
-                "there is no etcd-bootstrapper*.raw below {}: build the image first, or name one with --image",
-                out.display()
-            )
-        })
+    /// The image that a person named.
+    pub fn named_image(&self) -> Result<Option<PathBuf>> {
+        let found = |image: &PathBuf| image.canonicalize().with_context(|| format!("no image at {}", image.display()));
+        self.image.as_ref().map(found).transpose()
+    }
+
+    /// The newest one below `out/` whose name begins so.
+    pub fn newest_image(&self, tools: &Tools, prefix: &str) -> Result<Option<PathBuf>> {
+        newest_image(&tools.repository.join("out"), prefix)
     }
 }
 
@@ -120,11 +117,8 @@ fn random_seed() -> Result<u64> {
     Ok(u64::from_str_radix(&bytes[..8], 16)?)
 }
 
-/// How an image without cloud-init is called.
-const IMAGE: &str = "etcd-bootstrapper_";
-
-/// The newest image in a directory or one below it.
-fn newest_image(directory: &Path) -> Result<Option<PathBuf>> {
+/// The newest image whose name begins so, in a directory or one below it.
+fn newest_image(directory: &Path, prefix: &str) -> Result<Option<PathBuf>> {
     let mut found = None;
     let mut directories = vec![(directory.to_owned(), 0)];
     while let Some((directory, depth)) = directories.pop() {
@@ -135,7 +129,7 @@ fn newest_image(directory: &Path) -> Result<Option<PathBuf>> {
             let name = name.to_string_lossy();
             if kind.is_dir() && depth == 0 && name != "vm" {
                 directories.push((entry.path(), depth + 1));
-            } else if kind.is_file() && name.starts_with(IMAGE) && name.ends_with(".raw") {
+            } else if kind.is_file() && name.starts_with(prefix) && name.ends_with(".raw") {
                 found = found.max(Some((entry.metadata()?.modified()?, entry.path())));
             }
         }

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::cases::image_with_cloud_init;
 use crate::cluster::Cluster;
 use crate::disk::{self, Disk};
+use crate::flavour::FLAVOURS;
 use crate::probe;
 use crate::process::{self, until};
 use crate::qemu::Special;
@@ -49,12 +49,12 @@ pub fn run(yard: &mut Yard, world: &mut World, rounds: u32) -> Result<()> {
     let tools = &yard.tools;
     // Whoever boots is not asked for its hardware address, which is asked for once a second only.
     tools.run("ip", ["neigh", "replace", &ALONE.address().to_string(), "lladdr", &ALONE.mac(), "dev", "br0"])?;
-    let with_cloud_init = image_with_cloud_init(tools)?;
+    let [minimal, with_cloud_init] = FLAVOURS.map(|flavour| yard.images.of(flavour).cloned());
     let baseline = disk::adopt(&tools.baseline()?.join("disk.raw"), "image-baseline.raw")?;
     let contender = |name, what, target, image| Contender { name, what, target, image, times: Vec::new() };
     let mut all = [
-        contender("minimal", "power on to etcd serving, minimal", Some(0.5), yard.image.clone()),
-        contender("cloud-init", "the same, flavour cloud-init", Some(0.85), with_cloud_init),
+        contender("minimal", "power on to etcd serving, minimal", Some(0.5), minimal?),
+        contender("cloud-init", "the same, flavour cloud-init", Some(0.85), with_cloud_init?),
         contender("baseline", "", None, baseline),
     ];
     let count = all.len();

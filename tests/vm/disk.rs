@@ -86,11 +86,6 @@ pub fn blank(file: impl Into<PathBuf>, size: u64) -> Result<Disk> {
     Ok(Disk::raw(file))
 }
 
-/// The image under a name of this run, so that a build meanwhile does not change it.
-pub fn adopt_image(image: &Path) -> Result<Disk> {
-    adopt(image, "image.raw")
-}
-
 /// A file of the host's under this name of this run.
 pub fn adopt(image: &Path, name: &str) -> Result<Disk> {
     let own = PathBuf::from(name);

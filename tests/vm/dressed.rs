@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use crate::canary;
 use crate::cluster::Cluster;
+use crate::flavour::{self, Flavour};
 use crate::machine::Machine;
 
 /// Who launched a machine, and where its configuration is from.
@@ -24,14 +25,36 @@ pub struct Dressed {
     pub beside: Option<String>,
 }
 
+/// What cloud-init says on Azure where no medium with an `ovf-env.xml` is attached.
+const NO_MEDIUM: &str = "Unable to find provisioning media";
+
+impl Dressed {
+    /// The same where cloud-init reads user-data, and names the host without its domain.
+    fn merged(&self) -> Dressed {
+        let carrier = if self.source == "volume" { "user-data" } else { &self.carrier };
+        let short = |name: &String| name.split('.').next().unwrap_or_default().to_owned();
+        Dressed {
+            carrier: format!("{carrier}, merged by cloud-init"),
+            hostname: self.hostname.as_ref().map(short),
+            ..self.clone()
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct Detected {
     provider: String,
     source: Option<String>,
 }
 
-/// Fails unless the machine knows all of it, and shows none of its secrets.
-pub fn look(machine: &mut Machine, expected: &Dressed, cluster: &Cluster) -> Result<()> {
+/// Fails unless the machine knows all of it, and shows none of its secrets; and unless cloud-init, where it has that, has
+/// nothing to say.
+pub fn look(flavour: Flavour, machine: &mut Machine, expected: &Dressed, cluster: &Cluster) -> Result<()> {
+    let merged = (flavour == Flavour::CloudInit).then(|| expected.merged());
+    if merged.is_some() {
+        flavour::clean(machine, if expected.provider == "azure" { &[NO_MEDIUM] } else { &[] })?;
+    }
+    let expected = merged.as_ref().unwrap_or(expected);
     let detected = machine.ask("etcd-bootstrapper metadata detect --json")?;
     let Detected { provider, source } =
         serde_json::from_str(&detected).with_context(|| format!("not what was detected: {detected}"))?;

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::cases::Outcome;
+use crate::flavour::Flavour;
 use crate::process;
 use crate::soak_table;
 use crate::tools::repository;
@@ -53,8 +54,18 @@ pub enum Trial {
     Chaos {
         /// Which, as [`crate::cases::Chaos::name`] says.
         case: String,
+        /// Which image they booted.
+        #[serde(default = "minimal")]
+        image: String,
         /// What came of it, when it came to an end.
         outcome: Option<Outcome>,
+    },
+    /// Machines became members.
+    Formation {
+        /// How, as [`crate::cases::FORMATIONS`] says.
+        formation: String,
+        /// Which image they booted.
+        image: String,
     },
     /// Power cuts of a machine with a service whose fsyncs do nothing.
     Unsynced {
@@ -73,13 +84,19 @@ impl std::fmt::Display for Trial {
             Trial::Cut { doing, moment, booted, .. } => {
                 write!(f, "power cut while {doing}, {moment}{}", if *booted { ", booted" } else { "" })
             }
-            Trial::Chaos { outcome: Some(outcome), .. } => outcome.fmt(f),
-            Trial::Chaos { case, outcome: None } => f.write_str(case),
+            Trial::Chaos { outcome: Some(outcome), image, .. } => write!(f, "{outcome} ({image})"),
+            Trial::Chaos { case, image, outcome: None } => write!(f, "{case} ({image})"),
+            Trial::Formation { formation, image } => write!(f, "{formation} ({image})"),
             Trial::Unsynced { service, looks, found } => {
                 write!(f, "no fsync in {service}: found out by {found} of {looks} power cuts")
             }
         }
     }
+}
+
+/// The image of all trials that were noted without one.
+fn minimal() -> String {
+    Flavour::Minimal.name().to_owned()
 }
 
 /// What the soaks without machines have noted; there is none of what was not run.
@@ -129,6 +146,16 @@ impl Ledger {
     /// How many trials there were.
     pub fn trials(&self) -> usize {
         self.entries.len()
+    }
+
+    /// How often this was tried with this image: a case of chaos, or a formation.
+    pub fn tried(&self, name: &str, flavour: Flavour) -> usize {
+        let is = |e: &&Entry| match &e.trial {
+            Trial::Chaos { case, image, .. } => case == name && image == flavour.name(),
+            Trial::Formation { formation, image } => formation == name && image == flavour.name(),
+            Trial::Cut { .. } | Trial::Unsynced { .. } => false,
+        };
+        self.entries.iter().filter(is).count()
     }
 
     /// Notes a trial, for good, and makes the document anew.

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::wire::{Asked, Log, Reply, Service, accept, service};
-use crate::world::{LINK, Seat};
+use crate::world::{LINK, Seat, WIRESERVER};
 
 /// All of them, for as long as the process lives.
 #[derive(Clone)]
@@ -23,6 +23,7 @@ impl Link {
     pub fn listen() -> Result<Link> {
         let told = Arc::<Mutex<BTreeMap<IpAddr, Service>>>::default();
         let known = told.clone();
+        accept(TcpListener::bind((WIRESERVER, 80))?, wireserver());
         let listener = TcpListener::bind((LINK, 80)).with_context(|| format!("cannot listen on {LINK}"))?;
         let log = accept(
             listener,
@@ -64,6 +65,21 @@ pub fn of_this_machine(service_of_all: Service, change: impl Fn(&mut Value) + Se
             }
             Ok(_) | Err(_) => reply,
         }
+    })
+}
+
+/// Azure's fabric, by what its agent and cloud-init ask of it: which role this is, and that it is ready.
+fn wireserver() -> Service {
+    service(|asked| match (asked.method.as_str(), asked.path.as_str()) {
+        _ if asked.header("x-ms-version").is_none() && asked.method == "GET" => Reply::new(400, ""),
+        ("GET", "/machine/?comp=goalstate") => Reply::new(
+            200,
+            "<?xml version=\"1.0\" encoding=\"utf-8\"?><GoalState><Version>2012-11-30</Version><Incarnation>1</Incarnation>\
+             <Container><ContainerId>c</ContainerId><RoleInstanceList><RoleInstance><InstanceId>i</InstanceId>\
+             </RoleInstance></RoleInstanceList></Container></GoalState>",
+        ),
+        ("POST", "/machine?comp=health") => Reply::new(200, ""),
+        _ => Reply::new(404, ""),
     })
 }
 

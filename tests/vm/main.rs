@@ -13,6 +13,7 @@ mod disk;
 mod dressed;
 mod etcdctl;
 mod evidence;
+mod flavour;
 mod fleet;
 mod going_on;
 mod large;
@@ -54,6 +55,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::arguments::{Arguments, Job};
+use crate::flavour::Images;
 use crate::set::Yard;
 use crate::suite::Suite;
 use crate::tools::Tools;
@@ -96,10 +98,10 @@ fn inside(arguments: &Arguments, directory: &Path) -> Result<ExitCode> {
     let start = Instant::now();
     sandbox::heed_interrupts()?;
     let tools = Tools::find()?;
-    let image = disk::adopt_image(&arguments.image(&tools)?)?;
+    let images = Images::find(arguments, &tools)?;
     let mut world = World::make(&tools)?;
     println!("logs: {}", directory.display());
-    let mut yard = Yard::new(tools, image, arguments.memory);
+    let mut yard = Yard::new(tools, images, arguments.memory);
     let well = match arguments.job {
         Job::Run => show::run(&mut yard, &mut world, directory).map(|()| true)?,
         Job::Bench(rounds) => boot_time::run(&mut yard, &mut world, rounds).map(|()| true)?,

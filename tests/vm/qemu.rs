@@ -43,6 +43,8 @@ pub struct Special {
     pub firmware: Vec<(&'static str, String)>,
     /// By how much its clock is ahead of this host's.
     pub ahead: Duration,
+    /// More of its kernel's command line, by the firmware.
+    pub command_line: Option<&'static str>,
     /// A service of it whose fsyncs do nothing.
     pub unsynced: Option<&'static str>,
     /// Whether DHCP does not know it.
@@ -114,6 +116,9 @@ pub fn arguments(tools: &Tools, parts: &Parts) -> Result<Vec<String>> {
     }
     all.extend(["-nodefaults".to_owned(), "-no-user-config".to_owned()]);
     all.extend(evidence::arguments(parts.special.unsynced));
+    if let Some(more) = parts.special.command_line {
+        all.extend(["-smbios".to_owned(), format!("type=11,value=io.systemd.stub.kernel-cmdline-extra={more}")]);
+    }
     for (name, value) in &parts.special.firmware {
         let (_, table, field) =
             FIELDS.iter().find(|(known, ..)| known == name).with_context(|| format!("nothing writes {name}"))?;

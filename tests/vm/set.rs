@@ -12,6 +12,7 @@ use crate::aftermath::Known;
 use crate::cluster::Cluster;
 use crate::disk::{self, Disk};
 use crate::etcdctl::View;
+use crate::flavour::Images;
 use crate::lines::Line;
 use crate::machine::Machine;
 use crate::qemu::{Parts, Special};
@@ -55,8 +56,8 @@ impl Disks {
 pub struct Yard {
     /// The tools.
     pub tools: Tools,
-    /// The image.
-    pub image: Disk,
+    /// The images.
+    pub images: Images,
     /// MiB of each machine.
     pub memory: u32,
     /// Processors of each machine.
@@ -65,9 +66,9 @@ pub struct Yard {
 }
 
 impl Yard {
-    /// With this image.
-    pub fn new(tools: Tools, image: Disk, memory: u32) -> Yard {
-        Yard { tools, image, memory, processors: 1, made: 0 }
+    /// With these images.
+    pub fn new(tools: Tools, images: Images, memory: u32) -> Yard {
+        Yard { tools, images, memory, processors: 1, made: 0 }
     }
 
     /// A directory of its own for one boot of a machine.
@@ -80,7 +81,7 @@ impl Yard {
 
     /// A system disk with the image on it, as delivered.
     pub fn system(&self, directory: &Path) -> Result<Disk> {
-        self.system_of(&self.image, directory)
+        self.system_of(self.images.image()?, directory)
     }
 
     /// A system disk with another image on it.
@@ -100,7 +101,7 @@ impl Yard {
 
     /// The same as raw files, for a replay of what a power cut left.
     pub fn blank_raw(&self, directory: &Path) -> Result<Disks> {
-        let system = self.image.copy(directory.join("system.raw"), SYSTEM)?;
+        let system = self.images.image()?.copy(directory.join("system.raw"), SYSTEM)?;
         Ok(Disks { system, data: self.blank_data(directory.join("data.raw"))? })
     }
 

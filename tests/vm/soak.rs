@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 
 use crate::cases::{
-    CHAOS, Chaos, DOINGS, Doing, GROUP, Moment, Outcome, RESTORING, Restoring, TOTAL_LOSS, Unsynced, chaos, cut, group,
-    judge, total_loss, unsynced,
+    CHAOS, Chaos, DOINGS, Doing, FORMATIONS, Formation, GROUP, Moment, Outcome, RESTORING, Restoring, TOTAL_LOSS,
+    Unsynced, chaos, cut, group, judge, total_loss, unsynced,
 };
+use crate::flavour::Flavour;
 use crate::ledger::{Ledger, Trial};
 use crate::sandbox;
 use crate::suite::Suite;
@@ -26,7 +27,11 @@ pub fn run(suite: &mut Suite, minutes: u64, seed: u64, names: &[String]) -> Resu
     let (rounds, trials) = (ledger.rounds(), ledger.trials());
     println!("{trials} trials in {rounds} rounds until now; going on for {minutes} minutes");
     let end = Instant::now() + Duration::from_secs(minutes * 60);
-    let mut soak = Soak { suite, ledger, seed, kinds, round: rounds, began: Instant::now(), failed: 0 };
+    for lacking in suite.yard.images.lacking() {
+        println!("{lacking}: formations are shown with the other alone");
+    }
+    let first = suite.yard.images.flavour;
+    let mut soak = Soak { suite, ledger, seed, kinds, round: rounds, began: Instant::now(), failed: 0, first };
     while Instant::now() < end && !sandbox::interrupted() {
         soak.round += 1;
         soak.began = Instant::now();
@@ -50,6 +55,7 @@ enum Kind {
     TotalLoss,
     Group,
     Restoring,
+    Formation(Formation),
 }
 
 /// Power cuts and chaos in turn; those with these names, all without any.
@@ -58,6 +64,7 @@ fn kinds(names: &[String]) -> Result<Vec<Kind>> {
     let mut kinds: Vec<Kind> = CHAOS.iter().enumerate().flat_map(each).collect();
     kinds.extend([Kind::Restoring, Kind::Unsynced(Unsynced::Bootstrapper), Kind::Restoring]);
     kinds.extend([Kind::TotalLoss, Kind::Restoring, Kind::Unsynced(Unsynced::Etcd), Kind::Group]);
+    kinds.extend(FORMATIONS.map(Kind::Formation));
     let known: Vec<&str> = kinds.iter().map(|k| k.name()).collect();
     for name in names {
         ensure!(known.contains(&name.as_str()), "nothing is called {name}; there are {}", known.join(", "));
@@ -75,6 +82,7 @@ impl Kind {
             Kind::TotalLoss => TOTAL_LOSS,
             Kind::Group => GROUP,
             Kind::Restoring => RESTORING,
+            Kind::Formation(formation) => formation.name,
         }
     }
 }
@@ -87,18 +95,46 @@ struct Soak<'a> {
     round: u32,
     began: Instant,
     failed: usize,
+    /// The image of what has no turns.
+    first: Flavour,
 }
 
 impl Soak<'_> {
     fn one(&mut self) -> Result<()> {
-        match self.kinds[self.round as usize % self.kinds.len()] {
+        let kind = self.kinds[self.round as usize % self.kinds.len()];
+        let flavour = self.flavour(kind);
+        self.suite.choose(flavour)?;
+        match kind {
             Kind::Cut(doing) => self.cut(doing),
             Kind::Chaos(what) => self.chaos(what),
             Kind::Unsynced(service) => self.unsynced(service),
             Kind::TotalLoss => self.whole(TOTAL_LOSS, total_loss),
             Kind::Group => self.whole(GROUP, group),
             Kind::Restoring => self.restoring(),
+            Kind::Formation(formation) => self.formation(formation),
         }
+    }
+
+    /// How machines become members is shown with either image, with that first which it was tried with less; all else with
+    /// the one that this soak has begun with.
+    fn flavour(&self, kind: Kind) -> Flavour {
+        match kind {
+            Kind::Chaos(Chaos::WipeOne) | Kind::Group | Kind::Formation(_) => {
+                let built = self.suite.yard.images.flavours();
+                let tried = |flavour: &Flavour| self.ledger.tried(kind.name(), *flavour);
+                built.into_iter().min_by_key(tried).unwrap_or(self.first)
+            }
+            Kind::Cut(_) | Kind::Chaos(_) | Kind::Unsynced(_) | Kind::TotalLoss | Kind::Restoring => self.first,
+        }
+    }
+
+    fn image(&self) -> String {
+        self.suite.yard.images.flavour.name().to_owned()
+    }
+
+    fn formation(&mut self, formation: Formation) -> Result<()> {
+        let failure = (formation.run)(self.suite).err();
+        self.note(Trial::Formation { formation: formation.name.into(), image: self.image() }, failure)
     }
 
     fn chaos(&mut self, what: Chaos) -> Result<()> {
@@ -107,7 +143,7 @@ impl Soak<'_> {
             Ok(outcome) => (Some(outcome.clone()), judge(what, &outcome).err()),
             Err(error) => (None, Some(error)),
         };
-        self.note(Trial::Chaos { case: what.name().into(), outcome }, failure)
+        self.note(Trial::Chaos { case: what.name().into(), image: self.image(), outcome }, failure)
     }
 
     fn restoring(&mut self) -> Result<()> {
@@ -136,7 +172,7 @@ impl Soak<'_> {
             Ok(outcome) => (Some(outcome), None),
             Err(error) => (None, Some(error)),
         };
-        self.note(Trial::Chaos { case: name.into(), outcome }, failure)
+        self.note(Trial::Chaos { case: name.into(), image: self.image(), outcome }, failure)
     }
 
     fn cut(&mut self, doing: Doing) -> Result<()> {

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use crate::cases::{APART, CASES, Case, FirstBoot};
 use crate::cluster::Cluster;
 use crate::etcdctl::View;
+use crate::flavour::{self, Flavour};
 use crate::link::Link;
 use crate::load::Load;
 use crate::machine::Machine;
@@ -81,6 +82,7 @@ impl Suite {
             CASES.iter().find(|c| c.is(name)).with_context(|| format!("there is no case {name}; there are {known}"))?;
         }
         let (mut passed, mut failed) = (0, 0);
+        let flavour = self.yard.images.flavour;
         let wanted = |case: &&Case| match names {
             [] => !APART.contains(&case.name),
             names => names.iter().any(|name| case.is(name)),
@@ -89,7 +91,7 @@ impl Suite {
             let Case { name, what, .. } = case;
             println!("case    {name}: {what}");
             let start = Instant::now();
-            let result = (case.run)(self).and_then(|()| self.world.check());
+            let result = self.choose(flavour).and_then(|()| (case.run)(self)).and_then(|()| self.world.check());
             let seconds = start.elapsed().as_secs_f32();
             match result {
                 Ok(()) => {
@@ -183,6 +185,23 @@ impl Suite {
     /// Leaves a healthy set to the next case.
     pub fn leave(&mut self, set: Set) {
         self.running = Some(set);
+    }
+
+    /// Goes on with machines of this image, and with nothing of the other's.
+    pub fn choose(&mut self, flavour: Flavour) -> Result<()> {
+        if self.yard.images.flavour != flavour {
+            (self.running, self.settled, self.founding) = (None, None, None);
+            self.yard.images.flavour = flavour;
+        }
+        self.yard.images.image().map(drop)
+    }
+
+    /// Fails when this machine has cloud-init, and that has something to say.
+    pub fn clean(&self, machine: &mut Machine) -> Result<()> {
+        match self.yard.images.flavour {
+            Flavour::Minimal => Ok(()),
+            Flavour::CloudInit => flavour::clean(machine, &[]),
+        }
     }
 
     /// Switches everything off, so that a case has the processors for itself.

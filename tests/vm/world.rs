@@ -20,6 +20,11 @@ pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 /// Where the metadata services of most platforms answer; this host's too, and a guest's way there is its router.
 pub const LINK: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 
+/// Azure's other service, that machines report to.
+pub const WIRESERVER: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
+/// The place where DHCP tells the ways to both of Azure's services, as Azure's does.
+pub const AZURE: Seat = Seat(5);
+
 /// A machine's place: its address, name and firmware identity, whatever disks it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seat(pub u8);
@@ -72,7 +77,7 @@ impl World {
     pub fn make(tools: &Tools) -> Result<World> {
         let mut commands = format!(
             "link set lo up\nlink add br0 type bridge forward_delay 0 mcast_snooping 0\n\
-             addr add {HOST}/24 dev br0\naddr add {LINK}/32 dev br0\nlink set br0 up\n"
+             addr add {HOST}/24 dev br0\naddr add {LINK}/32 dev br0\naddr add {WIRESERVER}/32 dev br0\nlink set br0 up\n"
         );
         for tap in (1..=PLACES).map(|place| Seat(place).tap()) {
             commands += &format!("tuntap add dev {tap} mode tap\nlink set {tap} master br0 up\n");
@@ -120,8 +125,12 @@ fn dnsmasq(tools: &Tools) -> Result<Child> {
     command.args(["--interface=br0", "--bind-interfaces", "--log-facility=-", "--no-ping", "--dhcp-authoritative"]);
     command.args(["--dhcp-leasefile=dnsmasq.leases", "--dhcp-range=10.77.0.0,static,255.255.255.0,1h"]);
     command.arg(format!("--dhcp-option=option:router,{HOST}"));
+    let ways: Vec<String> = [WIRESERVER, LINK].iter().map(|to| format!(",{to}/32,{HOST}")).collect();
+    let all = format!("0.0.0.0/0,{HOST}{}", ways.concat());
+    command.arg(format!("--dhcp-option=tag:azure,option:classless-static-route,{all}"));
     for seat in (1..=PLACES).map(Seat) {
-        command.arg(format!("--dhcp-host={},{},{}", seat.mac(), seat.address(), seat.name()));
+        let tag = if seat == AZURE { "set:azure," } else { "" };
+        command.arg(format!("--dhcp-host={},{tag}{},{}", seat.mac(), seat.address(), seat.name()));
     }
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     command.spawn().context("cannot start dnsmasq")

@@ -187,6 +187,7 @@ fn wipe_one(suite: &mut Suite, set: &mut Set, load: &Load, seat: Seat, before: &
     let mut machine = suite.blank_machine(seat, Special::default())?;
     machine.wait_settled(Instant::now() + SETTLE)?;
     machine.expect_decision("replace")?;
+    suite.clean(&mut machine)?;
     set.add(machine);
     let after = whole(suite, set)?;
     let (old, new) = (before.id(seat)?, after.id(seat)?);

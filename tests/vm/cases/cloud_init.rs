@@ -2,35 +2,27 @@
 //! its own language.
 
 use std::fs;
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use crate::cluster::Cluster;
-use crate::disk::{self, Disk};
+use crate::flavour::Flavour;
 use crate::machine::Machine;
 use crate::probe::{self, CLIENTS};
-use crate::process::until;
 use crate::qemu::Special;
-use crate::set::{Disks, SETTLE, SHUT_DOWN};
+use crate::set::{SETTLE, SHUT_DOWN};
 use crate::suite::Suite;
-use crate::tools::Tools;
 use crate::world::Seat;
 
 const ALONE: Seat = Seat(1);
-/// For cloud-init's last stage, which comes after all others of a boot.
-const DONE: Duration = Duration::from_secs(180);
-/// What `cloud-init status --long` says when there was nothing to say.
-const CLEAN: [&str; 4] = ["status: done", "extended_status: done", "errors: []", "recoverable_errors: {}"];
-
 /// Hands cloud-init all that it would run, in a directory of its own.
 const REFUSED: &[u8] = include_bytes!("../../fixtures/cloud-init/refused.py");
 const NOTHING_RUNS: &str = "refused: 3, kept: ['part-001.yaml'], left to run: [], ran: False";
 
 pub fn run(suite: &mut Suite) -> Result<()> {
     suite.stop();
-    let image = image(&suite.yard.tools)?;
+    suite.choose(Flavour::CloudInit)?;
     let name = suite.name("merged");
     let cluster = Cluster::of(&suite.yard.tools, &name, &[ALONE], &[])?;
     let examples = examples(suite)?;
@@ -38,20 +30,13 @@ pub fn run(suite: &mut Suite) -> Result<()> {
     more.push(("refused.py", REFUSED));
     let seed = cluster.seed_of(&suite.yard.tools, ALONE, message(&cluster)?.as_bytes(), &more)?;
     let place = suite.yard.directory(ALONE)?;
-    let disks =
-        Disks { system: suite.yard.system_of(&image, &place)?, data: suite.yard.blank_data(place.join("data.raw"))? };
+    let disks = suite.yard.blank(&place)?;
     let mut machine = suite.yard.boot_special(Special::default(), ALONE, place, disks, Some(seed))?;
     machine.wait_settled(Instant::now() + SETTLE)?;
     probe::only_mutual_tls(&cluster, ALONE.address(), CLIENTS)?;
     let carrier = machine.report()?.carrier.unwrap_or_default();
     ensure!(carrier.contains("merged by cloud-init"), "the configuration came from {carrier}");
-    let said = until("end of cloud-init", DONE, || {
-        let said = machine.ask("cloud-init status --long || true")?;
-        ensure!(!said.contains("status: running"), "{said}");
-        Ok(said)
-    })?;
-    let unclean = CLEAN.iter().find(|line| !said.contains(*line));
-    ensure!(unclean.is_none(), "cloud-init's status is not clean:\n{said}");
+    suite.clean(&mut machine)?;
     ensure!(machine.ask("hostname")? == ALONE.name(), "cloud-init has not named the host");
     judged(&mut machine, &examples)?;
     let refused = machine.ask("python3 -B /run/seed/refused.py")?;
@@ -92,14 +77,4 @@ fn message(cluster: &Cluster) -> Result<String> {
          - path: /etc/etcd-bootstrapper/config.d/50-more.yaml\n    permissions: \"0600\"\n    content: |\n      \
          timeouts: {{data_device: 90s}}\n--==part==--\n"
     ))
-}
-
-/// The image with cloud-init, under a name of this run.
-pub fn image(tools: &Tools) -> Result<Disk> {
-    let directory = tools.repository.join("out/cloud-init");
-    let images = fs::read_dir(&directory).ok().into_iter().flatten().flatten().map(|entry| entry.path());
-    let image: Option<PathBuf> = images.filter(|path| path.extension().is_some_and(|kind| kind == "raw")).max();
-    let image = image
-        .with_context(|| format!("no image in {}: `make image FLAVOUR=cloud-init` makes it", directory.display()))?;
-    disk::adopt(&image, "image-cloud-init.raw")
 }

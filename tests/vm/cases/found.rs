@@ -45,7 +45,7 @@ pub fn run(suite: &mut Suite) -> Result<()> {
         carrier: "user-data on the cidata volume".into(),
         beside: None,
     };
-    dressed::look(set.machine(seat)?, &expected, &suite.cluster)?;
+    dressed::look(suite.yard.images.flavour, set.machine(seat)?, &expected, &suite.cluster)?;
     until("sealed key of the CA", AGREE, || set.machine(seat)?.ask(SEALED))?;
     suite.keep(set)
 }

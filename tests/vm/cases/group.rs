@@ -18,6 +18,7 @@ use crate::process::until;
 use crate::services::{self, Ec2};
 use crate::set::{SETTLE, Set};
 use crate::suite::{AGREE, Suite, THROUGH, UNDER_WAY};
+use crate::world::Seat;
 
 /// In the words of the soak's table.
 pub const NAME: &str = "terminated by its group";
@@ -52,12 +53,15 @@ pub fn group(suite: &mut Suite) -> Result<Outcome> {
     let before = until("agreement of all members", AGREE, || set.whole_of(&group.cluster, &names(&first)))?;
     println!("        founded by {}", names(&first).join(", "));
     let asked = group.link.asked_by(first[0].seat);
+    // Cloud-init crawls by itself.
+    let asked: Vec<_> =
+        asked.iter().filter(|a| !a.header("user-agent").unwrap_or_default().starts_with("Cloud-Init")).collect();
     let own = asked.iter().filter(|a| a.connection == asked[0].connection).count();
     ensure!((1..=REQUESTS).contains(&own), "{own} requests of one machine on its first connection: {asked:?}");
     for machine in set.machines() {
         machine.expect_decision("found")?;
     }
-    dressed::look(set.machine(first[0].seat)?, &first[0].dressed(), &group.cluster)?;
+    dressed::look(suite.yard.images.flavour, set.machine(first[0].seat)?, &first[0].dressed(), &group.cluster)?;
 
     let mut load = suite.load_of(&group.cluster, &set.seats())?;
     load.wait(UNDER_WAY, THROUGH)?;
@@ -106,6 +110,16 @@ pub fn group(suite: &mut Suite) -> Result<Outcome> {
     Ok(outcome)
 }
 
+/// What the firmware of an instance of EC2 says: cloud-init goes by the UUID, which is the serial number too.
+pub fn of_ec2(seat: Seat, id: &str) -> Vec<(&'static str, String)> {
+    let uuid = format!("ec2{}", &seat.uuid()[3..]);
+    let told = services::EC2.iter().map(|(name, value)| match *name {
+        "board_asset_tag" => ("board_asset_tag", id.to_owned()),
+        name => (name, (*value).to_owned()),
+    });
+    told.chain([("product_uuid", uuid.clone()), ("product_serial", uuid)]).collect()
+}
+
 struct Group {
     fleet: Fleet,
     cluster: Cluster,
@@ -119,21 +133,19 @@ impl Group {
         let ec2 = Ec2 {
             tags: vec![("aws:autoscaling:groupName", "prod".to_owned())],
             role: Some("etcd"),
+            id: Some(id.clone()),
+            card: Some((seat.mac(), seat.address().to_string())),
             ..Ec2::with(&canary::with_password(&self.cluster.user_data()))
         };
-        let (own, address) = (id.clone(), seat.address().to_string());
+        let address = seat.address().to_string();
         let service = of_this_machine(ec2.serve(), move |document: &mut Value| {
             if document.get("instanceId").is_some() {
-                document["instanceId"] = own.clone().into();
                 document["privateIp"] = address.clone().into();
             }
         });
         self.link.tell(*seat, service);
-        let firmware = services::EC2.iter().map(|(name, value)| match *name {
-            "board_asset_tag" => ("board_asset_tag", id.clone()),
-            name => (name, (*value).to_owned()),
-        });
-        suite.dressed(*seat, firmware.collect(), None)
+        let firmware = of_ec2(*seat, id);
+        suite.dressed(*seat, firmware, None)
     }
 }
 

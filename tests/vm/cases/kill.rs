@@ -1,9 +1,10 @@
-//! (g) The bootstrapper is killed while it waits.
+//! (g) The bootstrapper crashes while it waits, with the CA's key in its memory.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
+use crate::canary;
 use crate::process::until;
 use crate::set::SETTLE;
 use crate::suite::{AGREE, Suite};
@@ -28,7 +29,7 @@ pub fn run(suite: &mut Suite) -> Result<()> {
     let show = "systemctl show etcd-bootstrapper --value -p MainPID";
     let first = process(machine.ask(show)?);
     let seen = machine.console.count();
-    machine.ask("systemctl kill --signal=KILL etcd-bootstrapper")?;
+    canary::crash(&mut machine, &suite.cluster, "etcd-bootstrapper")?;
     let second = until("second bootstrapper", RESTART, || {
         let now = process(machine.ask(show)?);
         ensure!(now != first && now != "0", "systemd shows process {now}, it was {first}");
@@ -47,6 +48,8 @@ pub fn run(suite: &mut Suite) -> Result<()> {
     set.add(machine);
     let after = until("agreement of all members", AGREE, || set.whole(&suite.cluster))?;
     ensure!(after.cluster_id == before.cluster_id, "this is another cluster: {before} / {after}");
+    canary::crash(set.machine(STOPPED)?, &suite.cluster, "etcd")?;
+    until("agreement of all members", AGREE, || set.whole(&suite.cluster))?;
     suite.leave(set);
     Ok(())
 }

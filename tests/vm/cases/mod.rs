@@ -5,6 +5,7 @@ mod cloud_init;
 mod first_boot;
 mod found;
 mod group;
+mod growing;
 mod kill;
 mod network;
 mod platforms;
@@ -12,12 +13,12 @@ mod power_cut;
 mod reboot;
 mod restore;
 mod restoring;
+mod stuck;
 mod system_disk;
 mod total_loss;
 mod unsynced;
 
 pub use chaos::{CHAOS, Chaos, Outcome, judge, run as chaos};
-pub use cloud_init::image as image_with_cloud_init;
 pub use first_boot::FirstBoot;
 pub use group::{NAME as GROUP, group};
 pub use power_cut::{DOINGS, Doing, Moment, cut};
@@ -53,11 +54,12 @@ fn under_load(suite: &mut Suite, what: Chaos) -> Result<()> {
     judge(what, &outcome)
 }
 
-/// Only run where they are named, as by `make soak`: their image is built apart and takes minutes.
-pub const APART: [&str; 1] = ["cloud-init"];
+/// Only run where they are named, as by `make soak`: the image of one is built apart and takes minutes, and `tests/it` grows a
+/// cluster in seconds.
+pub const APART: [&str; 3] = ["cloud-init", "growing", "stuck"];
 
 /// All of them; the letters are those of the issues that asked for them.
-pub const CASES: [Case; 15] = [
+pub const CASES: [Case; 17] = [
     Case {
         name: "found",
         what: "three fresh members become one cluster that speaks mutual TLS and nothing else",
@@ -84,7 +86,7 @@ pub const CASES: [Case; 15] = [
     },
     Case {
         name: "kill",
-        what: "a bootstrapper that is killed while it waits comes back, and etcd comes up by itself",
+        what: "a bootstrapper that crashes while it waits comes back, etcd comes up by itself, and no core dump is left",
         run: kill::run,
         letter: "g",
     },
@@ -148,4 +150,33 @@ pub const CASES: [Case; 15] = [
         run: group::run,
         letter: "o",
     },
+    Case {
+        name: "growing",
+        what: "a cluster of one becomes one of three by machines whose user-data says so; its member never restarts",
+        run: growing::run,
+        letter: "p",
+    },
+    Case {
+        name: "stuck",
+        what: "where cloud-init is switched off or hangs, the image with it makes a member of user-data all the same",
+        run: stuck::run,
+        letter: "q",
+    },
+];
+
+/// A way to become a member that a soak shows with either image; what it asks of the machines is its case's.
+#[derive(Clone, Copy, Debug)]
+pub struct Formation {
+    /// In the words of the soak's table.
+    pub name: &'static str,
+    /// Makes it so, or says why not.
+    pub run: fn(&mut Suite) -> Result<()>,
+}
+
+/// Those that no other kind of a soak has.
+pub const FORMATIONS: [Formation; 4] = [
+    Formation { name: "a list of three founds", run: found::run },
+    Formation { name: "one founds and two join", run: growing::run },
+    Formation { name: "one founds on each platform", run: platforms::run },
+    Formation { name: "three found from a snapshot", run: restore::run },
 ];

@@ -16,7 +16,7 @@ use crate::services;
 use crate::set::{SETTLE, Set};
 use crate::suite::{AGREE, Suite};
 use crate::wire::Service;
-use crate::world::Seat;
+use crate::world::{AZURE, Seat};
 
 /// A volume's files by their names.
 type Files = Vec<(&'static str, String)>;
@@ -31,10 +31,12 @@ struct Platform {
     hostname: &'static str,
     carrier: &'static str,
     beside: Option<&'static str>,
-    /// Its metadata service, given the user-data and the machine's address.
-    service: Option<fn(&str, String) -> Service>,
+    /// The machine's place.
+    seat: Seat,
+    /// Its metadata service, given the user-data.
+    service: Option<fn(&str, Seat) -> Service>,
     /// The files of its volume, given the user-data.
-    files: Option<fn(String) -> Files>,
+    files: Option<fn(String, Seat) -> Files>,
 }
 
 /// EC2's are the machines of `group`, NoCloud's those of all other cases; `found` looks at one of them in the same way.
@@ -47,6 +49,7 @@ static PLATFORMS: [Platform; 3] = [
         hostname: "etcd-a1.europe-west1-b.c.p.internal",
         carrier: "user-data of gce 18446744073709551615",
         beside: Some("the attribute etcd-bootstrapper of gce 18446744073709551615"),
+        seat: Seat(1),
         service: Some(gce),
         files: None,
     },
@@ -58,6 +61,7 @@ static PLATFORMS: [Platform; 3] = [
         hostname: "etcd000000",
         carrier: "user-data of azure 8f3a1c2d-11aa-22bb-8899-0123456789ab",
         beside: Some("tag etcd-bootstrapper:replace_after of azure 8f3a1c2d-11aa-22bb-8899-0123456789ab"),
+        seat: AZURE,
         service: Some(azure),
         files: None,
     },
@@ -69,6 +73,7 @@ static PLATFORMS: [Platform; 3] = [
         hostname: "etcd-1.novalocal",
         carrier: "openstack/latest/user_data on the config-2 volume",
         beside: None,
+        seat: Seat(3),
         service: None,
         files: Some(drive),
     },
@@ -78,14 +83,15 @@ pub fn run(suite: &mut Suite) -> Result<()> {
     suite.stop();
     let link = suite.link()?;
     let (start, mut clusters, mut set) = (Instant::now(), Vec::new(), Set::default());
-    for (platform, seat) in PLATFORMS.iter().zip(Seat::all()) {
+    for platform in &PLATFORMS {
+        let seat = platform.seat;
         let name = suite.name(platform.name);
         let cluster = Cluster::of(&suite.yard.tools, &name, &[seat], &[])?;
         let user_data = canary::with_password(&cluster.user_data());
         if let Some(service) = platform.service {
-            link.tell(seat, service(&user_data, seat.address().to_string()));
+            link.tell(seat, service(&user_data, seat));
         }
-        let volume = platform.files.map(|files| volume(suite, &cluster, &files(user_data))).transpose()?;
+        let volume = platform.files.map(|files| volume(suite, &cluster, &files(user_data, seat))).transpose()?;
         let firmware = platform.firmware.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         set.add(suite.dressed(seat, firmware, volume)?);
         clusters.push((platform, seat, cluster));
@@ -102,7 +108,7 @@ pub fn run(suite: &mut Suite) -> Result<()> {
         machine.expect_decision("found")?;
         let asked = !link.asked_by(seat).is_empty();
         ensure!(asked == platform.service.is_some(), "{} has asked a metadata service: {asked}", machine.name());
-        dressed::look(machine, &platform.dressed(), &cluster)?;
+        dressed::look(suite.yard.images.flavour, machine, &platform.dressed(), &cluster)?;
         machine.check()?;
     }
     link.no_stranger()
@@ -122,30 +128,42 @@ impl Platform {
 }
 
 /// With a key that is ours alone, and a script that nobody may run.
-fn gce(user_data: &str, address: String) -> Service {
+fn gce(user_data: &str, seat: Seat) -> Service {
     of_this_machine(services::gce(user_data), move |document: &mut Value| {
-        document["attributes"]["etcd-bootstrapper"] = "replace_after: 45s\n".into();
-        document["attributes"]["startup-script"] = format!("#!/bin/sh\necho {PASSWORD} >/dev/console\n").into();
-        document["networkInterfaces"][0]["ip"] = address.clone().into();
+        // Cloud-init asks for the attributes alone.
+        let attributes =
+            if document.get("attributes").is_some() { &mut document["attributes"] } else { &mut *document };
+        if attributes.get("user-data").is_some() {
+            attributes["etcd-bootstrapper"] = "replace_after: 45s\n".into();
+            attributes["startup-script"] = format!("#!/bin/sh\necho {PASSWORD} >/dev/console\n").into();
+        }
+        if let Some(card) = document.pointer_mut("/networkInterfaces/0/ip") {
+            *card = seat.address().to_string().into();
+        }
     })
 }
 
 /// With a tag of ours; the firmware has the same UUID with its bytes in the other order.
-fn azure(user_data: &str, address: String) -> Service {
+fn azure(user_data: &str, seat: Seat) -> Service {
     of_this_machine(services::azure(user_data, "2025-04-07"), move |document: &mut Value| {
         document["compute"]["customData"] = PASSWORD.into();
         document["compute"]["tagsList"] = json!([{"name": "etcd-bootstrapper:replace_after", "value": "45s"}]);
-        document["network"]["interface"][0]["ipv4"]["ipAddress"][0]["privateIpAddress"] = address.clone().into();
+        let card = &mut document["network"]["interface"][0];
+        card["ipv4"]["ipAddress"][0]["privateIpAddress"] = seat.address().to_string().into();
+        card["macAddress"] = seat.mac().replace(':', "").to_uppercase().into();
     })
 }
 
-fn drive(user_data: String) -> Files {
+fn drive(user_data: String, seat: Seat) -> Files {
     let meta_data = json!({"uuid": "83679162-1378-4288-a2d4-70e13ec132aa", "hostname": "etcd-1.novalocal", "name": "etcd-1",
-        "admin_pass": PASSWORD, "random_seed": PASSWORD, "launch_index": 0});
+        "admin_pass": PASSWORD, "random_seed": format!("{PASSWORD}AA"), "launch_index": 0});
+    let network = json!({"services": [],
+        "links": [{"id": "tap0", "vif_id": "0", "type": "ovs", "mtu": 1500, "ethernet_mac_address": seat.mac()}],
+        "networks": [{"id": "network0", "link": "tap0", "type": "ipv4_dhcp", "network_id": "0"}]});
     vec![
         ("openstack/latest/user_data", user_data),
         ("openstack/latest/meta_data.json", meta_data.to_string()),
-        ("openstack/latest/network_data.json", json!({"links": [], "networks": [], "services": []}).to_string()),
+        ("openstack/latest/network_data.json", network.to_string()),
     ]
 }
 

@@ -46,6 +46,9 @@ pub fn run(suite: &mut Suite) -> Result<()> {
         let now = cluster.etcdctl.status(seat)?.header.revision;
         ensure!(now > revision + BUMP, "{} is at revision {now}, the snapshot at {revision}: no bump", seat.name());
     }
+    for machine in set.machines() {
+        suite.clean(machine)?;
+    }
     set.power_off()
 }
 
