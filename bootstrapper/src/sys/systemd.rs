@@ -25,9 +25,11 @@ pub fn status(text: &str) {
     }
 }
 
-/// Whether systemd started this process as a unit.
+/// Whether systemd itself has started this process, as any command of a unit: systemd.exec(5).
+///
+/// NOTIFY_SOCKET would not tell: with `NotifyAccess=main` what ExecStopPost= names has none.
 pub fn is_here() -> bool {
-    super::env::var("INVOCATION_ID").is_some() && super::env::var("NOTIFY_SOCKET").is_some()
+    super::env::var("SYSTEMD_EXEC_PID").is_some_and(|pid| pid == std::process::id().to_string())
 }
 
 /// Queues the start of etcd without waiting: a start job that failed by dependency is not queued again by itself.

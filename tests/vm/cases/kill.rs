@@ -48,7 +48,12 @@ pub fn run(suite: &mut Suite) -> Result<()> {
     set.add(machine);
     let after = until("agreement of all members", AGREE, || set.whole(&suite.cluster))?;
     ensure!(after.cluster_id == before.cluster_id, "this is another cluster: {before} / {after}");
-    canary::crash(set.machine(STOPPED)?, &suite.cluster, "etcd")?;
+    let machine = set.machine(STOPPED)?;
+    let seen = machine.console.count();
+    canary::crash(machine, &suite.cluster, "etcd")?;
+    let anew = |line: &crate::lines::Line| line.text.contains(" start (row 4: ").then_some(());
+    let decided = machine.console.wait(seen, Instant::now() + RESTART, "decision after etcd ended by itself", anew);
+    machine.explain(decided)?;
     until("agreement of all members", AGREE, || set.whole(&suite.cluster))?;
     suite.leave(set);
     Ok(())
