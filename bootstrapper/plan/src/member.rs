@@ -66,7 +66,7 @@ id! {
 }
 
 macro_rules! name {
-    ($(#[$doc:meta])* $name:ident, $max:expr, $what:literal, $ok:expr) => {
+    ($(#[$doc:meta])* $name:ident, $length:expr, $what:literal, $ok:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -91,7 +91,7 @@ macro_rules! name {
         impl FromStr for $name {
             type Err = Malformed;
             fn from_str(text: &str) -> Result<Self, Malformed> {
-                let good = (1..=$max).contains(&text.len()) && text.chars().all($ok);
+                let good = $length.contains(&text.len()) && text.chars().all($ok);
                 if good { Ok($name(text.to_owned())) } else { Err(Malformed(format!("{text:?} is not {}", $what))) }
             }
         }
@@ -101,15 +101,15 @@ macro_rules! name {
 
 name! {
     /// A cluster's name: 1 to 63 of `a-z`, `0-9` and `-`.
-    ClusterName, 63, "a cluster name: 1 to 63 of a-z, 0-9 and -", |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'
+    ClusterName, 1..=63, "a cluster name: 1 to 63 of a-z, 0-9 and -", |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'
 }
 name! {
     /// A member's name: 1 to 64 of letters, digits, `.`, `_` and `-`; it goes into `--initial-cluster` unescaped.
-    MemberName, 64, "a member name: 1 to 64 of A-Z, a-z, 0-9, '.', '_' and -", |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
+    MemberName, 1..=64, "a member name: 1 to 64 of A-Z, a-z, 0-9, '.', '_' and -", |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }
 name! {
     /// A disk nonce: 32 hexadecimal digits, random, made with the bootstrapper's directory on the data disk.
-    Nonce, 32, "a disk nonce: 32 of 0-9 and a-f", |c: char| matches!(c, '0'..='9' | 'a'..='f')
+    Nonce, 32..=32, "a disk nonce: 32 of 0-9 and a-f", |c: char| matches!(c, '0'..='9' | 'a'..='f')
 }
 
 macro_rules! url {
@@ -311,6 +311,7 @@ impl Member {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::founding::FoundingId;
 
     #[test]
     fn peer_urls_have_one_canonical_form() {
@@ -351,6 +352,16 @@ mod tests {
     fn a_name_that_could_leave_its_field_is_refused() {
         for name in ["", "a b", "a\nb", "a=b", "a,b", "$x", "\"", &"x".repeat(65)] {
             assert!(name.parse::<MemberName>().is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_nonce_and_with_it_a_founding_has_all_its_digits() {
+        let whole = "0123456789abcdef0123456789abcdef";
+        assert!(whole.parse::<Nonce>().is_ok() && whole.parse::<FoundingId>().is_ok());
+        for part in [&whole[1..], "ad9d8e", "", &format!("{whole}0"), &whole.to_uppercase()] {
+            assert!(part.parse::<Nonce>().is_err(), "{part:?}");
+            assert!(part.parse::<FoundingId>().is_err(), "{part:?}: whoever shows it shows the first eight digits");
         }
     }
 }
