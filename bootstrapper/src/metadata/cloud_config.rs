@@ -22,7 +22,7 @@ pub fn read(text: &str, origin: &Origin) -> Result<Found, Fault> {
         return Ok(found);
     }
     if let Some(ours) = top_level_key(&tree)? {
-        found.parts.push(Part::whole(ours));
+        found.add(Part::whole(ours))?;
     }
     match tree.get("write_files").map(|files| (&files.value, files)) {
         None => {}
@@ -82,8 +82,7 @@ fn write_file(entry: &Node, index: usize, origin: &Origin, found: &mut Found) ->
     let inner = if bytes == raw.as_bytes() { literal(content) } else { None };
     let inner = inner.unwrap_or_else(|| Origin::whole(&format!("{} write_files[{index}] {path}", origin.source)));
     let tree = document::tree(&bytes, &inner).map_err(|fault| fault.under("content"))?;
-    found.parts.extend(tree.map(|tree| Part { tree, whole, name: name.to_owned() }));
-    Ok(())
+    tree.map_or(Ok(()), |tree| found.add(Part { tree, whole, name: name.to_owned() }))
 }
 
 /// Whether a file below the configuration directory is a document or a fragment; `None` when it is neither.

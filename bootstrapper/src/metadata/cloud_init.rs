@@ -13,7 +13,7 @@ use super::layers::{Piece, Tier};
 use super::nocloud::{Content, Instance, is_hostname};
 use super::platform::Machine;
 use super::user_data::{self, Found, Part};
-use super::yaml::Origin;
+use super::yaml::{Origin, Taken};
 use super::{cloud_config, files, text, unpack};
 use crate::paths::Paths;
 use crate::sys::fs;
@@ -60,11 +60,10 @@ pub fn look(paths: &Paths, launched: Option<&Machine>) -> Result<Word> {
     let source = format!("{source}, merged by cloud-init");
     let sensitive = json(&dir.join("instance-data-sensitive.json"))?.unwrap_or_default();
     let merged = fs::read_text(&dir.join("combined-cloud-config.json"), LIMIT)?;
-    let mut kept = Vec::new();
-    for (name, path) in parts(&dir.join("etcd-bootstrapper"))? {
-        let bytes = crate::sys::regular::read_regular(&path, text::LIMIT as u64, false)?.unwrap_or_default();
-        kept.push((name, bytes));
-    }
+    let kept = parts(&dir.join("etcd-bootstrapper"))?.into_iter().map(|(name, path)| {
+        let bytes = crate::sys::regular::read_regular(&path, text::LIMIT as u64, false)?;
+        Ok((name, bytes.unwrap_or_default()))
+    });
     said(paths, &source, &sensitive, merged.as_deref(), kept).map(Box::new).map(Word::Said)
 }
 
@@ -85,21 +84,22 @@ pub(super) fn said(
     source: &str,
     sensitive: &Value,
     merged: Option<&str>,
-    kept: Vec<(String, Vec<u8>)>,
+    kept: impl Iterator<Item = Result<(String, Vec<u8>)>>,
 ) -> Result<Said> {
-    let mut content = Content::default();
+    let (mut content, mut taken) = (Content::default(), Taken::default());
     let told = |key: &str| sensitive["v1"][key].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     content.instance =
         Instance { id: told("instance_id"), hostname: told("local_hostname").filter(|name| is_hostname(name)) };
     if let Some(text) = merged {
         let found = cloud_config::read(text, &Origin::whole(source)).map_err(|fault| bad_input(&[fault]))?;
-        take(&mut content, found, source);
+        take(&mut content, &mut taken, found, source)?;
     }
     let written = content.pieces.iter().filter_map(|piece| written(paths, piece)).collect();
-    for (name, bytes) in kept {
+    for file in kept {
+        let (name, bytes) = file?;
         let source = format!("{source}, {name}");
         let found = if name.ends_with(".yaml") { document(&bytes, &source) } else { user_data::read(&bytes, &source) };
-        take(&mut content, found.map_err(|fault| bad_input(&[fault]))?, &source);
+        take(&mut content, &mut taken, found.map_err(|fault| bad_input(&[fault]))?, &source)?;
     }
     if content.pieces.is_empty() && content.notes.is_empty() {
         content.notes.push(format!("{source} has no configuration of ours"));
@@ -110,14 +110,18 @@ pub(super) fn said(
 fn document(bytes: &[u8], source: &str) -> Result<Found, super::fault::Fault> {
     let whole = |why: String| super::fault::Fault::here(&Origin::whole(source).place(1, 1), why);
     let (bytes, _) = unpack::user_data(bytes).map_err(whole)?;
-    let tree = files::parse(&bytes, source, true)?;
-    Ok(Found { parts: tree.map(Part::whole).into_iter().collect(), ..Found::default() })
+    let mut found = Found::default();
+    files::parse(&bytes, source, true)?.map_or(Ok(()), |tree| found.add(Part::whole(tree)))?;
+    Ok(found)
 }
 
-fn take(content: &mut Content, found: Found, source: &str) {
+fn take(content: &mut Content, taken: &mut Taken, found: Found, source: &str) -> Result<()> {
+    let all = found.parts.iter().try_for_each(|part| taken.tree(&part.tree));
+    all.map_err(|fault| bad_input(&[fault]))?;
     content.notes.extend(found.notes.iter().map(|note| format!("{source} {note}")));
     content.handed.extend(found.handed);
     content.pieces.extend(found.parts.into_iter().map(Part::piece));
+    Ok(())
 }
 
 /// The file of a piece that `write_files` writes: its name ends the piece's.

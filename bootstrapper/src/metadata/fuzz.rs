@@ -132,7 +132,7 @@ fn merged(bytes: &[u8]) -> Option<cloud_init::Said> {
     }
     let merged = files.next().and_then(|file| std::str::from_utf8(file).ok());
     let name = |i: usize| if i == 0 { "001.yaml".to_owned() } else { format!("{:03}.part", i + 1) };
-    let kept = files.enumerate().map(|(i, file)| (name(i), file.to_vec())).collect();
+    let kept = files.enumerate().map(|(i, file)| Ok((name(i), file.to_vec())));
     cloud_init::said(&Paths::under("/nonexistent"), SOURCE, &sensitive, merged, kept).ok()
 }
 

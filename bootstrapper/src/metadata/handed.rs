@@ -51,7 +51,7 @@ pub fn after_the_header(text: &str, origin: &Origin) -> Result<Found, Fault> {
         Some(tree) if matches!(tree.value, Value::Map(_)) => {
             let mut found = read(&tree, &below)?;
             if let Some(ours) = super::cloud_config::top_level_key(&tree)? {
-                found.parts.push(Part::whole(ours));
+                found.add(Part::whole(ours))?;
             }
             Ok(found)
         }
@@ -96,8 +96,7 @@ fn one(entry: &Node, index: usize, origin: &Origin, found: &mut Found) -> Result
     let source = format!("{} {KEY}[{index}] {name}", origin.source);
     if name == DOCUMENT {
         let tree = document::tree(&bytes, &Origin::whole(&source))?;
-        found.parts.push(Part::whole(document::whole(tree, &source)?));
-        return Ok(());
+        return found.add(Part::whole(document::whole(tree, &source)?));
     }
     let text = String::from_utf8(bytes).map_err(|_| Fault::new(format!("{name} is not a text: write it as UTF-8")))?;
     if text.len() > LIMIT {

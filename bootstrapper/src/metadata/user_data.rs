@@ -54,6 +54,8 @@ pub struct Found {
     pub handed: Vec<Handed>,
     /// Why something was not read, for a person who wonders; each continues a sentence that begins with the source.
     pub notes: Vec<String>,
+    /// Of all parts together: little that is packed may be much.
+    taken: yaml::Taken,
 }
 
 /// A document, or a fragment of one.
@@ -79,8 +81,24 @@ impl Part {
 }
 
 impl Found {
-    fn only(tree: Node) -> Found {
-        Found { parts: vec![Part::whole(tree)], ..Found::default() }
+    /// Takes one more part.
+    ///
+    /// # Errors
+    /// When all of them are more than one text may have.
+    pub fn add(&mut self, part: Part) -> Result<(), Fault> {
+        self.taken.tree(&part.tree)?;
+        self.parts.push(part);
+        Ok(())
+    }
+
+    /// Takes all of another.
+    ///
+    /// # Errors
+    /// As [`Found::add`].
+    pub fn absorb(&mut self, other: Found) -> Result<(), Fault> {
+        self.handed.extend(other.handed);
+        self.notes.extend(other.notes);
+        other.parts.into_iter().try_for_each(|part| self.add(part))
     }
 
     fn note(why: impl Into<String>) -> Found {
@@ -200,7 +218,9 @@ fn kind(text: &str, first: &str) -> Kind {
 fn document_in(bytes: &[u8], origin: &Origin) -> Result<Found, Fault> {
     let nothing = "there is nothing but comments in it: write the document, which begins with `version: 1`";
     let tree = document::tree(bytes, origin)?.ok_or_else(|| Fault::here(&origin.place(1, 1), nothing))?;
-    Ok(Found::only(tree))
+    let mut found = Found::default();
+    found.add(Part::whole(tree))?;
+    Ok(found)
 }
 
 /// The parts of a MIME message, each as if it were handed out alone.
@@ -212,10 +232,9 @@ fn message(bytes: &[u8], origin: &Origin, taken: Taken<'_>) -> Result<Found, Fau
     let mut found = Found::default();
     for (i, part) in parts.into_iter().enumerate() {
         let name = format!("part {} ({})", i + 1, part.kind);
-        let inside = one_part(part, &name, origin, taken)?;
-        found.parts.extend(inside.parts);
-        found.handed.extend(inside.handed);
-        found.notes.extend(inside.notes.into_iter().map(|note| format!("{name} {note}")));
+        let mut inside = one_part(part, &name, origin, taken)?;
+        inside.notes = inside.notes.into_iter().map(|note| format!("{name} {note}")).collect();
+        found.absorb(inside)?;
     }
     Ok(found)
 }
@@ -261,7 +280,7 @@ fn json(text: &str, bytes: &[u8], origin: &Origin) -> Result<Found, Fault> {
     let Some(tree) = yaml::read(text, origin, Dialect::CloudInit)? else { return Ok(Found::default()) };
     let mut found = handed::read(&tree, origin)?;
     if let Some(ours) = cloud_config::top_level_key(&tree)? {
-        found.parts.push(Part::whole(ours));
+        found.add(Part::whole(ours))?;
     } else if is_document(&tree) {
         return document_in(bytes, origin);
     }

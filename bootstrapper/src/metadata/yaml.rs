@@ -23,6 +23,34 @@ const BYTES: usize = 4 * 1024 * 1024;
 /// Keys of cloud-init's configuration whose values are ours to judge.
 const OUR_PARTS: [&str; 2] = ["write_files", "etcd_bootstrapper"];
 
+/// How much was read: of one text, or of all that came packed in one.
+#[derive(Clone, Copy, Default)]
+pub struct Taken {
+    values: usize,
+    bytes: usize,
+}
+
+impl Taken {
+    /// Adds a tree.
+    ///
+    /// # Errors
+    /// When it is then more than one text may have.
+    pub fn tree(&mut self, tree: &Node) -> Result<(), Fault> {
+        let (values, bytes, _) = measure(tree);
+        self.add(values, bytes, &tree.place)
+    }
+
+    fn add(&mut self, values: usize, bytes: usize, place: &Place) -> Result<(), Fault> {
+        self.values += values;
+        self.bytes += bytes;
+        if self.values > VALUES || self.bytes > BYTES {
+            let why = format!("more than {VALUES} values or {} MiB of text: is it the right file?", BYTES >> 20);
+            return Err(Fault::here(place, why));
+        }
+        Ok(())
+    }
+}
+
 /// Whose text it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
@@ -73,8 +101,7 @@ pub fn read(text: &str, origin: &Origin, dialect: Dialect) -> Result<Option<Node
         documents: 0,
         anchors: HashMap::new(),
         aliases: 0,
-        values: 0,
-        bytes: 0,
+        taken: Taken::default(),
     };
     for event in Parser::new_from_str_with_options(text, options) {
         let (event, span) = event.map_err(|error| bad_yaml(&error, origin))?;
@@ -150,8 +177,7 @@ struct Builder<'o> {
     documents: usize,
     anchors: HashMap<usize, Anchored>,
     aliases: usize,
-    values: usize,
-    bytes: usize,
+    taken: Taken,
 }
 
 impl Builder<'_> {
@@ -172,7 +198,7 @@ impl Builder<'_> {
             Event::Alias(anchor) => self.alias(anchor, &place),
             Event::Scalar(text, style, anchor, tag) => {
                 let style = self.style(style, tag.as_deref(), &place)?;
-                self.count(1, text.len(), &place)?;
+                self.taken.add(1, text.len(), &place)?;
                 self.add(Node { place, value: Value::Text(text.into_owned(), style) }, anchor)
             }
             Event::SequenceStart(_, anchor, tag) => {
@@ -211,20 +237,8 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn count(&mut self, values: usize, bytes: usize, place: &Place) -> Result<(), Fault> {
-        self.values += values;
-        self.bytes += bytes;
-        if self.values > VALUES || self.bytes > BYTES {
-            return Err(Fault::here(
-                place,
-                format!("more than {VALUES} values or {} MiB of text: is it the right file?", BYTES >> 20),
-            ));
-        }
-        Ok(())
-    }
-
     fn begin(&mut self, open: Open) -> Result<(), Fault> {
-        self.count(1, 0, &open.place)?;
+        self.taken.add(1, 0, &open.place)?;
         if self.open.len() == DEPTH {
             return Err(Fault::here(&open.place, too_deep()));
         }
@@ -256,7 +270,7 @@ impl Builder<'_> {
         if self.open.len() + depth > DEPTH {
             return Err(Fault::here(place, too_deep()));
         }
-        self.count(values, bytes, place)?;
+        self.taken.add(values, bytes, place)?;
         self.add(node, 0)
     }
 
@@ -264,7 +278,7 @@ impl Builder<'_> {
         if anchor != 0 {
             let (values, bytes, depth) = measure(&node);
             // Each anchored copy is bounded by what was counted already, and anchors by the text.
-            self.count(values, bytes, &node.place)?;
+            self.taken.add(values, bytes, &node.place)?;
             self.anchors.insert(anchor, Anchored { node: node.clone(), values, bytes, depth });
         }
         let judged = self.dialect == Dialect::Ours || self.inside_ours();
@@ -323,14 +337,18 @@ fn new_key(node: Node, seen: &mut HashSet<String>, judged: bool) -> Result<Key, 
     Ok(Key { name, place })
 }
 
-/// Values, bytes of scalars and depth of a tree.
+/// Values, keys among them, bytes of scalars, and depth of a tree.
 fn measure(node: &Node) -> (usize, usize, usize) {
     let sum = |parts: &mut dyn Iterator<Item = (usize, usize, usize)>| {
         parts.fold((1, 0, 1), |(v, b, d), (values, bytes, depth)| (v + values, b + bytes, d.max(depth + 1)))
     };
+    let entry = |(key, value): &(Key, Node)| {
+        let (values, bytes, depth) = measure(value);
+        (values + 1, bytes + key.name.len(), depth)
+    };
     match &node.value {
         Value::Text(text, _) => (1, text.len(), 0),
         Value::List(items) => sum(&mut items.iter().map(measure)),
-        Value::Map(entries) => sum(&mut entries.iter().map(|(_, v)| measure(v))),
+        Value::Map(entries) => sum(&mut entries.iter().map(entry)),
     }
 }

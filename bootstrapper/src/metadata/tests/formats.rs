@@ -251,6 +251,37 @@ fn a_message_without_end_is_bounded() {
     }
 }
 
+#[test]
+fn many_small_texts_that_unpack_to_much_are_bounded_together() {
+    let packed = |text: &str| base64(&gzip(text.as_bytes())).replace('\n', "");
+    let fragments = |content: &str| {
+        let entry = |i: usize| {
+            format!(
+                "- {{path: /etc/etcd-bootstrapper/config.d/{i}.yaml, encoding: gz+b64, content: {}}}\n",
+                packed(content)
+            )
+        };
+        format!("#cloud-config\nwrite_files:\n{}", (0..60).map(entry).collect::<String>())
+    };
+    let many = "1,".repeat(20_000);
+    let part = format!("#cloud-config\netcd_bootstrapper: [{many}]\n");
+    let part = ("Content-Type: text/cloud-config\nContent-Transfer-Encoding: base64", base64(&gzip(part.as_bytes())));
+    let parts: Vec<(&str, &str)> = vec![(part.0, part.1.as_str()); 60];
+    let much = "more than 50000 values or 4 MiB of text: is it the right file?";
+    for (case, bytes) in [
+        ("fragments of values", fragments(&format!("peers: [{many}]\n"))),
+        ("fragments of text", fragments(&format!("mode: {}\n", "x".repeat(900_000)))),
+        ("parts of a message", message(&parts)),
+        ("a key behind an alias", {
+            let aliases: String = (0..90).map(|i| format!("k{i}: *a\n")).collect();
+            format!("#cloud-config\na: &a {{? {} : 1}}\n{aliases}", "k".repeat(900_000))
+        }),
+    ] {
+        let fault = user_data::read(&gzip(bytes.as_bytes()), "f").map(drop).expect_err(case).to_string();
+        assert!(fault.contains(much), "{case}: {fault}");
+    }
+}
+
 fn systemd(entries: &str) -> String {
     format!("{{\"systemd.credentials\": [{entries}], \"something else\": {{}}}}")
 }
