@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use reqwest::Client;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
 
@@ -190,8 +191,15 @@ impl Rest {
 }
 
 fn refused(place: &str, permission: &str, status: u16, after: Option<Duration>, said: &str) -> Trouble {
-    let said = serde_json::from_str::<serde_json::Value>(said).ok();
-    let said = said.and_then(|said| Some(http::short(said["error"]["message"].as_str()?)));
+    #[derive(Deserialize)]
+    struct Refusal {
+        error: Reason,
+    }
+    #[derive(Deserialize)]
+    struct Reason {
+        message: String,
+    }
+    let said = serde_json::from_str::<Refusal>(said).ok().map(|said| http::short(&said.error.message));
     let said = said.map_or_else(String::new, |said| format!(" ({said})"));
     let (exit, what) = match status {
         401 => (Exit::TryAgain, "the token is not taken: look at this machine's clock and identity".to_owned()),

@@ -6,6 +6,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::document::bad_input;
@@ -39,6 +41,19 @@ pub struct Said {
     pub written: Vec<PathBuf>,
 }
 
+/// Its `instance-data`, of which the rest, whatever a platform says, need not be in memory.
+#[derive(Default, Deserialize)]
+pub(super) struct InstanceData {
+    #[serde(default)]
+    v1: Standardized,
+}
+
+#[derive(Default, Deserialize)]
+struct Standardized {
+    instance_id: Option<String>,
+    local_hostname: Option<String>,
+}
+
 /// Looks once, without waiting.
 ///
 /// # Errors
@@ -49,7 +64,7 @@ pub fn look(paths: &Paths, launched: Option<&Machine>) -> Result<Word> {
     if !dir.join("enabled").exists() {
         return Ok(Word::None);
     }
-    let Some(status) = json(&dir.join("status.json"))? else {
+    let Some(status) = json::<Value>(&dir.join("status.json"))? else {
         return Ok(Word::Waiting("cloud-init has not started".into()));
     };
     if let Some(word) = before_the_end(&status) {
@@ -58,13 +73,13 @@ pub fn look(paths: &Paths, launched: Option<&Machine>) -> Result<Word> {
     // By this name it is known who else can read it.
     let source = launched.map_or_else(|| "user-data".to_owned(), |machine| machine.source("user-data"));
     let source = format!("{source}, merged by cloud-init");
-    let sensitive = json(&dir.join("instance-data-sensitive.json"))?.unwrap_or_default();
+    let data: InstanceData = json(&dir.join("instance-data-sensitive.json"))?.unwrap_or_default();
     let merged = fs::read_text(&dir.join("combined-cloud-config.json"), LIMIT)?;
     let kept = parts(&dir.join("etcd-bootstrapper"))?.into_iter().map(|(name, path)| {
         let bytes = crate::sys::regular::read_regular(&path, text::LIMIT as u64, false)?;
         Ok((name, bytes.unwrap_or_default()))
     });
-    said(paths, &source, &sensitive, merged.as_deref(), kept).map(Box::new).map(Word::Said)
+    said(paths, &source, data, merged.as_deref(), kept).map(Box::new).map(Word::Said)
 }
 
 /// Why there is nothing to be read, if so.
@@ -82,14 +97,15 @@ pub(super) fn before_the_end(status: &Value) -> Option<Word> {
 pub(super) fn said(
     paths: &Paths,
     source: &str,
-    sensitive: &Value,
+    data: InstanceData,
     merged: Option<&str>,
     kept: impl Iterator<Item = Result<(String, Vec<u8>)>>,
 ) -> Result<Said> {
     let (mut content, mut taken) = (Content::default(), Taken::default());
-    let told = |key: &str| sensitive["v1"][key].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-    content.instance =
-        Instance { id: told("instance_id"), hostname: told("local_hostname").filter(|name| is_hostname(name)) };
+    content.instance = Instance {
+        id: data.v1.instance_id.filter(|id| !id.is_empty()),
+        hostname: data.v1.local_hostname.filter(|name| is_hostname(name)),
+    };
     if let Some(text) = merged {
         let found = cloud_config::read(text, &Origin::whole(source)).map_err(|fault| bad_input(&[fault]))?;
         take(&mut content, &mut taken, found, source)?;
@@ -147,6 +163,6 @@ fn parts(dir: &Path) -> Result<Vec<(String, PathBuf)>> {
 }
 
 /// `None` for what is not there, or is being written just now.
-fn json(path: &Path) -> Result<Option<Value>> {
+fn json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     Ok(fs::read_text(path, LIMIT)?.and_then(|text| serde_json::from_str(&text).ok()))
 }

@@ -125,15 +125,15 @@ pub fn of_merged(bytes: &[u8]) {
 
 fn merged(bytes: &[u8]) -> Option<cloud_init::Said> {
     let mut files = bytes.split(|byte| *byte == 0);
-    let mut json = || serde_json::from_slice(files.next().unwrap_or_default()).unwrap_or_default();
-    let (status, sensitive) = (json(), json());
+    let status = serde_json::from_slice(files.next().unwrap_or_default()).unwrap_or_default();
+    let data = serde_json::from_slice(files.next().unwrap_or_default()).unwrap_or_default();
     if cloud_init::before_the_end(&status).is_some() {
         return None;
     }
     let merged = files.next().and_then(|file| std::str::from_utf8(file).ok());
     let name = |i: usize| if i == 0 { "001.yaml".to_owned() } else { format!("{:03}.part", i + 1) };
     let kept = files.enumerate().map(|(i, file)| Ok((name(i), file.to_vec())));
-    cloud_init::said(&Paths::under("/nonexistent"), SOURCE, &sensitive, merged, kept).ok()
+    cloud_init::said(&Paths::under("/nonexistent"), SOURCE, data, merged, kept).ok()
 }
 
 /// A seed or a volume: a byte for its form, then its files with a zero byte between them.

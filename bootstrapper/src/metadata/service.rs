@@ -51,8 +51,10 @@ pub const TOKEN: usize = 4 << 10;
 pub const USER_DATA: usize = 1 << 20;
 /// Most bytes of a value or a small document.
 pub const SMALL: usize = 64 << 10;
-/// Most bytes of a document that holds everything.
-pub const WHOLE: usize = 4 << 20;
+/// Most bytes of a document that holds everything: what every other byte begins a value of takes the most memory, and half
+/// as much again while it grows.
+pub const WHOLE: usize = 2 << 20;
+const _: () = assert!(WHOLE / 2 * size_of::<serde_json::Value>() * 3 / 2 <= 48 << 20);
 
 /// Where a service answers, port 80.
 #[derive(Clone, Copy, Debug)]
@@ -181,6 +183,7 @@ impl<'a> Service<'a> {
         #[cfg(any(test, feature = "fuzzing"))]
         if let Some(answers) = &self.scripted {
             let (status, bytes) = answers.borrow_mut().pop_front().unwrap_or((StatusCode::NOT_FOUND, Vec::new()));
+            anyhow::ensure!(bytes.len() <= ask.most, "{} bytes are more than {}", bytes.len(), ask.most);
             // Without it Compute Engine's answer is not its own.
             let headers = HeaderMap::from_iter([(HeaderName::from_static("metadata-flavor"), "Google".try_into()?)]);
             let answer = Answer { asked: ask.path.to_owned(), status, headers, bytes };
