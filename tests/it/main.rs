@@ -29,6 +29,10 @@ mod restore;
 mod restored;
 mod secrets;
 mod snapshot;
+#[allow(dead_code, reason = "soaks use the rest of it")]
+#[path = "../vm/soak_table.rs"]
+mod soak_table;
+mod soaked;
 mod store;
 mod support;
 mod waiting;

@@ -1,43 +1,23 @@
-//! What all soaks so far have seen: one line a trial in `out/`, from which `docs/soak.md` is made anew each time.
+//! What all soaks so far have seen, in `docs/soak.md`.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
 
 use crate::cases::Outcome;
-use crate::flavour::Flavour;
 use crate::process;
-use crate::soak_table;
+use crate::soak_table::{self, Document, Table};
 use crate::tools::repository;
 
 /// For git's name of a revision.
 const QUICK: Duration = Duration::from_secs(10);
 
-/// One trial.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Entry {
-    /// Counts the rounds of all soaks; one round may have many power cuts.
-    pub round: u32,
-    /// Of the soak that made it.
-    pub seed: u64,
-    /// Of the repository.
-    pub revision: String,
-    /// What was tried.
-    pub trial: Trial,
-    /// How long it took.
-    pub seconds: f32,
-    /// What went wrong.
-    pub failure: Option<String>,
-}
-
 /// What was tried.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[derive(Clone, Debug)]
 pub enum Trial {
     /// A power cut.
     Cut {
@@ -55,7 +35,6 @@ pub enum Trial {
         /// Which, as [`crate::cases::Chaos::name`] says.
         case: String,
         /// Which image they booted.
-        #[serde(default = "minimal")]
         image: String,
         /// What came of it, when it came to an end.
         outcome: Option<Outcome>,
@@ -94,85 +73,94 @@ impl std::fmt::Display for Trial {
     }
 }
 
-/// The image of all trials that were noted without one.
-fn minimal() -> String {
-    Flavour::Minimal.name().to_owned()
-}
-
-/// What the soaks without machines have noted; there is none of what was not run.
-pub struct Beside {
-    /// The model's.
-    pub searches: String,
-    /// Of learners that take long.
-    pub learners: String,
-    /// Of parsers that are given anything.
-    pub parsers: String,
+impl Trial {
+    /// What it adds to which table.
+    fn row(&self, seconds: f32, failed: bool) -> (Table, Vec<String>) {
+        let count = |n: u64| n.to_string();
+        let (one, failed) = (count(1), u64::from(failed));
+        match self {
+            Trial::Cut { doing, at, booted, .. } => {
+                let booted = u64::from(*booted);
+                let counts = [1 - booted, booted, 1 - failed, failed].map(count);
+                let time = soak_table::seconds(Some(seconds));
+                let times = if booted == 1 { ["-".to_owned(), time] } else { [time, "-".to_owned()] };
+                (Table::Cuts, [&[doing.clone(), at.clone(), one], &counts[..], &times].concat())
+            }
+            Trial::Unsynced { service, looks, found } => {
+                (Table::Unsynced, vec![service.clone(), one, count(*looks), count(*found), count(failed)])
+            }
+            Trial::Formation { formation, image } => {
+                let time = soak_table::seconds(Some(seconds));
+                (Table::Formations, vec![formation.clone(), image.clone(), one, count(failed), time])
+            }
+            Trial::Chaos { case, image, outcome } => {
+                let outcome = outcome.as_ref();
+                let counts = outcome.map_or([0; 3], |o| [o.acknowledged, o.lost, o.clusters]).map(count);
+                let ended = outcome.map_or("-", |o| &o.ended).to_owned();
+                let times = [outcome.and_then(|o| o.silent), outcome.and_then(|o| o.healthy)].map(soak_table::seconds);
+                let key = [case.clone(), image.clone(), one, count(failed)];
+                (Table::Chaos, [&key[..], &counts, &[ended], &times].concat())
+            }
+        }
+    }
 }
 
 /// All trials until now.
 pub struct Ledger {
-    entries: Vec<Entry>,
-    file: File,
-    document: PathBuf,
-    beside: Beside,
+    /// What the soaks before this one have come to.
+    pub document: Document,
+    file: PathBuf,
+    repository: PathBuf,
     revision: String,
 }
 
 impl Ledger {
-    /// Goes on with the one in `out/`.
-    ///
-    /// A line that a killed soak left half written is cut off.
+    /// Goes on with `docs/soak.md`, and adds what the soaks without machines have noted below `out/`.
     pub fn open() -> Result<Ledger> {
         let repository = repository()?;
-        let path = repository.join("out/soak.jsonl");
-        let text = fs::read_to_string(&path).unwrap_or_default();
-        let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
-        let entries = whole.lines().map(serde_json::from_str).collect::<Result<Vec<Entry>, _>>();
-        let entries = entries.with_context(|| format!("{} is not what a soak writes: move it away", path.display()))?;
-        let file = OpenOptions::new().create(true).append(true).open(&path)?;
-        file.set_len(whole.len() as u64)?;
-        let noted = |file: &str| fs::read_to_string(repository.join("out").join(file)).unwrap_or_default();
-        let beside =
-            Beside { searches: noted("model-soak.tsv"), learners: noted("catch-up.tsv"), parsers: noted("fuzz.tsv") };
+        let file = repository.join("docs/soak.md");
+        let text = if file.exists() { fs::read_to_string(&file)? } else { String::new() };
+        let document = Document::read(&text);
+        let back = || format!("{} is not what a soak writes: `git checkout` it, or mend that", file.display());
+        let mut document = document.with_context(back)?;
+        for (noted, table) in [("model-soak.tsv", Table::Searches), ("catch-up.tsv", Table::Learners)] {
+            let path = repository.join("out").join(noted);
+            for line in fs::read_to_string(&path).unwrap_or_default().lines() {
+                let row = line.split('\t').map(str::to_owned).collect();
+                document.add(table, row).with_context(|| format!("a line of {}: {line}", path.display()))?;
+            }
+        }
         let revision = revision(&repository)?;
-        Ok(Ledger { entries, file, document: repository.join("docs/soak.md"), beside, revision })
+        Ok(Ledger { document, file, repository, revision })
     }
 
-    /// How many rounds there were.
-    pub fn rounds(&self) -> u32 {
-        self.entries.iter().map(|e| e.round).max().unwrap_or(0)
-    }
-
-    /// How many trials there were.
-    pub fn trials(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// How often this was tried with this image: a case of chaos, or a formation.
-    pub fn tried(&self, name: &str, flavour: Flavour) -> usize {
-        let is = |e: &&Entry| match &e.trial {
-            Trial::Chaos { case, image, .. } => case == name && image == flavour.name(),
-            Trial::Formation { formation, image } => formation == name && image == flavour.name(),
-            Trial::Cut { .. } | Trial::Unsynced { .. } => false,
-        };
-        self.entries.iter().filter(is).count()
-    }
-
-    /// Notes a trial, for good, and makes the document anew.
+    /// Adds a trial, for good.
     pub fn note(&mut self, round: u32, seed: u64, trial: Trial, seconds: f32, failure: Option<String>) -> Result<()> {
-        let entry = Entry { round, seed, revision: self.revision.clone(), trial, seconds, failure };
-        writeln!(self.file, "{}", serde_json::to_string(&entry)?).context("cannot note the result")?;
-        self.file.sync_data()?;
-        self.entries.push(entry);
+        let document = &mut self.document;
+        (document.trials, document.rounds) = (document.trials + 1, round);
+        document.minutes += seconds / 60.0;
+        for (names, name) in [(&mut document.seeds, seed.to_string()), (&mut document.revisions, self.revision.clone())]
+        {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        let (table, row) = trial.row(seconds, failure.is_some());
+        document.add(table, row)?;
+        if let Some(why) = failure {
+            let which = format!("round {round}, seed {seed}, revision {}: {trial}", self.revision);
+            document.add_failure(&which, &why.replace(&format!("{}/", self.repository.display()), ""));
+        }
         self.write()
     }
 
-    /// Makes the document anew.
+    /// Writes the document, whole or not at all.
     pub fn write(&self) -> Result<()> {
-        let new = self.document.with_extension("md.new");
-        fs::create_dir_all(self.document.parent().context("the repository has a directory docs")?)?;
-        fs::write(&new, soak_table::document(&self.entries, &self.beside))?;
-        fs::rename(&new, &self.document).with_context(|| format!("cannot write {}", self.document.display()))
+        let new = self.file.with_extension("md.new");
+        let mut file = File::create(&new).with_context(|| format!("cannot write {}", new.display()))?;
+        file.write_all(self.document.text().as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&new, &self.file).with_context(|| format!("cannot write {}", self.file.display()))
     }
 }
 

@@ -19,19 +19,19 @@ const LOOKS: u32 = 19;
 
 /// Goes round until the time is over or a person has had enough; true when nothing failed.
 ///
-/// The ledger and `docs/soak.md` are complete after every trial, so that a soak may be ended at any time. A round that a
+/// `docs/soak.md` is complete after every trial, so that a soak may be ended at any time. A round that a
 /// person has ended is not counted.
 pub fn run(suite: &mut Suite, minutes: u64, seed: u64, names: &[String]) -> Result<bool> {
     let kinds = kinds(names)?;
     let ledger = Ledger::open()?;
-    let (rounds, trials) = (ledger.rounds(), ledger.trials());
+    let (rounds, trials, before) = (ledger.document.rounds, ledger.document.trials, ledger.document.failed);
     println!("{trials} trials in {rounds} rounds until now; going on for {minutes} minutes");
     let end = Instant::now() + Duration::from_secs(minutes * 60);
     for lacking in suite.yard.images.lacking() {
         println!("{lacking}: formations are shown with the other alone");
     }
     let first = suite.yard.images.flavour;
-    let mut soak = Soak { suite, ledger, seed, kinds, round: rounds, began: Instant::now(), failed: 0, first };
+    let mut soak = Soak { suite, ledger, seed, kinds, round: rounds, began: Instant::now(), first };
     while Instant::now() < end && !sandbox::interrupted() {
         soak.round += 1;
         soak.began = Instant::now();
@@ -42,8 +42,9 @@ pub fn run(suite: &mut Suite, minutes: u64, seed: u64, names: &[String]) -> Resu
         }
     }
     soak.ledger.write()?;
-    println!("{} passed, {} failed", soak.ledger.trials() - trials - soak.failed, soak.failed);
-    Ok(soak.failed == 0)
+    let failed = soak.ledger.document.failed - before;
+    println!("{} passed, {failed} failed", soak.ledger.document.trials - trials - failed);
+    Ok(failed == 0)
 }
 
 /// What a round does.
@@ -94,7 +95,6 @@ struct Soak<'a> {
     kinds: Vec<Kind>,
     round: u32,
     began: Instant,
-    failed: usize,
     /// The image of what has no turns.
     first: Flavour,
 }
@@ -121,7 +121,7 @@ impl Soak<'_> {
         match kind {
             Kind::Chaos(Chaos::WipeOne) | Kind::Group | Kind::Formation(_) => {
                 let built = self.suite.yard.images.flavours();
-                let tried = |flavour: &Flavour| self.ledger.tried(kind.name(), *flavour);
+                let tried = |flavour: &Flavour| self.ledger.document.tried(kind.name(), flavour.name());
                 built.into_iter().min_by_key(tried).unwrap_or(self.first)
             }
             Kind::Cut(_) | Kind::Chaos(_) | Kind::Unsynced(_) | Kind::TotalLoss | Kind::Restoring => self.first,
@@ -210,7 +210,6 @@ impl Soak<'_> {
             if sandbox::interrupted() {
                 return Ok(());
             }
-            self.failed += 1;
             println!("FAILED  {trial}\n  {error:#}");
         }
         let seconds = self.began.elapsed().as_secs_f32();

@@ -1,15 +1,16 @@
-//! `docs/soak.md`, from all trials so far.
+//! `docs/soak.md` as what it says: read where a soak begins, each trial added to it, written whole after each.
+//!
+//! Every column is a key, or can be added to without what it was made of, so that nothing but this file is needed to go on.
 
 use std::collections::BTreeMap;
 
-use crate::cases::Outcome;
-use crate::ledger::{Beside, Entry, Trial};
+use anyhow::{Context, Result, bail, ensure};
 
 const HEAD: &str = "# Soak
 
-What `make soak MINUTES=n` has seen, made anew after every trial from `out/soak.jsonl`, where the next soak goes on; this
-file is of the last soak that was committed. Every case is described in `tests/vm`, a small one of each kind is part of
-`make test`.
+What `make soak MINUTES=n` has seen. A soak goes on from this file and adds to it after every trial; it is of the last soak that
+was committed. Every case is described in `tests/vm`, a small one of each kind is part of `make test`. What parsers were
+given is in [fuzz.md](fuzz.md).
 ";
 
 const CUTS: &str = "
@@ -33,6 +34,15 @@ know something that rests on this disk, and takes all that was not flushed. `mak
 founding is replayed without the one flush that makes the journal's Ready safe.
 ";
 
+const FORMATIONS: &str = "
+## Formations, by either image
+
+How machines become members, with the image without cloud-init and with that which has it, in turn; `wipeOne` and
+`terminated by its group` below, in which members are replaced, take turns too. *One founds on each platform*: machines dressed
+as those of Compute Engine, of Azure, and of OpenStack by its drive. *Three found from a snapshot*: by a URL. Where cloud-init
+is, `cloud-init status` must have nothing to report, but for a medium that only Azure itself attaches.
+";
+
 const CHAOS: &str = "
 ## Chaos under a write load
 
@@ -53,29 +63,11 @@ the disks. *Silent* is the longest time without an acknowledged write, *healthy*
   cluster; one of them is terminated, and whom the group launches for it takes its place. All are then three again.
 ";
 
-const FORMATIONS: &str = "
-## Formations, by either image
-
-How machines become members, with the image without cloud-init and with that which has it, in turn; `wipeOne` and
-`terminated by its group` below, in which members are replaced, take turns too. *One founds on each platform*: machines dressed
-as those of Compute Engine, of Azure, and of OpenStack by its drive. *Three found from a snapshot*: by a URL. Where cloud-init
-is, `cloud-init status` must have nothing to report, but for a medium that only Azure itself attaches.
-";
-
 const MODEL: &str = "
 ## The model
 
 Searches of `bootstrapper/plan/tests/model` that are too large for `make test`, and those of `make test` again. *All*: every
 state that these faults can lead to was seen. *Not all*: the time or the memory was over first.
-";
-
-const PARSERS: &str = "
-## Parsers that are given anything
-
-What reads the bytes of others, `bootstrapper/src/fuzz.rs`, by libFuzzer with AddressSanitizer and overflow checks: no
-input may panic, take 10 seconds or hold more than 64 MiB beyond what the process held before the first one, which its own
-allocator counts. *Searched*: ten million executions. *No new coverage*: for half an hour. `make test` gives each of them
-the same corpora and some thousand changes of those.
 ";
 
 const CATCH_UP: &str = "
@@ -84,159 +76,254 @@ const CATCH_UP: &str = "
 A replaced member fetches the whole database over a slow link, `tests/it/catch_up.rs`, while one client writes all the time.
 ";
 
-/// The whole document: these trials, and what the soaks beside them have noted, a line each.
-pub fn document(entries: &[Entry], beside: &Beside) -> String {
-    let mut text = HEAD.to_owned();
-    text += &format!("\n{}\n", summary(entries));
-    let (mut cuts, mut chaos) = (BTreeMap::<_, Vec<&Entry>>::new(), BTreeMap::<_, Vec<&Entry>>::new());
-    let (mut unsynced, mut formations) = (BTreeMap::<_, Vec<&Entry>>::new(), BTreeMap::<_, Vec<&Entry>>::new());
-    for entry in entries {
-        match &entry.trial {
-            Trial::Cut { doing, at, .. } => cuts.entry((doing, at)).or_default().push(entry),
-            Trial::Chaos { case, image, .. } => chaos.entry((case, image)).or_default().push(entry),
-            Trial::Formation { formation, image } => formations.entry((formation, image)).or_default().push(entry),
-            Trial::Unsynced { service, .. } => unsynced.entry(service).or_default().push(entry),
+const FAILURES: &str = "\n## Failures\n";
+const NO_FAILURE: &str = "\nNone.\n";
+
+/// How a column takes what is added to its row.
+#[derive(Clone, Copy)]
+enum Fold {
+    /// It is what tells rows apart.
+    Key,
+    /// Counts are added.
+    Sum,
+    /// The highest count stays.
+    Most,
+    /// The longest time stays, in seconds; `-` is none.
+    Longest,
+    /// Each way it went stays; `-` is none.
+    Ways,
+    /// What was seen last stays.
+    Last,
+}
+use Fold::{Key, Last, Longest, Most, Sum, Ways};
+
+/// A table of the document, in its order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Table {
+    /// Power cuts.
+    Cuts,
+    /// Those of a service whose fsyncs do nothing.
+    Unsynced,
+    /// Machines that became members.
+    Formations,
+    /// Members killed or wiped under a write load.
+    Chaos,
+    /// Those that take long to catch up.
+    Learners,
+    /// The model's.
+    Searches,
+}
+
+const TABLES: [Table; 6] =
+    [Table::Cuts, Table::Unsynced, Table::Formations, Table::Chaos, Table::Learners, Table::Searches];
+
+impl Table {
+    fn text(self) -> &'static str {
+        match self {
+            Table::Cuts => CUTS,
+            Table::Unsynced => UNSYNCED,
+            Table::Formations => FORMATIONS,
+            Table::Chaos => CHAOS,
+            Table::Learners => CATCH_UP,
+            Table::Searches => MODEL,
         }
     }
-    if !cuts.is_empty() {
-        text += CUTS;
-        let headers = ["while", "power fails at", "cuts", "looked at", "booted", "survived", "failed"];
-        let rows = cuts.iter().map(|((doing, at), entries)| cut_row(doing, at, entries)).collect::<Vec<_>>();
-        let times = ["looked at: median s", "max s", "booted: median s", "max s"];
-        text += &table(&[&headers[..], &times].concat(), &rows);
+
+    fn columns(self) -> &'static [(&'static str, Fold)] {
+        match self {
+            Table::Cuts => &[
+                ("while", Key),
+                ("power fails at", Key),
+                ("cuts", Sum),
+                ("looked at", Sum),
+                ("booted", Sum),
+                ("survived", Sum),
+                ("failed", Sum),
+                ("looked at: max s", Longest),
+                ("booted: max s", Longest),
+            ],
+            Table::Unsynced => &[
+                ("service", Key),
+                ("runs", Sum),
+                ("power cuts", Sum),
+                ("found out by", Sum),
+                ("runs not found out", Sum),
+            ],
+            Table::Formations => {
+                &[("formation", Key), ("image", Key), ("runs", Sum), ("failed", Sum), ("max s", Longest)]
+            }
+            Table::Chaos => &[
+                ("case", Key),
+                ("image", Key),
+                ("runs", Sum),
+                ("failed", Sum),
+                ("acknowledged", Sum),
+                ("lost", Sum),
+                ("most clusters", Most),
+                ("ended", Ways),
+                ("silent: max s", Longest),
+                ("healthy: max s", Longest),
+            ],
+            Table::Learners => &[
+                ("MiB", Key),
+                ("Mbit/s", Key),
+                ("until it votes: s", Key),
+                ("writes meanwhile", Key),
+                ("longest write: s", Key),
+            ],
+            Table::Searches => &[("search", Key), ("states", Last), ("seconds", Last), ("seen", Last)],
+        }
     }
-    if !unsynced.is_empty() {
-        text += UNSYNCED;
-        let rows = unsynced.iter().map(|(service, entries)| unsynced_row(service, entries)).collect::<Vec<_>>();
-        text += &table(&["service", "runs", "power cuts", "found out by", "runs not found out"], &rows);
+
+    fn header(self) -> String {
+        line(self.columns().iter().map(|(name, _)| *name))
     }
-    if !formations.is_empty() {
-        text += FORMATIONS;
-        let row = |((formation, image), entries): (&(&String, &String), &Vec<&Entry>)| {
-            let failed = entries.iter().filter(|e| e.failure.is_some()).count();
-            let times = spread(entries.iter().map(|e| e.seconds).collect());
-            let own = [formation.to_string(), image.to_string(), entries.len().to_string(), failed.to_string()];
-            own.into_iter().chain(times).collect::<Vec<_>>()
+}
+
+/// The whole of it.
+#[derive(Debug, Default, PartialEq)]
+pub struct Document {
+    /// How many trials there were.
+    pub trials: u64,
+    /// How many rounds; one may have many power cuts.
+    pub rounds: u32,
+    /// How many trials failed.
+    pub failed: u64,
+    /// How long all of them took.
+    pub minutes: f32,
+    /// Of the soaks.
+    pub seeds: Vec<String>,
+    /// Of the repository.
+    pub revisions: Vec<String>,
+    rows: BTreeMap<(Table, Vec<String>), Vec<String>>,
+    failures: String,
+}
+
+impl Document {
+    /// What a soak has written; nothing has been tried where there is no text.
+    ///
+    /// # Errors
+    /// When a line of a table, or the sums, would be lost by writing it again.
+    pub fn read(text: &str) -> Result<Document> {
+        let mut document = Document::default();
+        if text.is_empty() {
+            return Ok(document);
+        }
+        let (text, failures) = text.split_once(FAILURES).context("nothing is said of failures at its end")?;
+        document.failures = if failures == NO_FAILURE { String::new() } else { failures.to_owned() };
+        let sums = text.lines().find(|line| line.contains(" trials in ")).context("no line has the sums")?;
+        document.read_sums(sums).with_context(|| format!("the sums are not a soak's: {sums}"))?;
+        let mut table = None;
+        for line in text.lines() {
+            if !line.starts_with('|') {
+                table = None;
+            } else if let Some(table) = table {
+                let cells = line.trim_start_matches("| ").trim_end_matches(" |").split(" | ");
+                let cells: Vec<String> = cells.map(str::to_owned).collect();
+                if cells.iter().any(|cell| cell != "---") {
+                    document.add(table, cells).with_context(|| format!("this row is not a soak's: {line}"))?;
+                }
+            } else {
+                let known = TABLES.into_iter().find(|table| table.header().trim_end() == line);
+                table = Some(known.with_context(|| format!("no soak writes a table that begins with {line}"))?);
+            }
+        }
+        Ok(document)
+    }
+
+    fn read_sums(&mut self, line: &str) -> Result<()> {
+        let (counts, names) = line.split_once(" minutes in all. Seeds: ").context("it names no seeds")?;
+        let (seeds, revisions) = names.split_once(". Revisions: ").context("it names no revisions")?;
+        let counts: Vec<&str> = counts.split(' ').collect();
+        let [trials, "trials", "in", rounds, "rounds,", failed, "failed,", minutes] = counts[..] else {
+            bail!("it counts something else");
         };
-        let rows = formations.iter().map(row).collect::<Vec<_>>();
-        text += &table(&["formation", "image", "runs", "failed", "median s", "max s"], &rows);
+        (self.trials, self.rounds) = (trials.parse()?, rounds.parse()?);
+        (self.failed, self.minutes) = (failed.parse()?, minutes.parse()?);
+        let list = |text: &str| text.split(", ").filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        (self.seeds, self.revisions) = (list(seeds), list(revisions.trim_end_matches('.')));
+        Ok(())
     }
-    if !chaos.is_empty() {
-        text += CHAOS;
-        let headers = ["case", "image", "runs", "failed", "acknowledged", "lost", "most clusters", "ended"];
-        let times = ["silent: median s", "max s", "healthy: median s", "max s"];
-        let rows = chaos.iter().map(|((case, image), entries)| chaos_row(case, image, entries)).collect::<Vec<_>>();
-        text += &table(&[&headers[..], &times].concat(), &rows);
-    }
-    if !beside.learners.is_empty() {
-        text += CATCH_UP;
-        let rows =
-            beside.learners.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect::<Vec<_>>();
-        let headers = ["MiB", "Mbit/s", "until it votes: s", "writes meanwhile", "longest write: s"];
-        text += &table(&headers, &rows);
-    }
-    if !beside.parsers.is_empty() {
-        text += PARSERS;
-        let rows = beside.parsers.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect::<Vec<_>>();
-        let headers = ["parser", "executions", "seconds", "coverage", "the same for: s", "ended"];
-        text += &table(&headers, &rows);
-    }
-    if !beside.searches.is_empty() {
-        text += MODEL;
-        // By name, so that what was searched again counts as it ended last.
-        let rows: BTreeMap<&str, &str> = beside.searches.lines().filter_map(|line| line.split_once('\t')).collect();
-        let rows: Vec<Vec<String>> = rows
-            .iter()
-            .map(|(name, rest)| [*name].into_iter().chain(rest.split('\t')).map(str::to_owned).collect())
-            .collect();
-        text += &table(&["search", "states", "seconds", "seen"], &rows);
-    }
-    text += &failures(entries);
-    text
-}
 
-fn summary(entries: &[Entry]) -> String {
-    let failed = entries.iter().filter(|e| e.failure.is_some()).count();
-    let rounds = entries.iter().map(|e| e.round).max().unwrap_or(0);
-    let seconds: f32 = entries.iter().map(|e| e.seconds).sum();
-    let mut seeds: Vec<String> = entries.iter().map(|e| e.seed.to_string()).collect();
-    seeds.dedup();
-    let mut revisions: Vec<String> = entries.iter().map(|e| e.revision.clone()).collect();
-    revisions.dedup();
-    let (trials, minutes) = (entries.len(), seconds / 60.0);
-    format!(
-        "{trials} trials in {rounds} rounds, {failed} failed, {minutes:.0} minutes in all. Seeds: {}. Revisions: {}.",
-        seeds.join(", "),
-        revisions.join(", ")
-    )
-}
-
-fn cut_row(doing: &str, at: &str, entries: &[&Entry]) -> Vec<String> {
-    let is_booted = |e: &&&Entry| matches!(e.trial, Trial::Cut { booted: true, .. });
-    let (booted, looked): (Vec<&Entry>, Vec<&Entry>) = entries.iter().partition(is_booted);
-    let failed = entries.iter().filter(|e| e.failure.is_some()).count();
-    let counts = [entries.len(), looked.len(), booted.len(), entries.len() - failed, failed];
-    let times = [looked, booted].map(|entries| spread(entries.iter().map(|e| e.seconds).collect()));
-    [vec![doing.to_owned(), at.to_owned()], counts.map(|c| c.to_string()).to_vec(), times.concat()].concat()
-}
-
-fn unsynced_row(service: &str, entries: &[&Entry]) -> Vec<String> {
-    let (mut cuts, mut caught) = (0, 0);
-    for entry in entries {
-        if let Trial::Unsynced { looks, found, .. } = entry.trial {
-            cuts += looks;
-            caught += found;
+    /// All of it.
+    pub fn text(&self) -> String {
+        let Document { trials, rounds, failed, minutes, .. } = self;
+        let (seeds, revisions) = (self.seeds.join(", "), self.revisions.join(", "));
+        let mut text = format!(
+            "{HEAD}\n{trials} trials in {rounds} rounds, {failed} failed, {minutes:.1} minutes in all. Seeds: {seeds}. \
+             Revisions: {revisions}.\n"
+        );
+        for table in TABLES {
+            let rows: Vec<_> = self.rows.iter().filter(|((of, _), _)| *of == table).map(|(_, cells)| cells).collect();
+            if !rows.is_empty() {
+                text += &format!("{}\n{}", table.text(), table.header());
+                text += &line(table.columns().iter().map(|_| "---"));
+                text.extend(rows.into_iter().map(|cells| line(cells.iter().map(String::as_str))));
+            }
         }
+        text + FAILURES + if self.failures.is_empty() { NO_FAILURE } else { &self.failures }
     }
-    let failed = entries.iter().filter(|e| e.failure.is_some()).count() as u64;
-    let counts = [entries.len() as u64, cuts, caught, failed];
-    [vec![service.to_owned()], counts.map(|c| c.to_string()).to_vec()].concat()
-}
 
-fn chaos_row(case: &str, image: &str, entries: &[&Entry]) -> Vec<String> {
-    let outcomes: Vec<&Outcome> = entries
-        .iter()
-        .filter_map(|e| match &e.trial {
-            Trial::Chaos { outcome, .. } => outcome.as_ref(),
-            Trial::Cut { .. } | Trial::Unsynced { .. } | Trial::Formation { .. } => None,
-        })
-        .collect();
-    let failed = entries.iter().filter(|e| e.failure.is_some()).count();
-    let sum = |of: fn(&Outcome) -> u64| outcomes.iter().map(|o| of(o)).sum::<u64>().to_string();
-    let clusters = outcomes.iter().map(|o| o.clusters).max().unwrap_or(0);
-    let mut ended: Vec<&str> = outcomes.iter().map(|o| o.ended.as_str()).collect();
-    ended.sort_unstable();
-    ended.dedup();
-    let counts = vec![entries.len().to_string(), failed.to_string(), sum(|o| o.acknowledged), sum(|o| o.lost)];
-    let times = |of: fn(&Outcome) -> Option<f32>| spread(outcomes.iter().filter_map(|o| of(o)).collect());
-    let ends = vec![clusters.to_string(), ended.join("; ")];
-    [vec![case.to_owned(), image.to_owned()], counts, ends, times(|o| o.silent), times(|o| o.healthy)].concat()
-}
-
-/// Median and maximum.
-fn spread(mut seconds: Vec<f32>) -> Vec<String> {
-    seconds.sort_by(f32::total_cmp);
-    let median = seconds.get(seconds.len() / 2).copied();
-    [median, seconds.last().copied()].map(|s| s.map_or_else(|| "-".into(), |s| format!("{s:.1}"))).to_vec()
-}
-
-fn failures(entries: &[Entry]) -> String {
-    let failed: Vec<&Entry> = entries.iter().filter(|e| e.failure.is_some()).collect();
-    if failed.is_empty() {
-        return "\n## Failures\n\nNone.\n".into();
+    /// Adds to the row that has the same key, or makes one.
+    pub fn add(&mut self, table: Table, cells: Vec<String>) -> Result<()> {
+        let columns = table.columns();
+        ensure!(cells.len() == columns.len(), "it has {} columns, expected {}", cells.len(), columns.len());
+        // What cannot be added to must not come in either.
+        for ((name, fold), cell) in columns.iter().zip(&cells) {
+            folded(*fold, cell, cell).with_context(|| format!("its column {name:?}"))?;
+        }
+        let is_key = |(column, _): &(&(&str, Fold), &String)| matches!(column.1, Key);
+        let key: Vec<_> = columns.iter().zip(&cells).filter(is_key).map(|(_, cell)| cell.clone()).collect();
+        let Some(row) = self.rows.get_mut(&(table, key.clone())) else {
+            self.rows.insert((table, key), cells);
+            return Ok(());
+        };
+        for (((_, fold), old), new) in columns.iter().zip(row).zip(&cells) {
+            *old = folded(*fold, old, new)?;
+        }
+        Ok(())
     }
-    let mut text = "\n## Failures\n".to_owned();
-    for entry in failed {
-        let Entry { round, seed, revision, failure, trial, .. } = entry;
-        let why = failure.as_deref().unwrap_or_default().replace('\n', "\n    ");
-        text += &format!("\n- round {round}, seed {seed}, revision {revision}: {trial}\n\n    {why}\n");
+
+    /// Adds what went wrong in a trial.
+    pub fn add_failure(&mut self, trial: &str, why: &str) {
+        self.failed += 1;
+        self.failures += &format!("\n- {trial}\n\n    {}\n", why.replace('\n', "\n    "));
     }
-    text
+
+    /// How often this was tried with this image: a case of chaos, or a formation.
+    pub fn tried(&self, name: &str, image: &str) -> u64 {
+        let key = vec![name.to_owned(), image.to_owned()];
+        let rows = [Table::Formations, Table::Chaos].map(|table| self.rows.get(&(table, key.clone())));
+        rows.into_iter().flatten().filter_map(|cells| cells[key.len()].parse::<u64>().ok()).sum()
+    }
 }
 
-fn table(headers: &[&str], rows: &[Vec<String>]) -> String {
-    let line = |cells: Vec<&str>| format!("| {} |\n", cells.join(" | "));
-    let rule = headers.iter().map(|_| "---").collect::<Vec<_>>();
-    let rows: String = rows.iter().map(|r| line(r.iter().map(String::as_str).collect())).collect();
-    format!("\n{}{}{rows}", line(headers.to_vec()), line(rule))
+fn folded(fold: Fold, old: &str, new: &str) -> Result<String> {
+    let count = |cell: &str| cell.parse::<u64>().with_context(|| format!("{cell:?} is no count"));
+    let time = |cell: &str| cell.parse::<f32>().with_context(|| format!("{cell:?} is no time"));
+    Ok(match (fold, old, new) {
+        (Key | Last, _, new) => new.to_owned(),
+        (Sum, old, new) => (count(old)? + count(new)?).to_string(),
+        (Most, old, new) => count(old)?.max(count(new)?).to_string(),
+        (Longest | Ways, one, "-") | (Longest | Ways, "-", one) => one.to_owned(),
+        (Longest, old, new) => seconds(Some(time(old)?.max(time(new)?))),
+        (Ways, old, new) => {
+            let mut ways: Vec<&str> = old.split("; ").collect();
+            for way in new.split("; ") {
+                if !ways.contains(&way) {
+                    ways.push(way);
+                }
+            }
+            ways.join("; ")
+        }
+    })
+}
+
+/// As the tables have a time.
+pub fn seconds(seconds: Option<f32>) -> String {
+    seconds.map_or_else(|| "-".to_owned(), |seconds| format!("{seconds:.1}"))
+}
+
+fn line<'a>(cells: impl Iterator<Item = &'a str>) -> String {
+    format!("| {} |\n", cells.collect::<Vec<_>>().join(" | "))
 }

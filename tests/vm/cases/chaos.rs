@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use serde::{Deserialize, Serialize};
 
 use crate::etcdctl::View;
 use crate::lines::Line;
@@ -57,7 +56,7 @@ pub const CHAOS: [Chaos; 9] = [
 ];
 
 /// What came of it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct Outcome {
     /// In the words of the issue tracker.
     pub case: String,
