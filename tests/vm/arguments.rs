@@ -14,7 +14,8 @@ usage: vm run                    boot three members from one user-data; leaves t
                                  the long tests until the time is over, or Ctrl-C; the next one goes on from there
        vm bench [ROUNDS]         times from power on to an etcd that serves
        vm clean                  remove what a killed run left behind
-options: --image FILE            the raw image of the cases; the newest below out/ without it, that without cloud-init first
+options: --image FILE            the raw image of all machines; without it the newest below out/, that without cloud-init first,
+                                 and in a soak formations with either in turn
          --seed N                of everything random; printed by every run
          --memory MIB            of each machine, 768 without it
          --keep                  keep the disks of the run
@@ -100,10 +101,11 @@ impl Arguments {
         Ok(Some(arguments))
     }
 
-    /// The image that a person named.
-    pub fn named_image(&self) -> Result<Option<PathBuf>> {
-        let found = |image: &PathBuf| image.canonicalize().with_context(|| format!("no image at {}", image.display()));
-        self.image.as_ref().map(found).transpose()
+    /// The image that a person named, as seen from the repository: this process is in a directory of its own.
+    pub fn named_image(&self, tools: &Tools) -> Result<Option<PathBuf>> {
+        let Some(image) = &self.image else { return Ok(None) };
+        let image = tools.repository.join(image);
+        Ok(Some(image.canonicalize().with_context(|| format!("no image at {}", image.display()))?))
     }
 
     /// The newest one below `out/` whose name begins so.

@@ -65,6 +65,8 @@ impl Flavour {
 pub struct Images {
     /// Whose machines are booted now.
     pub flavour: Flavour,
+    /// Whether a person named its image.
+    pub named: bool,
     built: Vec<(Flavour, Disk)>,
 }
 
@@ -72,7 +74,7 @@ impl Images {
     /// Under names of this run, so that a build meanwhile changes nothing: the one that a person names, and what is below
     /// `out/`.
     pub fn find(arguments: &Arguments, tools: &Tools) -> Result<Images> {
-        let named = arguments.named_image()?;
+        let named = arguments.named_image(tools)?;
         let mut built = Vec::new();
         for flavour in FLAVOURS {
             let named = named.clone().filter(|image| Flavour::of(image) == flavour);
@@ -86,7 +88,7 @@ impl Images {
         }
         let first = named.as_deref().map(Flavour::of).or(built.first().map(|(flavour, _)| *flavour));
         let flavour = first.context("there is no image below out/: `make image` makes it, or name one with --image")?;
-        Ok(Images { flavour, built })
+        Ok(Images { flavour, named: named.is_some(), built })
     }
 
     /// The image of the moment.

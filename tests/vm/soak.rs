@@ -22,14 +22,15 @@ const LOOKS: u32 = 19;
 /// `docs/soak.md` is complete after every trial, so that a soak may be ended at any time. A round that a
 /// person has ended is not counted.
 pub fn run(suite: &mut Suite, minutes: u64, seed: u64, names: &[String]) -> Result<bool> {
-    let kinds = kinds(names)?;
+    let images = &suite.yard.images;
+    for lacking in images.lacking() {
+        println!("{lacking}: what it shows is left out");
+    }
+    let kinds = kinds(names, &images.flavours())?;
     let ledger = Ledger::open()?;
     let (rounds, trials, before) = (ledger.document.rounds, ledger.document.trials, ledger.document.failed);
     println!("{trials} trials in {rounds} rounds until now; going on for {minutes} minutes");
     let end = Instant::now() + Duration::from_secs(minutes * 60);
-    for lacking in suite.yard.images.lacking() {
-        println!("{lacking}: formations are shown with the other alone");
-    }
     let first = suite.yard.images.flavour;
     let mut soak = Soak { suite, ledger, seed, kinds, round: rounds, began: Instant::now(), first };
     while Instant::now() < end && !sandbox::interrupted() {
@@ -59,8 +60,8 @@ enum Kind {
     Formation(Formation),
 }
 
-/// Power cuts and chaos in turn; those with these names, all without any.
-fn kinds(names: &[String]) -> Result<Vec<Kind>> {
+/// Power cuts and chaos in turn; those with these names, all without any, and of those what these images can show.
+fn kinds(names: &[String], built: &[Flavour]) -> Result<Vec<Kind>> {
     let each = |(at, chaos): (usize, &Chaos)| [Kind::Cut(DOINGS[at % DOINGS.len()]), Kind::Chaos(*chaos)];
     let mut kinds: Vec<Kind> = CHAOS.iter().enumerate().flat_map(each).collect();
     kinds.extend([Kind::Restoring, Kind::Unsynced(Unsynced::Bootstrapper), Kind::Restoring]);
@@ -71,6 +72,8 @@ fn kinds(names: &[String]) -> Result<Vec<Kind>> {
         ensure!(known.contains(&name.as_str()), "nothing is called {name}; there are {}", known.join(", "));
     }
     kinds.retain(|k| names.is_empty() || names.iter().any(|n| n == k.name()));
+    kinds.retain(|k| k.only().is_none_or(|only| built.contains(&only)));
+    ensure!(!kinds.is_empty(), "nothing of {} can be shown without its image", names.join(", "));
     Ok(kinds)
 }
 
@@ -84,6 +87,13 @@ impl Kind {
             Kind::Group => GROUP,
             Kind::Restoring => RESTORING,
             Kind::Formation(formation) => formation.name,
+        }
+    }
+
+    fn only(self) -> Option<Flavour> {
+        match self {
+            Kind::Formation(formation) => formation.only,
+            Kind::Cut(_) | Kind::Chaos(_) | Kind::Unsynced(_) | Kind::TotalLoss | Kind::Group | Kind::Restoring => None,
         }
     }
 }
@@ -115,10 +125,14 @@ impl Soak<'_> {
         }
     }
 
-    /// How machines become members is shown with either image, with that first which it was tried with less; all else with
-    /// the one that this soak has begun with.
+    /// How machines become members is shown with either image, with that first which it was tried with less, unless a person
+    /// named one; all else with the one that this soak has begun with.
     fn flavour(&self, kind: Kind) -> Flavour {
+        if let Some(only) = kind.only() {
+            return only;
+        }
         match kind {
+            _ if self.suite.yard.images.named => self.first,
             Kind::Chaos(Chaos::WipeOne) | Kind::Group | Kind::Formation(_) => {
                 let built = self.suite.yard.images.flavours();
                 let tried = |flavour: &Flavour| self.ledger.document.tried(kind.name(), flavour.name());

@@ -28,6 +28,7 @@ pub use unsynced::{Unsynced, run as unsynced};
 
 use anyhow::Result;
 
+use crate::flavour::Flavour;
 use crate::suite::Suite;
 
 /// A case.
@@ -54,8 +55,8 @@ fn under_load(suite: &mut Suite, what: Chaos) -> Result<()> {
     judge(what, &outcome)
 }
 
-/// Only run where they are named, as by `make soak`: the image of one is built apart and takes minutes, and `tests/it` grows a
-/// cluster in seconds.
+/// Only run where they are named, and by soaks: the image of two is built apart and takes minutes, and `tests/it` grows a cluster
+/// in seconds.
 pub const APART: [&str; 3] = ["cloud-init", "growing", "stuck"];
 
 /// All of them; the letters are those of the issues that asked for them.
@@ -169,14 +170,18 @@ pub const CASES: [Case; 17] = [
 pub struct Formation {
     /// In the words of the soak's table.
     pub name: &'static str,
+    /// The image without which there is nothing to show.
+    pub only: Option<Flavour>,
     /// Makes it so, or says why not.
     pub run: fn(&mut Suite) -> Result<()>,
 }
 
 /// Those that no other kind of a soak has.
-pub const FORMATIONS: [Formation; 4] = [
-    Formation { name: "a list of three founds", run: found::run },
-    Formation { name: "one founds and two join", run: growing::run },
-    Formation { name: "one founds on each platform", run: platforms::run },
-    Formation { name: "three found from a snapshot", run: restore::run },
+pub const FORMATIONS: [Formation; 6] = [
+    Formation { name: "a list of three founds", only: None, run: found::run },
+    Formation { name: "one founds and two join", only: None, run: growing::run },
+    Formation { name: "one founds on each platform", only: None, run: platforms::run },
+    Formation { name: "three found from a snapshot", only: None, run: restore::run },
+    Formation { name: "one founds by a message of parts", only: Some(Flavour::CloudInit), run: cloud_init::run },
+    Formation { name: "one founds without the cloud-init it has", only: Some(Flavour::CloudInit), run: stuck::run },
 ];
