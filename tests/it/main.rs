@@ -24,6 +24,7 @@ mod group;
 mod joining;
 mod metadata;
 mod operator;
+mod options;
 mod output;
 mod restore;
 mod restored;

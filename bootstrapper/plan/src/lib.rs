@@ -21,6 +21,7 @@ pub mod member;
 mod membership;
 pub mod metadata;
 mod missing;
+mod options;
 pub mod place;
 pub mod progress;
 pub mod recovery;

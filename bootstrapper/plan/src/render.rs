@@ -1,9 +1,10 @@
-//! etcd's environment from what was decided. The only place that knows etcd's option names.
+//! etcd's environment from what was decided. With `options.rs` the only place that knows etcd's option names.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::member::{ClientUrl, MemberName, PeerUrl, Version};
+use crate::options::Options;
 
 /// Everything that etcd is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,8 +43,8 @@ impl EtcdConfig {
     ///
     /// Values are quoted after systemd.exec(5), so that nothing in them ends the line or is expanded.
     pub fn environment(&self) -> String {
-        let mut env = self.defaults();
-        env.extend(self.options.clone());
+        let options = Options::default().with(self.defaults()).with(self.options.clone());
+        let mut env = options.spelled_for(self.version);
         env.extend(self.decided());
         env.iter().map(|(key, value)| format!("{key}=\"{}\"\n", escape(value))).collect()
     }
@@ -53,11 +54,7 @@ impl EtcdConfig {
         // The check waits seven seconds for others' answers, and they answer only after their own (etcd server
         // etcdserver/corrupt.go, InitialCheck; embed/etcd.go): those that start together would all wait for nothing.
         let checked = !self.unled;
-        let corrupt_check = if (self.version.major, self.version.minor) >= (3, 6) {
-            ("ETCD_FEATURE_GATES", "InitialCorruptCheck=true")
-        } else {
-            ("ETCD_EXPERIMENTAL_INITIAL_CORRUPT_CHECK", "true")
-        };
+        let corrupt_check = ("ETCD_FEATURE_GATES", "InitialCorruptCheck=true");
         let quota = QUOTA.to_string();
         [
             ("ETCD_QUOTA_BACKEND_BYTES", quota.as_str()),
