@@ -9,7 +9,7 @@ MINUTES ?= 30
 FLAVOUR ?= minimal
 IMAGE   := $(OUT)$(if $(filter-out minimal,$(FLAVOUR)),/$(FLAVOUR))
 
-.PHONY: help run test soak bench check program image packer clean
+.PHONY: help run test soak bench check program image lock packer clean
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -39,6 +39,9 @@ check: setup ## formatting, lints and fences
 	@$(CARGO) clippy --quiet --all-targets --all-features -- -D warnings
 	@# Those are not among all targets, as no test run starts them.
 	@$(CARGO) clippy --quiet --test bench --test soak -- -D warnings
+
+lock: program ## the newest packages into image/packages.lock, and what changed into CHANGELOG.md
+	@BOOTSTRAPPER_BIN=$(PROGRAM) image/lock.sh write
 
 program: setup ## the static program, out/etcd-bootstrapper
 	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(CARGO) build --quiet --release --target $(TARGET) --bin etcd-bootstrapper

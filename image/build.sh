@@ -2,6 +2,8 @@
 # Builds the disk image, its UKI and a manifest into a directory; does nothing if they are there and nothing changed.
 #   build.sh [--flavour minimal|cloud-init] --out DIR [--force]
 #   BOOTSTRAPPER_BIN: our static binary   KERNEL_FLAVOUR: cloud (default) or generic
+#   DEBIAN_SNAPSHOT: URLs of archives with the packages of packages.lock; exactly those are installed then
+#   ETCD_SOURCE, ETCD_SHA256: another etcd than Debian's, see etcd.sh   IMAGE_WORK: where it is built
 set -eu
 umask 022
 . "$(dirname "$0")/../tools/lib.sh"
@@ -25,7 +27,13 @@ case $kernel_flavour in
 esac
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' "$repo/Cargo.toml" | head -n 1)
 root=$("$repo/tools/toolroot.sh")
-etcd=$("$repo/tools/etcd.sh" forky)
+work=${IMAGE_WORK:-$cache/image}
+debs=''
+if [ -n "${DEBIAN_SNAPSHOT:-}" ]; then
+  debs=$work/locked-$flavour
+  "$repo/image/lock.sh" fetch "$flavour" "$debs"
+fi
+etcd=$("$repo/image/etcd.sh" "$debs")
 case $flavour in
   minimal) name=etcd-bootstrapper_$version ;;
   # cloud-init looks at the network by `ip`, and asks DHCP itself before there is one.
@@ -34,38 +42,45 @@ case $flavour in
 esac
 
 cd "$repo/image"
-inputs=$({ echo "$version $flavour $kernel_flavour $root"; cat "$etcd/debian-version"; sha256sum <"$binary"
+inputs=$({ echo "$version $flavour $kernel_flavour $root"; cat "$etcd"/etcd*; [ -z "$debs" ] || cat "${PACKAGES_LOCK:-packages.lock}"; sha256sum <"$binary"
   sha256sum <"$repo/cloud-init/etcd_bootstrapper.py"
-  find . -type f ! -name '*.md' -exec sha256sum {} + | sort; find . -type l -printf '%p %l\n' | sort; } | sha256sum | cut -c1-64)
+  find . -type f ! -name '*.md' ! -name packages.lock -exec sha256sum {} + | sort; find . -type l -printf '%p %l\n' | sort; } | sha256sum | cut -c1-64)
 if [ -z "$force" ] && [ "$(cat "$out/$name.inputs" 2>/dev/null)" = "$inputs" ] && [ -f "$out/$name.raw" ]; then
   say "$out/$name.raw is up to date"
   exit 0
 fi
 need_root
 start=$(date +%s)
-work=$cache/image
 # Packages are downloaded once for both flavours.
 trees=$work/cache
 [ "$flavour" = minimal ] || trees=$work/cache-$flavour
-mkdir -p "$trees" "$work/packages"
+[ -z "$debs" ] || trees=$work/cache-locked
+mkdir -p "$work/packages"
 exec 9>"$work/lock"
 flock 9
 # What an interrupted build left.
-rm -rf "$work/mkosi"
-mkdir "$work/mkosi"
+rm -rf "$work/mkosi" "$work/cache-locked"
+mkdir -p "$work/mkosi" "$trees"
 mirrors
 "$repo/image/stage.sh" "$work" "$binary" "$etcd" "$flavour"
 say "building $name ($kernel_flavour kernel)"
 # A cached tree of packages is used again until the list of packages changes; --force asks the mirror anew.
-SOURCE_DATE_EPOCH=$(git -C "$repo" log -1 --format=%ct -- image 2>/dev/null) || SOURCE_DATE_EPOCH=
+: "${SOURCE_DATE_EPOCH:=$(git -C "$repo" log -1 --format=%ct -- image 2>/dev/null)}"
+export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-1780000000}"
 # shellcheck disable=SC2046
 "$repo/tools/enter.sh" mkosi --directory "$repo/image" --image-version "$version" --output "$name" \
-  --source-date-epoch "${SOURCE_DATE_EPOCH:-1780000000}" $(printf -- '--package %s ' $packages) --sandbox-tree "$work/sandbox" --extra-tree "$work/extra" \
-  --unified-kernel-image-format "$name" --incremental=yes --cache-directory "$trees" \
+  --source-date-epoch "$SOURCE_DATE_EPOCH" $(printf -- '--package %s ' $packages) --sandbox-tree "$work/sandbox" --extra-tree "$work/extra" \
+  ${debs:+--package-directory "$debs"} --unified-kernel-image-format "$name" --incremental=yes --cache-directory "$trees" \
   --package-cache-dir "$work/packages" --workspace-directory "$work/mkosi" --output-directory "$work/out" \
   --force ${force:+--force} build >"$work/log" 2>&1 || { tail -n 40 "$work/log" >&2; die "mkosi failed; the whole log is $work/log"; }
+"$repo/image/lock.sh" list "$trees" "$etcd" >"$work/out/$name.packages"
+"$repo/image/lock.sh" drift "$work/out/$name.packages" "$flavour" >"$work/out/drift" || {
+  say "not what packages.lock says:"
+  sed 's/^/  /' "$work/out/drift" >&2
+  [ -z "$debs" ] || die "with DEBIAN_SNAPSHOT nothing else may be in the image"
+}
 "$repo/image/manifest.sh" "$work/out" "$name" "$etcd" "$kernel_flavour" "$flavour"
 rm -f "$out/SHA256SUMS" "$out/$name.qcow2"
-mv "$work/out/$name.raw" "$work/out/$name.efi" "$work/out/manifest.json" "$out/"
+mv "$work/out/$name.raw" "$work/out/$name.efi" "$work/out/$name.packages" "$work/out/manifest.json" "$out/"
 echo "$inputs" >"$out/$name.inputs"
 say "$out/$name.raw made in $(($(date +%s) - start)) s"

@@ -19,7 +19,11 @@ install -m 755 "$etcd/etcd" "$etcd/etcdctl" "$etcd/etcdutl" "$work/extra/usr/bin
 install -d -m 755 "$work/extra/usr/lib/etcd-bootstrapper"
 "$etcd/etcd" --version | sed -n 's/^etcd Version: //p' >"$work/extra/usr/lib/etcd-bootstrapper/etcd-version"
 host_apt_conf >"$work/sandbox/etc/apt/apt.conf.d/host.conf"
+sources=$work/sandbox/etc/apt/sources.list.d/mkosi.sources
+: >"$sources"
+# The directory of locked packages is the only source then.
+[ -z "${DEBIAN_SNAPSHOT:-}" ] || exit 0
 for suites in "$DEBIAN_MIRROR trixie trixie-updates" "$DEBIAN_SECURITY_MIRROR trixie-security"; do
   printf 'Types: deb\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n\n' \
     "${suites%% *}" "${suites#* }"
-done >"$work/sandbox/etc/apt/sources.list.d/mkosi.sources"
+done >"$sources"

@@ -27,14 +27,19 @@ for suite in forky trixie; do
   version=${package%%-*} version=${version%%+*}
   case $version in 3.5.*) ;; *) echo "etcd $version in $suite: this project is made for etcd 3.5" >&2; exit 1 ;; esac
   dpkg --compare-versions "$version" ge $least || { echo "etcd $version in $suite: at least $least is known to be there" >&2; exit 1; }
-  if [ ! -d "$cache/etcd-$version" ]; then
-    rm -rf "$cache/etcd-$version.new"
-    mkdir "$cache/etcd-$version.new"
+  # Of this very package: a rebuild of the same etcd may have other modules in it.
+  dir=$cache/etcd-$package-$suite
+  if [ ! -d "$dir" ]; then
+    rm -rf "$dir.new"
+    mkdir "$dir.new"
     install -m 755 "$root/debs/$suite/x/usr/bin/etcd" "$root/debs/$suite/x/usr/bin/etcdctl" \
-      "$root/debs/$suite/x/usr/bin/etcdutl" "$cache/etcd-$version.new/"
-    echo "$package" >"$cache/etcd-$version.new/debian-version"
-    mv "$cache/etcd-$version.new" "$cache/etcd-$version"
+      "$root/debs/$suite/x/usr/bin/etcdutl" "$dir.new/"
+    echo "$package" >"$dir.new/debian-version"
+    # For the image's lock and its bill of materials: the packages, and what was linked into them.
+    cp "$root/debs/$suite/"*.deb "$dir.new/"
+    chroot "$root" apt-cache show "etcd-server=$package" "etcd-client=$package" >"$dir.new/control"
+    mv "$dir.new" "$dir"
   fi
-  echo "etcd-$version" >"$root/etc/etcd-of-$suite"
+  echo "${dir##*/}" >"$root/etc/etcd-of-$suite"
 done
 rm -rf "$root/debs" "$list" "$root/etc/apt/preferences.d/other-suites" "$root"/var/lib/apt/lists/*
