@@ -3,6 +3,7 @@
 #   build.sh [--flavour minimal|cloud-init] --out DIR [--force]
 #   BOOTSTRAPPER_BIN: our static binary   KERNEL_FLAVOUR: cloud (default) or generic
 #   DEBIAN_SNAPSHOT: URLs of archives with the packages of packages.lock; exactly those are installed then
+#   BUILDER_ID: who builds, in the provenance
 #   ETCD_SOURCE, ETCD_SHA256: another etcd than Debian's, see etcd.sh   IMAGE_WORK: where it is built
 set -eu
 umask 022
@@ -80,7 +81,10 @@ export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-1780000000}"
   [ -z "$debs" ] || die "with DEBIAN_SNAPSHOT nothing else may be in the image"
 }
 "$repo/image/manifest.sh" "$work/out" "$name" "$etcd" "$kernel_flavour" "$flavour"
-rm -f "$out/SHA256SUMS" "$out/$name.qcow2"
-mv "$work/out/$name.raw" "$work/out/$name.efi" "$work/out/$name.packages" "$work/out/manifest.json" "$out/"
+"$repo/image/sbom.sh" "$work/out" "$name" "$trees" "$etcd"
+"$repo/image/provenance.sh" "$work/out" "$name" "$binary"
+rm -f "$out"/SHA256SUMS* "$out/$name.qcow2"
+for end in efi packages spdx.json cdx.json provenance.json raw; do mv "$work/out/$name.$end" "$out/"; done
+mv "$work/out/manifest.json" "$out/"
 echo "$inputs" >"$out/$name.inputs"
 say "$out/$name.raw made in $(($(date +%s) - start)) s"

@@ -35,6 +35,10 @@ build {
         "${var.output_dir}/${var.name}.raw",
         "${var.output_dir}/${var.name}.qcow2",
         "${var.output_dir}/${var.name}.efi",
+        "${var.output_dir}/${var.name}.packages",
+        "${var.output_dir}/${var.name}.spdx.json",
+        "${var.output_dir}/${var.name}.cdx.json",
+        "${var.output_dir}/${var.name}.provenance.json",
         "${var.output_dir}/manifest.json",
         "${var.output_dir}/SHA256SUMS",
       ]

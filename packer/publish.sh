@@ -1,5 +1,6 @@
 #!/bin/sh
-# Derives what is handed out from the image that passed the smoke test.
+# Derives what is handed out from the image that passed the smoke test, and signs it by minisign with the key file that
+# MINISIGN_KEY names (one without a password, as `minisign -G -W` makes it).
 set -eu
 . "$(dirname "$0")/../tools/lib.sh"
 dir=$1 name=$2
@@ -7,4 +8,14 @@ cd "$dir"
 [ smoke-evidence.log -nt "$name.raw" ] && grep -q '^SMOKE-PASS' smoke-evidence.log || die "$name.raw has not passed the smoke test"
 "$repo/tools/enter.sh" qemu-img convert -f raw -O qcow2 -c -o compression_type=zstd "$dir/$name.raw" "$dir/$name.qcow2.new"
 mv "$name.qcow2.new" "$name.qcow2"
-sha256sum "$name.raw" "$name.efi" "$name.qcow2" manifest.json >SHA256SUMS
+sha256sum "$name.raw" "$name.efi" "$name.qcow2" "$name.packages" "$name.spdx.json" "$name.cdx.json" "$name.provenance.json" manifest.json >SHA256SUMS.new
+rm -f SHA256SUMS.minisig
+if [ -n "${MINISIGN_KEY:-}" ]; then
+  key=$(realpath -e "$MINISIGN_KEY")
+  # minisign would ask whoever is at the terminal.
+  ENTER_BIND=${key%/*} "$repo/tools/enter.sh" minisign -S -W -s "$key" -m "$dir/SHA256SUMS.new" -x "$dir/SHA256SUMS.minisig" \
+    -t "$name sha256=$(sha256sum <"$name.raw" | cut -c1-64)" </dev/null >&2 || die "$key could not sign: is it minisign's, and without a password?"
+else
+  say "SHA256SUMS is not signed: MINISIGN_KEY names no key"
+fi
+mv SHA256SUMS.new SHA256SUMS
