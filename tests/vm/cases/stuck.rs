@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 use crate::cases::group::of_ec2;
 use crate::cluster::Cluster;
 use crate::flavour::Flavour;
+use crate::machine::Machine;
 use crate::process::until;
 use crate::qemu::Special;
 use crate::services::Ec2;
@@ -17,8 +18,12 @@ use crate::world::Seat;
 
 const DISABLED: Seat = Seat(2);
 const HUNG: Seat = Seat(3);
-/// What the boot waits for a stage of cloud-init, and the bootstrapper for its result.
-const BOUND: Duration = Duration::from_secs(180 + 120);
+/// What the boot waits for a stage of cloud-init; its data source for EC2 would wait for 240 s.
+const STAGE: Duration = Duration::from_secs(180);
+/// And what the bootstrapper waits for the result.
+const BOUND: Duration = Duration::from_secs(STAGE.as_secs() + 120);
+/// For systemd to end a stage, in a busy guest.
+const ENDED: Duration = Duration::from_secs(20);
 
 pub fn run(suite: &mut Suite) -> Result<()> {
     suite.stop();
@@ -56,8 +61,24 @@ pub fn run(suite: &mut Suite) -> Result<()> {
         let said = machine.ask("cloud-init status || true")?;
         let expected = if seat == HUNG { "status: " } else { "status: disabled" };
         ensure!(said.contains(expected) && !said.contains("done"), "cloud-init on {}: {said}", machine.name());
+        if seat == HUNG {
+            ended_in_time(machine)?;
+        }
         let etcdctl = &cluster.etcdctl;
         until("member that serves", AGREE, || etcdctl.members(seat)?.expect_voters(&[seat]))?;
     }
+    Ok(())
+}
+
+/// systemd has ended the stage that hung, when its time was over, and with it cloud-init.
+fn ended_in_time(machine: &mut Machine) -> Result<()> {
+    let mut show = |unit: &str, property: &str| machine.ask(&format!("systemctl show {unit} -P {property}"));
+    let mut moment = |property: &str| Ok::<_, anyhow::Error>(show("cloud-init-local", property)?.parse()?);
+    let from = Duration::from_micros(moment("InactiveExitTimestampMonotonic")?);
+    let took = Duration::from_micros(moment("InactiveEnterTimestampMonotonic")?).saturating_sub(from);
+    println!("        cloud-init's local stage was ended after {:.1} s", took.as_secs_f32());
+    ensure!((STAGE..STAGE + ENDED).contains(&took), "cloud-init's local stage was ended after {took:?}");
+    let results = (show("cloud-init-local", "Result")?, show("cloud-init-main", "Result")?);
+    ensure!(results == ("timeout".into(), "signal".into()), "its stage and cloud-init have ended by {results:?}");
     Ok(())
 }
