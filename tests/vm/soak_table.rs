@@ -40,7 +40,8 @@ const FORMATIONS: &str = "
 How machines become members, with the image without cloud-init and with that which has it, in turn; `wipeOne` and
 `terminated by its group` below, in which members are replaced, take turns too. *One founds on each platform*: machines dressed
 as those of Compute Engine, of Azure, and of OpenStack by its drive. *Three found from a snapshot*: by a URL. Where cloud-init
-is, `cloud-init status` must have nothing to report, but for a medium that only Azure itself attaches.
+is, `cloud-init status` must have nothing to report, but for a medium that only Azure itself attaches. *One founds without the
+cloud-init it has*: two machines do so, as it is switched off in the one, and hangs and is ended in the other.
 ";
 
 const CHAOS: &str = "
