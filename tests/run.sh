@@ -88,6 +88,7 @@ if [ -z "${SKIP_VM:-}" ]; then
   step "the program, static: what was left to build" program_built
   step "the program is at most 9 MiB" small
   step "image, gate and checksums by Packer" make --no-print-directory packer
+  step "the image, and the same one built again" tests/image.sh out
   step "booted machines" machines
 fi
 

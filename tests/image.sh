@@ -1,0 +1,191 @@
+#!/bin/sh
+# What an image must be, shown on the one in a directory (default: out): image.sh [DIR]
+# Nothing of a machine, a person or a secret is in it; it is small; and who builds it anew from its packages gets its bytes.
+set -eu
+cd "$(dirname "$0")/.."
+. tools/lib.sh
+tmp=$(mktemp -d /tmp/image-test-XXXXXX)
+trap 'rm -rf "$tmp"' EXIT
+failed=0
+fail() { say "FAILED: $*"; failed=1; }
+of() { tools/enter.sh jq -r "$1" "$manifest"; }
+
+# Every rule has to find what it is for, and nothing else, in a tree that is clean without it.
+rules() {
+  while IFS='|' read -r rule plant; do
+    rm -rf "$tmp/tree"
+    mkdir -p "$tmp/tree/root/etc/ssl/certs" "$tmp/tree/root/usr/bin" "$tmp/tree/root/tmp" "$tmp/tree/esp/loader" "$tmp/tree/var/lib" "$tmp/tree/initrd/etc"
+    chmod 1777 "$tmp/tree/root/tmp"
+    : >"$tmp/tree/root/etc/machine-id"
+    echo 'root:x:0:0::/root:/usr/sbin/nologin' >"$tmp/tree/root/etc/passwd"
+    echo 'root:*::0:99999:7:::' >"$tmp/tree/root/etc/shadow"
+    echo 'root:*::' >"$tmp/tree/root/etc/gshadow"
+    echo '-----BEGIN CERTIFICATE-----' >"$tmp/tree/root/etc/ssl/certs/x.pem"
+    (cd "$tmp/tree" && umask 022 && eval "$plant")
+    said=$(image/lint.sh "$tmp/tree") || true
+    case "$rule $(printf %s "$said" | grep -c '')" in
+      'nothing 0') ;;
+      "${said%%:*} 1") ;;
+      *) fail "after \`$plant\` the lint says \"$said\", not \"$rule: …\"" ;;
+    esac
+  done <<'END'
+nothing|:
+machine-id|echo 6f0e4c1a52bd4d399a830c4de7b1e870 >root/etc/machine-id
+machine-id|mkdir -p root/var/lib/dbus; echo 6f0e4c1a52bd4d399a830c4de7b1e870 >root/var/lib/dbus/machine-id
+host-key|mkdir root/etc/ssh; echo x >root/etc/ssh/ssh_host_ed25519_key
+random-seed|echo x >esp/loader/random-seed
+data-dir|mkdir -p var/lib/etcd/data
+data-dir|mkdir -p root/srv/member/wal; echo x >root/srv/member/wal/0000000000000000-0000000000000000.wal
+configuration|mkdir root/etc/etcd-bootstrapper; echo x >root/etc/etcd-bootstrapper/config.yaml
+private-key|echo '-----BEGIN EC PRIVATE KEY-----' >root/etc/ssl/certs/y.pem
+private-key|echo 'AGE-SECRET-KEY-1QQQ' >initrd/etc/key
+certificate|echo '-----BEGIN CERTIFICATE-----' >root/etc/ca.crt
+log|mkdir -p root/var/log; echo x >root/var/log/dpkg
+log|echo x >var/lib/system.journal
+setuid|echo x >root/usr/bin/su; chmod 4755 root/usr/bin/su
+setuid|echo x >root/usr/bin/wall; chmod 2755 root/usr/bin/wall
+capability|echo x >root/usr/bin/ping; setcap cap_net_raw+ep root/usr/bin/ping
+history|echo x >root/.bash_history
+world-writable|echo x >root/etc/motd; chmod 666 root/etc/motd
+world-writable|mkdir -m 777 root/srv
+package-manager|echo x >root/usr/bin/dpkg
+package-manager|mkdir -p root/var/lib/dpkg
+password|echo 'root:$y$j9T$x:1:0:99999:7:::' >root/etc/shadow
+password|echo 'root::1:0:99999:7:::' >root/etc/shadow
+login-shell|echo 'root:x:0:0::/root:/bin/sh' >root/etc/passwd
+login-key|mkdir -p root/root/.ssh; echo x >root/root/.ssh/authorized_keys
+END
+}
+
+limit() { # what, value, most, unit
+  if [ "$2" -le "$3" ]; then echo "note: $1: $2 $4, at most $3"; else fail "$1: $2 $4, more than $3"; fi
+}
+
+sizes() {
+  limit "$name.raw.zst" "$(tools/enter.sh zstd -q -T0 -c "$dir/$name.raw" | wc -c | awk '{ print int($1 / 1e6 + 1) }')" 150 MB
+  # What stands in the way of 90 MB.
+  du -k --apparent-size "$tmp/first/root/usr/bin/"etcd* | sort -rn | awk '{ sub(".*/", "", $2); printf "note: of which /usr/bin/%s: %d MB unpacked\n", $2, $1 / 1000 }'
+  for part in usr/lib/modules usr/lib/firmware usr/lib/systemd; do
+    [ ! -d "$tmp/first/root/$part" ] || echo "note: of which /$part: $(($(du -sk --apparent-size "$tmp/first/root/$part" | cut -f1) / 1000)) MB unpacked"
+  done
+  limit "$name.efi" $(($(stat -c %s "$dir/$name.efi") / 1000000 + 1)) 32 MB
+  [ "$(of .flavour)" != minimal ] || limit packages "$(of '.packages | length')" 140 packages
+}
+
+# Both bills of materials are what their formats say, and name what is in the image; the provenance speaks of these files.
+bills() {
+  "$(tools/debsbom.sh)/bin/python" - "$dir" "$name" <<'END' || fail "the bills of materials, or the provenance"
+import hashlib, json, sys
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from spdx_tools.spdx.parser.parse_anything import parse_file
+from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
+
+path = f"{sys.argv[1]}/{sys.argv[2]}"
+manifest = json.load(open(sys.argv[1] + "/manifest.json"))
+cdx, spdx = (json.load(open(path + end)) for end in (".cdx.json", ".spdx.json"))
+bad = JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(cdx))
+assert bad is None, f"CycloneDX: {bad}"
+bad = validate_full_spdx_document(parse_file(path + ".spdx.json"))
+assert not bad, f"SPDX: {len(bad)} faults, the first is {bad[0].validation_message}"
+for named in (
+    {(c["name"], c["version"]) for c in cdx["components"]},
+    {(p["name"], p["versionInfo"]) for p in spdx["packages"]},
+):
+    missing = [p["name"] for p in manifest["packages"] if (p["name"], p["version"]) not in named]
+    assert not missing, f"not named: {missing}"
+    names = {name for name, _ in named}
+    # A crate that is linked in, one of Go's modules inside etcd, the compiler whose runtime is in etcd.
+    assert {"rustls", "etcd-bootstrapper"} <= names, "no crates"
+    assert any("bbolt" in name for name in names), "no modules of etcd"
+    # These only build it.
+    assert not {"syn", "prost-build", "windows-sys"} & names, "crates that are not linked in"
+linked = {r["relationshipType"] for r in spdx["relationships"]}
+assert {"STATIC_LINK", "CONTAINS"} <= linked, linked
+said = json.load(open(path + ".provenance.json"))
+assert said["predicateType"] == "https://slsa.dev/provenance/v1"
+for subject in said["subject"]:
+    digest = hashlib.file_digest(open(f"{sys.argv[1]}/{subject['name']}", "rb"), "sha256").hexdigest()
+    assert subject["digest"]["sha256"] == digest, f"{subject['name']} is not what the provenance says"
+packages = [d for d in said["predicate"]["buildDefinition"]["resolvedDependencies"] if d.get("uri", "").startswith("pkg:deb/")]
+assert len(packages) == sum(1 for _ in open(path + ".packages")), "the provenance names other packages"
+print(f"note: {len(cdx['components'])} components in CycloneDX, {len(spdx['packages'])} packages in SPDX")
+END
+}
+
+# What is handed out, of a disk that is small: signed where there is a key, and said so where there is none.
+published() {
+  mkdir "$tmp/publish" "$tmp/keys"
+  (
+    cd "$tmp/publish"
+    truncate -s 1M "$name.raw"
+    for end in efi packages spdx.json cdx.json provenance.json; do echo $end >"$name.$end"; done
+    cp "$manifest" .
+    echo SMOKE-PASS >smoke-evidence.log
+  )
+  touch -d '1 minute ago' "$tmp/publish/$name.raw"
+  tools/enter.sh minisign -G -W -p "$tmp/keys/pub" -s "$tmp/keys/sec" >/dev/null
+  packer/publish.sh "$tmp/publish" "$name" 2>"$tmp/said" || fail "nothing was published: $(cat "$tmp/said")"
+  grep -q 'not signed' "$tmp/said" && [ ! -e "$tmp/publish/SHA256SUMS.minisig" ] || fail "without a key: $(cat "$tmp/said")"
+  MINISIGN_KEY=$tmp/keys/sec packer/publish.sh "$tmp/publish" "$name" >"$tmp/said" 2>&1 || fail "nothing was signed: $(cat "$tmp/said")"
+  (cd "$tmp/publish" && sha256sum --quiet -c SHA256SUMS) || fail "SHA256SUMS"
+  verify() { tools/enter.sh minisign -V -q -p "$tmp/keys/pub" -m "$tmp/publish/SHA256SUMS" >/dev/null 2>&1; }
+  verify || fail "the signature of SHA256SUMS is not the key's"
+  echo >>"$tmp/publish/SHA256SUMS"
+  ! verify || fail "a changed SHA256SUMS passes for signed"
+}
+
+# Another folder, umask, time zone and locale; and nothing of the first build but the packages, each by its sha256.
+again() {
+  mirrors
+  binary=$(realpath "${BOOTSTRAPPER_BIN:-out/etcd-bootstrapper}")
+  date=$(of .source_date_epoch) kernel=$(of .kernel) flavour=$(of .flavour)
+  mkdir -m 700 "$tmp/somewhere else"
+  git ls-files -z | tar --null -T - -c | (umask 077 && tar -x --no-same-permissions -C "$tmp/somewhere else")
+  sed "s/$/ $flavour/" "$dir/$name.packages" >"$tmp/lock"
+  (umask 077 && cd / && TZ=Pacific/Kiritimati LC_ALL=tr_TR.UTF-8 PACKAGES_LOCK=$tmp/lock DEBIAN_SNAPSHOT=${DEBIAN_SNAPSHOT:-$DEBIAN_MIRROR $DEBIAN_SECURITY_MIRROR} \
+    SOURCE_DATE_EPOCH=$date KERNEL_FLAVOUR=$kernel BOOTSTRAPPER_BIN=$binary IMAGE_WORK=$tmp/work \
+    "$tmp/somewhere else/image/build.sh" --flavour "$flavour" --out "$tmp/second") || { fail "no second image was built"; return; }
+  for file in raw efi spdx.json cdx.json; do
+    if [ "$(sha256sum <"$dir/$name.$file")" = "$(sha256sum <"$tmp/second/$name.$file")" ]; then
+      echo "note: $name.$file built twice: sha256 $(sha256sum <"$dir/$name.$file" | cut -c1-64)"
+    else
+      fail "$name.$file built twice differs"
+    fi
+  done
+  [ "$failed" = 0 ] || differences
+}
+
+differences() {
+  cmp "$dir/$name.raw" "$tmp/second/$name.raw" || true
+  tools/enter.sh sfdisk --json "$dir/$name.raw" | tools/enter.sh jq -r '.partitiontable.partitions[] | "\(.start) \(.size) \(.name)"' |
+    while read -r start sectors label; do
+      cmp -s -i $((start * 512)) -n $((sectors * 512)) "$dir/$name.raw" "$tmp/second/$name.raw" || say "partition $label differs"
+    done
+  mkdir "$tmp/other"
+  image/unpack.sh "$tmp/second/$name.raw" "$tmp/other"
+  rm -rf "$tmp/first/initrd/dev" "$tmp/other/initrd/dev"
+  diff -rq --no-dereference "$tmp/first" "$tmp/other" | sed "s,$tmp/,,g" | head -n 20 || true
+  # What is taken apart as it was keeps its dates, too.
+  for tree in first other; do
+    (cd "$tmp/$tree" && find root -printf '%p %M %U:%G %t\n' && find esp var initrd -printf '%p %M %U:%G\n') | sort >"$tmp/$tree.list"
+  done
+  diff "$tmp/first.list" "$tmp/other.list" | head -n 20 || true
+}
+
+if [ "${1:-}" = rules ]; then
+  rules
+  exit "$failed"
+fi
+dir=$(realpath "${1:-out}")
+manifest=$dir/manifest.json
+name=$(of .name)
+tools/enter.sh tests/image.sh rules || failed=1
+mkdir "$tmp/first"
+image/unpack.sh "$dir/$name.raw" "$tmp/first"
+tools/enter.sh image/lint.sh "$tmp/first" || fail "$name.raw has in it what no image may have"
+sizes
+bills
+published
+again
+[ "$failed" = 0 ]
