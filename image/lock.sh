@@ -67,8 +67,10 @@ write() {
   [ -z "${DEBIAN_SNAPSHOT:-}${ETCD_SOURCE:-}" ] || die "the lock is of the newest packages: unset DEBIAN_SNAPSHOT and ETCD_SOURCE"
   for flavour in minimal cloud-init; do
     "$repo/image/build.sh" --flavour $flavour --out "$new/$flavour" --force
-    sed "s/$/ $flavour/" "$new/$flavour"/*.packages
-  done | sort | awk '{ id = $1 " " $2 " " $3 " " $4 " " $5; if (id == last) line = line "," $6; else { if (line) print line; line = $0 } last = id } END { print line }' >"$new/lock"
+  done
+  for flavour in minimal cloud-init; do sed "s/$/ $flavour/" "$new/$flavour"/*.packages; done | sort | awk '
+    { id = $1 " " $2 " " $3 " " $4 " " $5; if (id == last) line = line "," $6; else { if (line) print line; line = $0 } last = id }
+    END { print line }' >"$new/lock"
   changed=$(awk '
     FILENAME == ARGV[1] { old[$1] = $2; next } { now[$1] = 1 }
     !($1 in old) { print $1 " " $2 " (new)" } $1 in old && old[$1] != $2 { print $1 " " old[$1] " → " $2 }
