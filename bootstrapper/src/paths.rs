@@ -98,6 +98,10 @@ impl Paths {
     pub fn ready(&self) -> PathBuf {
         self.run().join("ready")
     }
+    /// A link to the data disk's device, which `var-lib-etcd.mount` names.
+    pub fn data_device(&self) -> PathBuf {
+        self.run().join("data-device")
+    }
     /// Who this host is in this boot, for `finish`.
     pub fn me(&self) -> PathBuf {
         self.run().join("me.json")

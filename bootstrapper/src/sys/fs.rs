@@ -45,6 +45,21 @@ fn sibling(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}.new"))
 }
 
+/// Makes a symbolic link in the place of what is there, if anything.
+///
+/// # Errors
+/// Any failing system call, with the path.
+pub fn link(path: &Path, target: &Path) -> Result<()> {
+    let temporary = sibling(path);
+    let make = || -> io::Result<()> {
+        fs::remove_file(&temporary).or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) })?;
+        std::os::unix::fs::symlink(target, &temporary)?;
+        fs::rename(&temporary, path)
+    };
+    make().with_context(|| format!("cannot make the link {} to {}", path.display(), target.display()))?;
+    sync_parent(path)
+}
+
 /// Appends a line and makes it durable before it returns; what a power cut left of a torn last line is cut off first.
 ///
 /// # Errors

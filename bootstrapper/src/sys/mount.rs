@@ -1,11 +1,13 @@
 //! Mounting, and what is mounted.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags};
+
+use super::{fs, systemd};
+use crate::paths::Paths;
 
 /// A line of mountinfo.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +28,7 @@ pub struct Mount {
 /// When the kernel's list cannot be read.
 pub fn mounts(root: &Path) -> Result<Vec<Mount>> {
     let path = root.join("proc/self/mountinfo");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(text.lines().filter_map(parse).collect())
 }
 
@@ -36,7 +38,7 @@ pub fn mounts(root: &Path) -> Result<Vec<Mount>> {
 /// When the kernel's list cannot be read.
 pub fn mounted_at(dir: &Path) -> Result<Option<Mount>> {
     // mountinfo has no symbolic links in its paths.
-    let dir = fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
+    let dir = std::fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
     Ok(mounts(Path::new("/"))?.into_iter().rfind(|m| m.target == dir))
 }
 
@@ -63,12 +65,21 @@ pub fn mount_read_only(device: &Path, dir: &Path, fstype: &str) -> Result<()> {
     mount(device, dir, fstype, MsFlags::MS_RDONLY | NOTHING_RUNS, data)
 }
 
-/// Mounts the data disk's XFS: nothing on it is a device or runs, reading writes no times.
+/// Mounts the data disk's XFS at `/var/lib/etcd`, for everybody: nothing on it is a device or runs, reading writes no times.
 ///
 /// # Errors
-/// When the kernel refuses, with device and directory.
-pub fn mount_data(device: &Path, dir: &Path) -> Result<()> {
-    mount(device, dir, "xfs", MsFlags::MS_NOATIME | NOTHING_RUNS, None)
+/// When the kernel refuses, with device and directory; when systemd does.
+pub async fn mount_data(device: &Path, paths: &Paths) -> Result<()> {
+    let dir = paths.volume();
+    mount(device, &dir, "xfs", MsFlags::MS_NOATIME | NOTHING_RUNS, None)?;
+    if !systemd::is_here() {
+        return Ok(());
+    }
+    // In a service of systemd's that was this service's own, and it has said why, if the kernel refuses: systemd tells only
+    // the journal.
+    unmount(&dir)?;
+    fs::link(&paths.data_device(), device)?;
+    systemd::mount_data().await
 }
 
 /// Unmounts; what is not mounted is no error. A file system in use goes away when its last user does.

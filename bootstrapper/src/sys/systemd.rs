@@ -13,6 +13,9 @@ const ETCD: &str = "etcd.service";
 /// The unit that makes the network.
 const NETWORK: &str = "systemd-networkd.service";
 
+/// The unit that mounts the data disk; its `What=` is [`Paths::data_device`].
+const DATA: &str = "var-lib-etcd.mount";
+
 /// The unit that runs this program.
 const BOOTSTRAPPER: &str = "etcd-bootstrapper.service";
 
@@ -54,6 +57,14 @@ pub async fn decide_anew() -> Result<()> {
 /// When systemctl cannot be run or refuses.
 pub async fn reload_network() -> Result<()> {
     systemctl(&["reload", NETWORK]).await
+}
+
+/// Mounts the data disk for everybody, and waits until that is done: what this service mounts, no other sees.
+///
+/// # Errors
+/// When systemctl cannot be run, or the mount fails.
+pub async fn mount_data() -> Result<()> {
+    systemctl(&["start", DATA]).await
 }
 
 async fn systemctl(arguments: &[&str]) -> Result<()> {

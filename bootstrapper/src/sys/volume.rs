@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::disk::Bytes;
 use super::format::{Programs, format_xfs, grow};
 use super::fs;
-use super::mount::{mount_data, mounted_at, unmount};
+use super::mount::{mount_data, mounted_at};
 use super::probe::{Probe, probe};
 use crate::exit::Exit;
 use crate::paths::Paths;
@@ -81,7 +81,7 @@ pub fn remembered(paths: &Paths) -> Result<Option<Remembered>> {
 /// Doing it again is doing it once.
 ///
 /// # Errors
-/// What failed on which device; nothing is mounted then.
+/// What failed on which device.
 pub async fn prepare(paths: &Paths, work: &Work, programs: &Programs) -> Result<()> {
     let at = work.device.display();
     let found = if work.format { format_xfs(&work.device, programs).await? } else { probe(&work.device) };
@@ -91,12 +91,9 @@ pub async fn prepare(paths: &Paths, work: &Work, programs: &Programs) -> Result<
     let dir = paths.volume();
     if mounted_at(&dir)?.is_none() {
         fs::create_dir(&dir, 0o755, None)?;
-        mount_data(&work.device, &dir)?;
+        mount_data(&work.device, paths).await?;
     }
-    if let Err(error) = own_device(&dir) {
-        unmount(&dir)?;
-        return Err(error);
-    }
+    own_device(&dir)?;
     // A volume that did not grow serves as before.
     match grow_to(&found, work, &dir, programs).await {
         Ok(true) => tracing::info!("grew the file system of {at} to {}", Bytes(work.bytes)),
