@@ -26,6 +26,7 @@ mod metadata;
 mod operator;
 mod options;
 mod output;
+mod publish;
 mod restore;
 mod restored;
 mod secrets;

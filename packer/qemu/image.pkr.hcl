@@ -17,7 +17,7 @@ build {
       "BOOTSTRAPPER_BIN=${var.bootstrapper_bin}",
       "KERNEL_FLAVOUR=${var.kernel_flavour}",
     ]
-    inline = ["'${path.root}/../image/build.sh' --flavour '${var.image_flavour}' --out '${var.output_dir}'"]
+    inline = ["'${path.root}/../../image/build.sh' --flavour '${var.image_flavour}' --out '${var.output_dir}'"]
   }
 }
 

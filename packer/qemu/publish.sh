@@ -2,12 +2,11 @@
 # Derives what is handed out from the image that passed the smoke test, and signs it by minisign with the key file that
 # MINISIGN_KEY names (one without a password, as `minisign -G -W` makes it).
 set -eu
-. "$(dirname "$0")/../tools/lib.sh"
+. "$(dirname "$0")/../lib.sh"
 dir=$1 name=$2
 cd "$dir"
 [ smoke-evidence.log -nt "$name.raw" ] && grep -q '^SMOKE-PASS' smoke-evidence.log || die "$name.raw has not passed the smoke test"
-"$repo/tools/enter.sh" qemu-img convert -f raw -O qcow2 -c -o compression_type=zstd "$dir/$name.raw" "$dir/$name.qcow2.new"
-mv "$name.qcow2.new" "$name.qcow2"
+"$repo/packer/convert.sh" qcow2 "$dir/$name.raw" "$dir/$name.qcow2"
 sha256sum "$name.raw" "$name.efi" "$name.qcow2" "$name.packages" "$name.spdx.json" "$name.cdx.json" "$name.provenance.json" manifest.json >SHA256SUMS.new
 rm -f SHA256SUMS.minisig
 if [ -n "${MINISIGN_KEY:-}" ]; then

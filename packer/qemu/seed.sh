@@ -2,7 +2,7 @@
 # Makes the smoke test's NoCloud volume: the user-data of a cluster of one, as `config new` writes it.
 # 10.0.2.15 is the address that QEMU's user network gives to its only guest.
 set -eu
-. "$(dirname "$0")/../tools/lib.sh"
+. "$(dirname "$0")/../lib.sh"
 binary=$1 volume=$2
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT

@@ -1,0 +1,4 @@
+resource_group  = "images"
+location        = "westeurope"
+storage_account = "exampleimages"
+gallery         = "images"

@@ -1,0 +1,2 @@
+project = "example-project"
+bucket  = "example-images"

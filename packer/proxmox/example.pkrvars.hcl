@@ -1,0 +1,3 @@
+url   = "https://pve.example.com:8006"
+node  = "pve"
+vm_id = 9000

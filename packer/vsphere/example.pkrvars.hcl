@@ -1,0 +1,6 @@
+vcenter_server = "vcenter.example.com"
+username       = "packer@vsphere.local"
+password       = "by PKR_VAR_password instead"
+cluster        = "cluster-1"
+datastore      = "datastore-1"
+network        = "VM Network"

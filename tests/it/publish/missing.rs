@@ -1,0 +1,158 @@
+//! What lacks is named, and nothing is sent.
+
+use std::process::{Command, Output};
+
+use super::{Published, packer_sh, repository, said};
+use crate::support::scratch::Scratch;
+
+/// What the scripts themselves use; no cloud's client is among it, whatever this host has.
+const BASE: [&str; 14] = [
+    "basename",
+    "cat",
+    "cut",
+    "dirname",
+    "flock",
+    "grep",
+    "id",
+    "mktemp",
+    "python3",
+    "realpath",
+    "rm",
+    "sed",
+    "sh",
+    "sha256sum",
+];
+
+/// A target's script with these variables and no other.
+fn publish(target: &str, variables: &[(&str, &str)]) -> Output {
+    let path = Scratch::new();
+    for name in BASE {
+        let found =
+            ["/usr/bin", "/bin"].map(|dir| std::path::Path::new(dir).join(name)).into_iter().find(|p| p.exists());
+        std::os::unix::fs::symlink(found.unwrap_or_else(|| panic!("there is no {name}")), path.join(name))
+            .expect("a link");
+    }
+    let script = if target == "gcp" { "pack.sh" } else { "publish.sh" };
+    let mut command = Command::new(repository().join("packer").join(target).join(script));
+    command.env_clear().env("PATH", path.path()).env("HOME", "/root").envs(variables.iter().copied());
+    command.output().expect("the script runs")
+}
+
+#[test]
+fn all_variables_that_a_target_lacks_are_named_at_once() {
+    for (target, names) in [
+        ("aws", &["IMAGE", "REGION"][..]),
+        ("azure", &["IMAGE", "RESOURCE_GROUP", "LOCATION", "STORAGE_ACCOUNT", "GALLERY"]),
+        ("gcp", &["IMAGE"]),
+        ("openstack", &["IMAGE"]),
+        ("proxmox", &["ISO", "URL", "NODE", "VM_ID", "PROXMOX_TOKEN"]),
+    ] {
+        let output = publish(target, &[]);
+        assert_eq!(output.status.code(), Some(1), "{target}: {}", said(&output));
+        for name in names {
+            assert!(said(&output).contains(&format!("\n  {name}: ")), "{target}, {name}: {}", said(&output));
+        }
+    }
+}
+
+#[test]
+fn packer_names_the_variable_that_was_not_given() {
+    for (target, name) in
+        [("aws", "region"), ("gcp", "bucket"), ("azure", "gallery"), ("vsphere", "datastore"), ("proxmox", "vm_id")]
+    {
+        let output = packer_sh().arg(target).output().expect("packer.sh runs");
+        assert_eq!(output.status.code(), Some(1), "{target}: {}", said(&output));
+        assert!(said(&output).contains(&format!("Unset variable \"{name}\"")), "{target}: {}", said(&output));
+    }
+}
+
+#[test]
+fn the_program_that_a_target_lacks_is_named_with_where_it_comes_from() {
+    let disk = Published::new();
+    let raw = disk.raw.to_string_lossy();
+    let image: [(&str, &str); 3] = [("IMAGE", &raw), ("NAME", "n"), ("VERSION", "0.1.0")];
+    let more = |others: &[(&'static str, &'static str)]| -> Vec<(&str, &str)> {
+        image.iter().chain(others).copied().collect()
+    };
+    let cases = [
+        ("aws", more(&[("REGION", "r"), ("PYTHON", "python9")]), "python9: install python3"),
+        ("openstack", image.to_vec(), "openstack: install python3-openstackclient"),
+        ("openstack", more(&[("OPENSTACK", "cat")]), "no cloud is named: set OS_CLOUD"),
+        (
+            "azure",
+            more(&[
+                ("RESOURCE_GROUP", "g"),
+                ("LOCATION", "l"),
+                ("STORAGE_ACCOUNT", "a"),
+                ("CONTAINER", "c"),
+                ("GALLERY", "g"),
+                ("DEFINITION", "d"),
+            ]),
+            "az: install the Azure CLI",
+        ),
+        (
+            "proxmox",
+            vec![
+                ("ISO", &*raw),
+                ("NAME", "n"),
+                ("URL", "https://pve"),
+                ("NODE", "n"),
+                ("VM_ID", "9"),
+                ("STORAGE", "s"),
+                ("ISO_STORAGE", "s"),
+                ("BRIDGE", "b"),
+                ("DISK_GIB", "8"),
+                ("TIMEOUT", "9"),
+                ("PROXMOX_TOKEN", "t"),
+            ],
+            "curl: install curl",
+        ),
+    ];
+    for (target, variables, expected) in cases {
+        let output = publish(target, &variables);
+        assert_eq!(output.status.code(), Some(1), "{target}: {}", said(&output));
+        assert!(said(&output).contains(expected), "{target}: {}", said(&output));
+    }
+}
+
+#[test]
+fn only_the_disk_that_passed_the_smoke_test_leaves() {
+    let disk = Published::new();
+    let (raw, tar) = (disk.raw.to_string_lossy().into_owned(), disk.directory.join("disk.tar.gz"));
+    let tar = tar.to_string_lossy();
+    let refused = |expected: &str| {
+        let output = publish("gcp", &[("IMAGE", &raw), ("TAR", &tar)]);
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        assert!(said(&output).contains(expected), "{}", said(&output));
+    };
+    let mut changed = disk.bytes.clone();
+    changed[5] ^= 1;
+    std::fs::write(&disk.raw, changed).expect("a disk");
+    refused("is not what has passed the smoke test: its sha256 is not the one in");
+    std::fs::write(disk.directory.join("SHA256SUMS"), "").expect("sums");
+    refused("does not list etcd-bootstrapper_0.1.0.raw");
+    std::fs::remove_file(disk.directory.join("SHA256SUMS")).expect("sums");
+    refused("has not passed the smoke test: there is no");
+    std::fs::remove_file(&disk.raw).expect("a disk");
+    refused("there is no image");
+}
+
+#[test]
+fn what_nobody_knows_is_refused_with_what_there_is() {
+    let convert = |arguments: &[&str]| {
+        Command::new(repository().join("packer/convert.sh")).args(arguments).output().expect("convert.sh runs")
+    };
+    let output = convert(&["vdi", "/dev/null", "/tmp/x"]);
+    assert_eq!(output.status.code(), Some(64));
+    assert!(said(&output).contains("no format is called vdi"), "{}", said(&output));
+    let disk = Published::new();
+    std::fs::write(&disk.raw, "no disk").expect("a file");
+    let output = convert(&["vhd", &disk.raw.to_string_lossy(), &disk.directory.join("x").to_string_lossy()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("its 7 bytes are not whole sectors"), "{}", said(&output));
+
+    let output = packer_sh().args(["validate", "nimbus"]).output().expect("packer.sh runs");
+    assert!(said(&output).contains("no target is called nimbus; there are: qemu aws azure"), "{}", said(&output));
+    let output = packer_sh().arg("nimbus").output().expect("packer.sh runs");
+    assert_eq!(output.status.code(), Some(64), "{}", said(&output));
+}
