@@ -2,6 +2,7 @@
 
 mod aws;
 mod formats;
+mod launch;
 mod missing;
 mod templates;
 

@@ -31,6 +31,9 @@ fn each_example_is_valid() {
         ("reimage", "auto"),
         ("restore", "restore"),
         ("store", "auto"),
+        ("aws-group", "auto"),
+        ("gce-group", "auto"),
+        ("azure-group", "auto"),
     ];
     for (name, mode) in modes {
         let name = format!("{name}.yaml");
