@@ -47,7 +47,7 @@ answer=$(api POST "/nodes/$NODE/qemu" --max-time 60 --data-urlencode "vmid=$VM_I
   --data-urlencode "net0=virtio,bridge=$BRIDGE" --data-urlencode serial0=socket --data-urlencode "ide2=$ISO_STORAGE:iso/$file,media=cdrom" \
   ${CONFIG_ISO:+--data-urlencode "ide3=$CONFIG_ISO,media=cdrom"} --data-urlencode 'boot=order=scsi0;ide2')
 done_by "$answer"
-done_by "$(api POST "$machine/status/start" --max-time 60)"
+done_by "$(api POST "$machine/status/start" --max-time 60 --data '')"
 say "waiting up to $TIMEOUT s until it has installed and powered itself off"
 deadline=$(($(date +%s) + TIMEOUT))
 while :; do
@@ -57,7 +57,7 @@ while :; do
   sleep 5
 done
 api PUT "$machine/config" --max-time 60 --data-urlencode delete="ide2${CONFIG_ISO:+,ide3}" --data-urlencode boot=order=scsi0 >/dev/null
-answer=$(api POST "$machine/template" --max-time 60)
+answer=$(api POST "$machine/template" --max-time 60 --data '')
 # Releases before 7 have no task for it.
 [ "$(printf %s "$answer" | jq -r .data)" = null ] || done_by "$answer"
 say "the template $NAME is $VM_ID"
