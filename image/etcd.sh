@@ -39,7 +39,8 @@ if ! [ -d "$dir" ]; then
     mkdir x
     tar -xzf archive -C x --strip-components=1 --no-same-owner
     for name in etcd etcdctl etcdutl; do install -m 755 "x/$name" . || die "$source has no $name where upstream's archives have it"; done
-    echo "$source" >archive-source
+    # Where it was on this machine is nobody's business.
+    case $source in file://*) echo "${source##*/}" ;; *) echo "$source" ;; esac >archive-source
     echo "$ETCD_SHA256" >archive-sha256
   fi
   rm -rf x archive log

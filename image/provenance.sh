@@ -23,6 +23,6 @@ tools=$(chroot "$root" dpkg-query -W -f '${Package} ${Version}\n' dracut-core do
       resolvedDependencies: (
         [{uri: "git+urn:etcd-bootstrapper:source", digest: {gitCommit: ($m.git_revision | rtrimstr("-dirty"))}, annotations: {dirty: ($m.git_revision | endswith("-dirty"))}},
          {name: "etcd-bootstrapper", digest: {sha256: $binary}}]
-        + (if $m.etcd.archive then [{uri: $m.etcd.archive, digest: {sha256: $m.etcd.archive_sha256}}] else [] end)
+        + (if $m.etcd.archive then [{(if $m.etcd.archive | test("://") then "uri" else "name" end): $m.etcd.archive, digest: {sha256: $m.etcd.archive_sha256}}] else [] end)
         + $packages)},
     runDetails: {builder: {id: $builder}}}}' >"$name.provenance.json"
