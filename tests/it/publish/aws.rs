@@ -1,7 +1,7 @@
 //! The image in AWS, by the command that people run, against moto. moto keeps the snapshot's bytes and drops most of what
 //! `RegisterImage` says, so that is read from moto's own record of what was sent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Output;
 
@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
-use super::{BLOCK, Published, packer_sh, said};
+use super::{BLOCK, Published, packer_sh, repository, said};
 use crate::support::moto::{Moto, REGION, python};
 
 fn publish(disk: &Published, moto: &Moto, more: &[&str]) -> Output {
@@ -46,6 +46,16 @@ fn sent(
 fn action(record: &Path, name: &str) -> Vec<BTreeMap<String, String>> {
     let is = |_: &Value, form: &BTreeMap<String, String>| form.get("Action").is_some_and(|action| action == name);
     sent(record, is).into_iter().map(|(_, form)| form).collect()
+}
+
+/// The actions of the policy that packer/aws says is enough.
+fn allowed() -> BTreeSet<String> {
+    let text = std::fs::read(repository().join("packer/aws/policy.json")).expect("a policy");
+    let policy: Value = serde_json::from_slice(&text).expect("JSON");
+    let actions =
+        policy["Statement"].as_array().expect("statements").iter().map(|statement| statement["Action"].clone());
+    let flat = actions.flat_map(|action| action.as_array().cloned().unwrap_or_else(|| vec![action.clone()]));
+    flat.map(|action| action.as_str().expect("an action").to_owned()).collect()
 }
 
 #[test]
@@ -109,6 +119,20 @@ fn the_disk_becomes_an_image_that_boots_by_uefi_has_a_tpm_and_asks_for_imdsv2() 
     let sum = ring::digest::digest(&ring::digest::SHA256, &sums);
     assert_eq!(header("x-amz-Checksum"), BASE64_STANDARD.encode(sum));
     assert_eq!(header("x-amz-Checksum-Aggregation-Method"), "LINEAR");
+
+    // The policy is what was asked, and nothing else.
+    let requests = sent(&record, |_, _| true).into_iter();
+    let asked = requests.filter_map(|(request, form)| {
+        match (form.get("Action"), request["url"].as_str().unwrap_or_default()) {
+            (Some(action), _) => Some(format!("ec2:{action}")),
+            (None, url) if url.contains("/completion/") => Some("ebs:CompleteSnapshot".to_owned()),
+            (None, url) if url.ends_with("/snapshots") => Some("ebs:StartSnapshot".to_owned()),
+            (None, _) => None,
+        }
+    });
+    // Their lines may all be torn; the blocks have come.
+    let asked: BTreeSet<String> = asked.chain(["ebs:PutSnapshotBlock".to_owned()]).collect();
+    assert_eq!(asked, allowed());
 
     // What moto does keep: the name, and the tags.
     let listed = moto.form("ec2", "Action=DescribeImages&Version=2016-11-15&Owner.1=self");
