@@ -8,6 +8,8 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 
 use crate::cluster::Cluster;
 use crate::disk::{self, Disk};
@@ -41,6 +43,8 @@ struct Times {
     /// Firmware and boot loader are over.
     kernel: Duration,
     serving: Duration,
+    /// What QEMU needed of this host's processors: without acceleration, the same on a busy host too.
+    cost: Duration,
 }
 
 /// Boots all of them in turn, in so many rounds, and prints the medians.
@@ -63,8 +67,11 @@ pub fn run(yard: &mut Yard, world: &mut World, rounds: u32) -> Result<()> {
         for turn in 0..count {
             let contender = &mut all[(turn + round as usize) % count];
             let times = boot(yard, contender, round)?;
-            let [kernel, serving] = [times.kernel, times.serving].map(|time| time.as_secs_f32());
-            println!("round {round}: {}: its kernel after {kernel:.1} s, serving after {serving:.1} s", contender.name);
+            let [kernel, serving, cost] = [times.kernel, times.serving, times.cost].map(|time| time.as_secs_f32());
+            let name = contender.name;
+            println!(
+                "round {round}: {name}: kernel after {kernel:.1} s, serving after {serving:.1} s, processors {cost:.1} s"
+            );
             contender.times.push(times);
         }
         world.check()?;
@@ -82,6 +89,7 @@ fn boot(yard: &mut Yard, contender: &Contender, round: u32) -> Result<Times> {
     let place = yard.directory(ALONE)?;
     let system = yard.system_of(&contender.image, &place)?;
     let disks = Disks { system, data: yard.blank_data(place.join("data.raw"))? };
+    let before = spent()?;
     let mut machine = yard.boot_special(Special::default(), ALONE, place.clone(), disks, Some(seed))?;
     let served = until("answer of etcd", SETTLE, || {
         machine.alive()?;
@@ -91,10 +99,18 @@ fn boot(yard: &mut Yard, contender: &Contender, round: u32) -> Result<Times> {
     let serving = machine.explain(served)?.duration_since(machine.power_on);
     let kernel = machine.kernel(SETTLE)?.duration_since(machine.power_on);
     machine.kill()?;
+    let cost = spent()?.saturating_sub(before);
     for disk in ["system.qcow2", "data.raw"] {
         fs::remove_file(place.join(disk))?;
     }
-    Ok(Times { kernel, serving })
+    Ok(Times { kernel, serving, cost })
+}
+
+/// Processor time of all processes of this one that have ended.
+fn spent() -> Result<Duration> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let micros = [usage.user_time(), usage.system_time()].map(|time| time.num_microseconds());
+    Ok(Duration::from_micros(micros.iter().sum::<i64>().try_into()?))
 }
 
 /// The script that makes a member of it, with certificates of the cluster's CA.
@@ -130,6 +146,7 @@ fn print(all: &[Contender], yard: &Yard, rounds: u32) {
         for (what, of, target) in [
             (contender.what, (|times| times.serving) as fn(Times) -> Duration, target.as_str()),
             ("  firmware and boot loader of it", |times| times.kernel, ""),
+            ("  processor time of this host until then", |times| times.cost, ""),
         ] {
             let [mine, theirs] = [contender, baseline].map(|c| median(&c.times, of).as_secs_f64());
             let ratio = mine / theirs;
