@@ -125,9 +125,9 @@ published() {
   )
   touch -d '1 minute ago' "$tmp/publish/$name.raw"
   tools/enter.sh minisign -G -W -p "$tmp/keys/pub" -s "$tmp/keys/sec" >/dev/null
-  packer/publish.sh "$tmp/publish" "$name" 2>"$tmp/said" || fail "nothing was published: $(cat "$tmp/said")"
+  packer/qemu/publish.sh "$tmp/publish" "$name" 2>"$tmp/said" || fail "nothing was published: $(cat "$tmp/said")"
   grep -q 'not signed' "$tmp/said" && [ ! -e "$tmp/publish/SHA256SUMS.minisig" ] || fail "without a key: $(cat "$tmp/said")"
-  MINISIGN_KEY=$tmp/keys/sec packer/publish.sh "$tmp/publish" "$name" >"$tmp/said" 2>&1 || fail "nothing was signed: $(cat "$tmp/said")"
+  MINISIGN_KEY=$tmp/keys/sec packer/qemu/publish.sh "$tmp/publish" "$name" >"$tmp/said" 2>&1 || fail "nothing was signed: $(cat "$tmp/said")"
   (cd "$tmp/publish" && sha256sum --quiet -c SHA256SUMS) || fail "SHA256SUMS"
   verify() { tools/enter.sh minisign -V -q -p "$tmp/keys/pub" -m "$tmp/publish/SHA256SUMS" >/dev/null 2>&1; }
   verify || fail "the signature of SHA256SUMS is not the key's"
