@@ -394,7 +394,10 @@ async fn a_snapshot_of_a_newer_etcd_is_refused_by_name() {
 
 #[tokio::test]
 async fn a_wrapped_snapshot_is_restored_and_checked_again_from_its_object_after_a_reboot() {
-    for (name, object) in [("zstd", zstd(snapshot())), ("gzip", gzip(snapshot()))] {
+    // In the middle, and in gzip's time of packing (RFC 1952, section 2.3), which leads to no other database.
+    for (name, object, rots) in
+        [("zstd", zstd(snapshot()), 1_000), ("gzip", gzip(snapshot()), 1_000), ("gzip's head", gzip(snapshot()), 4)]
+    {
         let host = Host::new(1, &object);
         host.stage().await.unwrap();
         assert!(host.staged(), "{name}");
@@ -421,7 +424,7 @@ async fn a_wrapped_snapshot_is_restored_and_checked_again_from_its_object_after_
         fs::rename(host.scratch.join("away.db"), host.scratch.join("usb.db")).unwrap();
         for with_database in [true, false] {
             let mut bytes = fs::read(file("object")).unwrap();
-            bytes[1_000] ^= 1;
+            bytes[rots] ^= 1;
             fs::write(file("object"), bytes).unwrap();
             if !with_database {
                 fs::remove_file(file("db")).unwrap();

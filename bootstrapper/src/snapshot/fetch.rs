@@ -85,10 +85,11 @@ pub async fn fetch(order: &Order<'_>, watch: &mut Watch<'_>) -> Result<Summary> 
             Some(_) => order.patience.min(OTHERS),
             None => order.patience,
         };
-        let error = match (Transfer { order, origin, patience, intake: None, alone: false }).run(watch).await {
-            Ok(summary) => return Ok(summary),
-            Err(error) => error,
-        };
+        let error =
+            match (Transfer { order, origin, patience, intake: None, resumed: false, alone: false }).run(watch).await {
+                Ok(summary) => return Ok(summary),
+                Err(error) => error,
+            };
         if !matches!(Exit::of(&error), Exit::Unavailable | Exit::BadInput) {
             return Err(error);
         }
@@ -136,6 +137,8 @@ struct Transfer<'a> {
     patience: Duration,
     /// Away only while its thread has it.
     intake: Option<Intake>,
+    /// Whether an earlier attempt has left some of it here.
+    resumed: bool,
     /// One request at a time: several were not answered as they should.
     alone: bool,
 }
@@ -151,7 +154,12 @@ impl Transfer<'_> {
             };
             // Damage may have happened on the way, pieces may be of two objects, and what was here before may have
             // rotted here: once from the start.
-            let worth_it = matches!(error.downcast_ref(), Some(Unfit::Broken(_)));
+            let worth_it = match error.downcast_ref() {
+                Some(Unfit::Broken(_)) => true,
+                // Not all that rots in an object changes what it unpacks to.
+                Some(Unfit::Another(_)) => self.resumed,
+                Some(Unfit::Unusable(_)) | None => false,
+            };
             if again || !worth_it {
                 return Err(failed(self.order, self.origin.place(), error));
             }
@@ -174,7 +182,9 @@ impl Transfer<'_> {
             Some(shelf) => Intake::resume(shelf, opening),
             None => Ok(Intake::checking(opening)),
         });
-        self.intake = Some(intake.await?);
+        let intake = intake.await?;
+        self.resumed = intake.bytes() > 0;
+        self.intake = Some(intake);
         self.download(watch).await?;
         let (intake, expected) = (self.taken()?, self.order.sha256.cloned());
         let shelf = self.order.shelf.clone();
