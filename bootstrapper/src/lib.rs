@@ -11,6 +11,7 @@ pub mod configuration;
 pub mod etcd;
 pub mod exit;
 pub mod finish;
+mod firewall;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 pub mod linger;

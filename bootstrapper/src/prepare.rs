@@ -14,6 +14,7 @@ use plan::spec::{Host, Spec};
 use crate::apply::journal::Journal;
 use crate::configuration::{Found, again, configuration, platform};
 use crate::exit::{Exit, Failure};
+use crate::firewall;
 use crate::metadata::{self, Loaded, Sources};
 use crate::network;
 use crate::observe::volume::{self, Volume};
@@ -115,6 +116,7 @@ pub async fn prepare(paths: &Paths, report: &mut Report) -> Result<Prepared> {
         Some(identity) => still(paths, &loaded, &identity, group.as_deref(), &life.nonce).await?,
         None => who(&loaded, group.as_deref(), &life.nonce, report).await?,
     };
+    firewall::open(paths, &loaded.host, &me).await?;
     let owner = net::user("etcd");
     known_clock(paths, &loaded.host, member, report).await;
     secrets::ca(paths, &mut loaded.host, member, &mut |text| report.say(text)).await?;

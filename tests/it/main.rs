@@ -18,6 +18,7 @@ mod elsewhere;
 mod explain;
 mod failing;
 mod fences;
+mod firewall;
 #[path = "../fits.rs"]
 mod fits;
 mod group;

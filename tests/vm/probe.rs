@@ -3,7 +3,6 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -24,33 +23,15 @@ const SOON: Duration = Duration::from_millis(250);
 const ANSWER: Duration = Duration::from_secs(10);
 /// What etcd says to everybody whom it lets in.
 const VERSION: &str = "/version";
-/// Connections that are open at the same time.
-const PARALLEL: usize = 48;
-
-/// All TCP ports of an address that accept a connection.
-///
-/// # Errors
-/// When a port neither accepts nor refuses: then it is not known to be closed.
-pub fn open_ports(address: Ipv4Addr) -> Result<Vec<u16>> {
-    let next = Arc::new(AtomicU32::new(1));
-    let scan = |next: Arc<AtomicU32>| {
-        move || -> Result<Vec<u16>> {
-            let mut open = Vec::new();
-            while let Ok(port) = u16::try_from(next.fetch_add(1, Ordering::Relaxed)) {
-                if !refuses(address, port)? {
-                    open.push(port);
-                }
-            }
-            Ok(open)
-        }
-    };
-    let threads: Vec<_> = (0..PARALLEL).map(|_| thread::spawn(scan(next.clone()))).collect();
-    let mut open = Vec::new();
-    for thread in threads {
-        open.extend(thread.join().map_err(|_| anyhow::anyhow!("a thread of the port scan has panicked"))??);
-    }
-    open.sort_unstable();
-    Ok(open)
+/// Those of these TCP ports that answer, be it by a refusal.
+pub fn answering(address: Ipv4Addr, ports: impl Iterator<Item = u16>) -> Vec<u16> {
+    let ask = |port| thread::spawn(move || TcpStream::connect_timeout(&SocketAddr::new(address.into(), port), CONNECT));
+    let asked: Vec<_> = ports.map(|port| (port, ask(port))).collect();
+    let answers = asked.into_iter().filter_map(|(port, thread)| match thread.join() {
+        Ok(Err(error)) if error.kind() == ErrorKind::TimedOut => None,
+        Ok(_) | Err(_) => Some(port),
+    });
+    answers.collect()
 }
 
 /// Whether a port refuses connections: nobody listens there.

@@ -1,16 +1,16 @@
 //! From the document to its meaning: everything that no single field can tell.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cidr::Cidr;
 use crate::discovery::Discovery;
 use crate::document::{Address, Document, PeerEntry, Source};
 use crate::member::is_name_or_address;
 use crate::source::misplaced;
 use crate::spec::{Host, Problem, Set, Spec, Store};
-use crate::{backup, discovery, restore, store};
+use crate::{backup, discovery, firewall, restore, store};
 
 /// etcd's options that the bootstrapper decides; a user who could set them could undo its laws.
 const OURS: [&str; 30] = [
@@ -67,6 +67,7 @@ pub(crate) fn check(document: Document) -> Result<(Spec, Host), Vec<Problem>> {
     check_absent(&document, &mut problems);
     problems.0.extend(document.store.iter().flat_map(store::check));
     problems.0.extend(document.backup.iter().flat_map(|entry| backup::check(entry, document.store.is_some())));
+    problems.0.extend(firewall::check(&document.firewall, &document.peers));
     check_restore(&document, &mut problems);
     check_recover(&document, &mut problems);
     check_member(&document, &mut problems);
@@ -107,6 +108,7 @@ pub(crate) fn check(document: Document) -> Result<(Spec, Host), Vec<Problem>> {
         address: document.member.address,
         device: document.data.device,
         tls: document.tls,
+        firewall: document.firewall,
         restore: document.restore.map(Arc::new),
         store: document.store.map(Arc::new),
         backup: document.backup,
@@ -236,8 +238,10 @@ fn check_recover(document: &Document, problems: &mut Problems) {
 
 fn check_member(document: &Document, problems: &mut Problems) {
     match &document.member.address {
-        Address::Cidr { cidr } if !is_network(cidr) => {
-            problems.add("member.address.cidr", format!("{cidr:?} is not a network such as 10.0.0.0/24 or fd00::/64"));
+        Address::Cidr { cidr } => {
+            if let Err(problem) = cidr.parse::<Cidr>() {
+                problems.add("member.address.cidr", problem);
+            }
         }
         // The kernel's names have 1 to 15 bytes (IFNAMSIZ), no blank and no slash.
         Address::Interface { interface }
@@ -246,14 +250,8 @@ fn check_member(document: &Document, problems: &mut Problems) {
             problems
                 .add("member.address.interface", format!("{interface:?} is not the name of an interface such as eth0"));
         }
-        Address::Auto | Address::Cidr { .. } | Address::Interface { .. } | Address::Text(_) => {}
+        Address::Auto | Address::Interface { .. } | Address::Text(_) => {}
     }
-}
-
-fn is_network(text: &str) -> bool {
-    let Some((address, length)) = text.split_once('/') else { return false };
-    let (Ok(address), Ok(length)) = (address.parse::<IpAddr>(), length.parse::<u8>()) else { return false };
-    length <= if address.is_ipv4() { 32 } else { 128 }
 }
 
 /// The shortest validity that a renewal can keep up with: the timer comes twice a day and up to six hours late.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::backup::BackupEntry;
 use crate::discovery::Discovery;
+use crate::firewall::Firewall;
 use crate::member::{ClusterName, MemberName, PeerUrl};
 use crate::metadata::MetadataEntry;
 use crate::restore::RestoreEntry;
@@ -46,6 +47,9 @@ pub struct Document {
     /// The data disk.
     #[serde(default)]
     pub data: Data,
+    /// Who may reach this host's etcd.
+    #[serde(default)]
+    pub firewall: Firewall,
     /// The operator's word after a majority is lost.
     #[serde(default)]
     pub recover: Option<Recover>,

@@ -6,6 +6,7 @@
 
 pub mod backup;
 mod check;
+pub mod cidr;
 mod claims;
 pub mod classify;
 mod decide;
@@ -14,6 +15,7 @@ pub mod discovery;
 pub mod document;
 pub mod explain;
 pub mod facts;
+pub mod firewall;
 pub mod founding;
 mod founding_rows;
 mod joining;

@@ -14,6 +14,7 @@ use crate::backup::BackupEntry;
 use crate::discovery::Discovery;
 use crate::document::{Address, Auto, Device, Document, PeerEntry, Recover, Tls};
 use crate::facts::Seconds;
+use crate::firewall::Firewall;
 use crate::member::{ClusterName, Malformed, MemberName};
 use crate::restore::RestoreEntry;
 use crate::store::StoreEntry;
@@ -100,6 +101,8 @@ pub struct Host {
     pub device: Device,
     /// `tls`.
     pub tls: Tls,
+    /// `firewall`.
+    pub firewall: Firewall,
     /// `restore`: where the snapshot is.
     pub restore: Option<Arc<RestoreEntry>>,
     /// `store`.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
+use plan::cidr::Cidr;
 use plan::document::{Address, PeerEntry};
 use plan::member::PeerUrl;
 
@@ -217,9 +218,8 @@ impl Here {
     }
 
     fn inside(&self, cidr: &str) -> Result<Option<IpAddr>> {
-        let network =
-            Network::parse(cidr).ok_or_else(|| bad(format!("{cidr:?} is not a network such as 10.0.0.0/24")))?;
-        let fits = |a: &&Local| a.up && !a.loopback && a.lasting && network.contains(a.ip);
+        let network: Cidr = cidr.parse().map_err(bad)?;
+        let fits = |a: &&Local| a.up && !a.loopback && a.lasting && network.holds(a.ip);
         let found: Vec<_> = self.addresses.iter().filter(fits).collect();
         match found[..] {
             [] => Ok(None),
@@ -234,32 +234,6 @@ impl Here {
 
 fn bad(what: String) -> anyhow::Error {
     Exit::BadInput.because(format!("member.address: {what}"))
-}
-
-struct Network {
-    address: IpAddr,
-    length: u32,
-}
-
-impl Network {
-    fn parse(text: &str) -> Option<Network> {
-        let (address, length) = text.split_once('/')?;
-        let network = Network { address: address.parse().ok()?, length: length.parse().ok()? };
-        let most = if network.address.is_ipv4() { 32 } else { 128 };
-        (network.length <= most).then_some(network)
-    }
-
-    fn contains(&self, ip: IpAddr) -> bool {
-        match (self.address, ip) {
-            (IpAddr::V4(a), IpAddr::V4(b)) => {
-                (a.to_bits() ^ b.to_bits()).checked_shr(32 - self.length).unwrap_or(0) == 0
-            }
-            (IpAddr::V6(a), IpAddr::V6(b)) => {
-                (a.to_bits() ^ b.to_bits()).checked_shr(128 - self.length).unwrap_or(0) == 0
-            }
-            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
-        }
-    }
 }
 
 /// Whether the host of a URL is this address, or resolves to it within two seconds.

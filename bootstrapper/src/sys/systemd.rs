@@ -10,6 +10,9 @@ use super::process::{Program, run};
 /// The unit that runs etcd.
 const ETCD: &str = "etcd.service";
 
+/// The unit whose `ExecReload=` puts the rules of this boot in force.
+const FIREWALL: &str = "etcd-bootstrapper-firewall.service";
+
 /// The unit that makes the network.
 const NETWORK: &str = "systemd-networkd.service";
 
@@ -57,6 +60,14 @@ pub async fn decide_anew() -> Result<()> {
 /// When systemctl cannot be run or refuses.
 pub async fn reload_network() -> Result<()> {
     systemctl(&["reload", NETWORK]).await
+}
+
+/// Lets the firewall read its rules anew, and waits until that is done.
+///
+/// # Errors
+/// When systemctl cannot be run, or nft refuses them.
+pub async fn reload_firewall() -> Result<()> {
+    systemctl(&["reload", FIREWALL]).await
 }
 
 /// Mounts the data disk for everybody, and waits until that is done: what this service mounts, no other sees.
