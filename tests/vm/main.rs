@@ -16,6 +16,7 @@ mod evidence;
 mod flavour;
 mod fleet;
 mod going_on;
+mod hardened;
 mod large;
 mod ledger;
 mod lines;

@@ -1,7 +1,8 @@
-//! (b) All members reboot; a settled member needs no metadata for it.
+//! (b) All members reboot; a settled member needs no metadata for it. One of them is looked at from inside.
 
 use anyhow::{Result, ensure};
 
+use crate::hardened;
 use crate::process::until;
 use crate::suite::{AGREE, Suite};
 use crate::world::Seat;
@@ -16,6 +17,7 @@ pub fn run(suite: &mut Suite) -> Result<()> {
     for machine in set.machines() {
         machine.expect_only("start")?;
     }
+    hardened::look(suite.yard.images.flavour, set.machine(BARE)?, &suite.yard.tools)?;
     suite.leave(set);
     Ok(())
 }
