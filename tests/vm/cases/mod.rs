@@ -17,6 +17,7 @@ mod stuck;
 mod system_disk;
 mod total_loss;
 mod unsynced;
+mod verity;
 
 pub use chaos::{CHAOS, Chaos, Outcome, judge, run as chaos};
 pub use first_boot::FirstBoot;
@@ -60,7 +61,7 @@ fn under_load(suite: &mut Suite, what: Chaos) -> Result<()> {
 pub const APART: [&str; 3] = ["cloud-init", "growing", "stuck"];
 
 /// All of them; the letters are those of the issues that asked for them.
-pub const CASES: [Case; 17] = [
+pub const CASES: [Case; 18] = [
     Case {
         name: "found",
         what: "three fresh members become one cluster that speaks mutual TLS and nothing else",
@@ -78,6 +79,12 @@ pub const CASES: [Case; 17] = [
         what: "a member with blank disks replaces its previous life under a write load; the others never restart",
         run: |suite| under_load(suite, Chaos::WipeOne),
         letter: "c",
+    },
+    Case {
+        name: "verity",
+        what: "of a root that is not the one that was built nothing runs; the machine says why and tries again, as without one",
+        run: verity::run,
+        letter: "r",
     },
     Case {
         name: "system-disk",
