@@ -4,9 +4,6 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
-
 /// A network such as `10.0.0.0/8` (RFC 4632, RFC 4291 section 2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cidr {
@@ -43,6 +40,11 @@ impl Cidr {
     pub fn address(self) -> IpAddr {
         self.address
     }
+
+    /// The same network, written by its first address.
+    pub fn canonical(self) -> Cidr {
+        Cidr { address: self.first(), ..self }
+    }
 }
 
 fn width(address: IpAddr) -> u8 {
@@ -67,12 +69,6 @@ impl FromStr for Cidr {
 impl fmt::Display for Cidr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.address, self.length)
-    }
-}
-
-impl<'de> Deserialize<'de> for Cidr {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        String::deserialize(d)?.parse().map_err(D::Error::custom)
     }
 }
 

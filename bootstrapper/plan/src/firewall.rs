@@ -14,7 +14,7 @@ use crate::spec::Problem;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Firewall {
-    /// Who may reach the client port, and that of metrics which are not on loopback; only with `peers`.
+    /// Who may reach the client port, and those of metrics and of HTTP apart from gRPC; only with `peers`.
     #[serde(default)]
     pub clients: Option<Vec<Range>>,
     /// Who may reach the peer port, and the client port, where members ask each other for their list.
@@ -33,8 +33,8 @@ pub struct Ports {
     pub client: u16,
     /// Of peers, where a host answers before it has an etcd as well.
     pub peer: u16,
-    /// Of etcd's metrics, beside the client port.
-    pub metrics: Vec<u16>,
+    /// Of etcd's metrics, and of HTTP apart from gRPC.
+    pub more: Vec<u16>,
 }
 
 impl FromStr for Range {
@@ -42,15 +42,12 @@ impl FromStr for Range {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let network = text.parse().map_or_else(|_| text.parse(), |address| Ok(Cidr::of(address)))?;
-        let (first, address) = (network.first(), network.address());
+        let written = network.canonical();
         // Bits that do not count are a slip of the one or of the other number.
-        if first == address {
+        if written == network {
             Ok(Range(network))
         } else {
-            Err(format!(
-                "{text:?} is an address inside a network: write {}",
-                text.replace(&address.to_string(), &first.to_string())
-            ))
+            Err(format!("{text:?} is an address inside a network: write {written}"))
         }
     }
 }
@@ -106,8 +103,8 @@ impl Firewall {
             "udp sport 547 udp dport 546 ip6 saddr fe80::/10 accept".to_owned(),
         ];
         rules.extend(allow(self.peers.as_deref(), &[ports.peer, ports.client]));
-        let metrics = ports.metrics.iter().copied();
-        rules.extend(allow(self.clients.as_deref(), &[ports.client].into_iter().chain(metrics).collect::<Vec<_>>()));
+        let more = ports.more.iter().copied();
+        rules.extend(allow(self.clients.as_deref(), &[ports.client].into_iter().chain(more).collect::<Vec<_>>()));
         let rules: String = rules.iter().map(|rule| format!("    {rule}\n")).collect();
         format!(
             "table inet etcd_bootstrapper {{}}\ndelete table inet etcd_bootstrapper\ntable inet etcd_bootstrapper {{\n  \
@@ -148,6 +145,8 @@ mod tests {
         }
         let expected = "\"10.0.0.7/24\" is an address inside a network: write 10.0.0.0/24";
         assert_eq!("10.0.0.7/24".parse::<Range>(), Err(expected.into()));
+        let expected = "\"FD00:0::1/64\" is an address inside a network: write fd00::/64";
+        assert_eq!("FD00:0::1/64".parse::<Range>(), Err(expected.into()));
         assert!("etcd-1".parse::<Range>().is_err());
     }
 
@@ -157,7 +156,7 @@ mod tests {
             clients: networks(&["10.1.0.0/16", "10.0.0.0/8", "fd00::/64", "fd00::/64"]),
             peers: networks(&["10.0.0.0/24"]),
         };
-        let text = firewall.ruleset(&Ports { client: 2379, peer: 2380, metrics: vec![2381] });
+        let text = firewall.ruleset(&Ports { client: 2379, peer: 2380, more: vec![2381] });
         let about: Vec<&str> = text.lines().filter(|line| line.contains("tcp")).map(str::trim).collect();
         let expected = [
             "ip saddr { 10.0.0.0/24 } tcp dport { 2379, 2380 } accept",
@@ -165,8 +164,18 @@ mod tests {
             "ip6 saddr { fd00::/64 } tcp dport { 2379, 2381 } accept",
         ];
         assert_eq!(about, expected);
-        let open = Firewall::default().ruleset(&Ports { client: 2379, peer: 2380, metrics: Vec::new() });
+        let open = Firewall::default().ruleset(&Ports { client: 2379, peer: 2380, more: Vec::new() });
         assert!(open.contains("    tcp dport { 2379, 2380 } accept\n    tcp dport { 2379 } accept\n"), "{open}");
         assert!(open.contains("policy drop;"));
+    }
+
+    #[test]
+    fn what_the_image_lets_in_before_is_let_in_after() {
+        let first = include_str!("../../../image/rootfs/usr/lib/etcd-bootstrapper/firewall.nft");
+        let rules: Vec<&str> = first.lines().map(str::trim).filter(|line| line.ends_with("accept")).collect();
+        assert_eq!(rules.len(), 6);
+        let after = Firewall::default().ruleset(&Ports { client: 2379, peer: 2380, more: Vec::new() });
+        let missing: Vec<&str> = rules.into_iter().filter(|rule| !after.contains(rule)).collect();
+        assert_eq!(missing, Vec::<&str>::new());
     }
 }
