@@ -23,13 +23,13 @@ const SOON: Duration = Duration::from_millis(250);
 const ANSWER: Duration = Duration::from_secs(10);
 /// What etcd says to everybody whom it lets in.
 const VERSION: &str = "/version";
-/// Those of these TCP ports that answer, be it by a refusal.
-pub fn answering(address: Ipv4Addr, ports: impl Iterator<Item = u16>) -> Vec<u16> {
-    let ask = |port| thread::spawn(move || TcpStream::connect_timeout(&SocketAddr::new(address.into(), port), CONNECT));
-    let asked: Vec<_> = ports.map(|port| (port, ask(port))).collect();
-    let answers = asked.into_iter().filter_map(|(port, thread)| match thread.join() {
+/// Those of these that answer, be it by a refusal.
+pub fn answering(all: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    let ask = |at: SocketAddr| (at, thread::spawn(move || TcpStream::connect_timeout(&at, CONNECT)));
+    let asked: Vec<_> = all.map(ask).collect();
+    let answers = asked.into_iter().filter_map(|(at, thread)| match thread.join() {
         Ok(Err(error)) if error.kind() == ErrorKind::TimedOut => None,
-        Ok(_) | Err(_) => Some(port),
+        Ok(_) | Err(_) => Some(at),
     });
     answers.collect()
 }

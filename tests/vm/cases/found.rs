@@ -1,5 +1,7 @@
 //! (a) Three fresh members.
 
+use std::net::SocketAddr;
+
 use anyhow::{Result, ensure};
 
 use crate::dressed::{self, Dressed};
@@ -73,10 +75,11 @@ fn writes_are_seen_by_all(suite: &Suite, view: &View) -> Result<()> {
 
 /// Seen from inside, and from another host: the firewall drops what comes to a port at which nobody listens.
 fn nothing_else_listens(set: &mut Set) -> Result<()> {
-    for seat in Seat::all() {
-        let answering = probe::answering(seat.address(), SOME_PORTS.into_iter().chain(PORTS));
-        ensure!(answering == PORTS, "{} answers on {answering:?}, only {PORTS:?} are etcd's", seat.name());
-    }
+    let at = |ports: &[u16]| -> Vec<SocketAddr> {
+        Seat::all().flat_map(|seat| ports.iter().map(move |port| (seat.address(), *port).into())).collect()
+    };
+    let answering = probe::answering(at(&SOME_PORTS).into_iter().chain(at(&PORTS)));
+    ensure!(answering == at(&PORTS), "{answering:?} answer, only {PORTS:?} are etcd's");
     for machine in set.machines() {
         let mut found = Vec::new();
         for protocol in ["tcp", "tcp6", "udp", "udp6"] {
