@@ -11,7 +11,8 @@ if ! [ -x "$dir/bin/python" ]; then
   python3 -c 'import ensurepip, venv' 2>/dev/null || install_here python3-venv
   say "installing python-hcl2 $version"
   rm -rf "$dir" "$dir.new"
-  python3 -m venv "$dir.new" && "$dir.new/bin/pip" install --quiet --disable-pip-version-check "python-hcl2==$version" >&2
+  python3 -m venv "$dir.new"
+  "$dir.new/bin/pip" install --quiet --disable-pip-version-check "python-hcl2==$version" >&2
   mv "$dir.new" "$dir"
 fi
 echo "$dir/bin/python"
