@@ -40,7 +40,7 @@ case $format in
   qcow2) qemu_img convert -f raw -O qcow2 -c -o compression_type=zstd "$raw" "$new" ;;
   gcp)
     padded $((1 << 30)) "$new.d/disk.raw"
-    tar --format=oldgnu -S --owner=0 --group=0 --numeric-owner --mtime=@0 -C "$new.d" -c disk.raw | gzip -n >"$new" ;;
+    tar --format=oldgnu -S --owner=0 --group=0 --numeric-owner --mtime=@0 -C "$new.d" -I 'gzip -n' -cf "$new" disk.raw ;;
   vhd)
     padded $((1 << 20)) "$new.d/disk.raw"
     # Without force_size a geometry of cylinders rounds the size, and Azure refuses the upload.
