@@ -51,6 +51,9 @@ if [ -z "$force" ] && [ "$(cat "$out/$name.inputs" 2>/dev/null)" = "$inputs" ] &
   exit 0
 fi
 need_root
+# The bills of materials come last, and need both: who lacks one hears of it now.
+"$repo/tools/debsbom.sh" >/dev/null || die "no bill of materials can be written without debsbom: where is the Python registry?"
+(cd "$repo" && tools/cargo.sh --version >/dev/null) || die "no bill of materials can be written without cargo: tools/setup.sh installs it"
 start=$(date +%s)
 # Packages are downloaded once for both flavours.
 trees=$work/cache

@@ -49,5 +49,6 @@ for deb in "$etcd"/*.deb; do [ ! -f "$deb" ] || dpkg-deb --fsys-tarfile "$deb" |
   --spdx-namespace "urn:sha256:$(sha256sum <"$dir/$name.raw" | cut -c1-64)" >"$tmp/log" 2>&1 || { cat "$tmp/log" >&2; die "debsbom failed"; }
 # What is linked into our program: not what only builds it, and not what only other targets need.
 (cd "$repo" && tools/cargo.sh tree --quiet --locked --package etcd-bootstrapper --edges normal,no-proc-macro --target x86_64-unknown-linux-musl \
-  --prefix none --format '{p}|{l}') | sort -u >"$tmp/crates"
+  --prefix none --format '{p}|{l}') >"$tmp/tree"
+sort -u "$tmp/tree" >"$tmp/crates"
 "$env/bin/python" "$repo/image/sbom.py" "$tmp/sbom" "$tmp/crates" "$repo/Cargo.lock" "$etcd" "$dir/manifest.json" "$dir/$name"
