@@ -4,7 +4,7 @@ set -eu
 . "$(dirname "$0")/../tools/lib.sh"
 dir=$1 name=$2 etcd=$3 kernel=$4 flavour=$5
 revision=$(git -C "$repo" rev-parse HEAD 2>/dev/null || echo unknown)
-[ -z "$(git -C "$repo" status --porcelain -- image tools bootstrapper Cargo.toml Cargo.lock 2>/dev/null)" ] || revision=$revision-dirty
+[ -z "$(git -C "$repo" status --porcelain -- image tools bootstrapper cloud-init Cargo.toml Cargo.lock rust-toolchain.toml 2>/dev/null)" ] || revision=$revision-dirty
 version=$("$etcd/etcd" --version | sed -n 's/^etcd Version: //p')
 if [ -f "$etcd/debian-version" ]; then
   origin=$(printf '{"debian_package": "%s"}' "$(cat "$etcd/debian-version")")
