@@ -32,5 +32,7 @@ mcopy -s -p -m -Q -i "$raw@@$(partition '^esp$' '.start * $s')" ::'*' esp
 dd if="$raw" of=var.ext4 bs=1M iflag=skip_bytes,count_bytes conv=sparse status=none \
   skip="$(partition '^etcd-var$' '.start * $s')" count="$(partition '^etcd-var$' '.size * $s')"
 debugfs -R 'rdump / var' var.ext4 2>&1 | grep -v '^debugfs [0-9]' >&2 || true
+# debugfs ends well whatever becomes of its requests; every ext4 has this.
+[ -d var/lost+found ] || die "debugfs took nothing out of the partition etcd-var of $raw"
 rm var.ext4
 initrd esp/EFI/Linux/*.efi
