@@ -31,6 +31,9 @@ root=$("$repo/tools/toolroot.sh")
 work=${IMAGE_WORK:-$cache/image}
 debs=''
 if [ -n "${DEBIAN_SNAPSHOT:-}" ]; then
+  lock=${PACKAGES_LOCK:-$repo/image/packages.lock}
+  grep -q "^$packages " "$lock" ||
+    die "$lock has no $packages: name a lock that has by PACKAGES_LOCK; \`sed 's/\$/ $flavour/' NAME.packages\` of a build without DEBIAN_SNAPSHOT is one"
   debs=$work/locked-$flavour
   "$repo/image/lock.sh" fetch "$flavour" "$debs"
 fi

@@ -7,10 +7,12 @@ set -eu
 umask 022
 . "$(dirname "$0")/../tools/lib.sh"
 source=${ETCD_SOURCE:-debian} debs=${1:-}
+dir=
 case $source in
   debian)
-    [ -n "$debs" ] || exec "$repo/tools/etcd.sh" forky
-    id=$(cat "$debs"/etcd-server_*.deb "$debs"/etcd-client_*.deb | sha256sum | cut -c1-12) ;;
+    if [ -z "$debs" ]; then dir=$("$repo/tools/etcd.sh" forky); else
+      id=$(cat "$debs"/etcd-server_*.deb "$debs"/etcd-client_*.deb | sha256sum | cut -c1-12)
+    fi ;;
   *)
     id=${ETCD_SHA256:?is the sha256 of the archive that ETCD_SOURCE names}
     case $source in
@@ -18,7 +20,7 @@ case $source in
       *) source=file://$(realpath -e "$source") ;;
     esac ;;
 esac
-dir=$cache/etcd-$id
+dir=${dir:-$cache/etcd-$id}
 [ -d "$dir" ] || lock_install "etcd of $source"
 if ! [ -d "$dir" ]; then
   rm -rf "$dir.new"
@@ -46,4 +48,6 @@ if ! [ -d "$dir" ]; then
   rm -rf x archive log
   mv "$dir.new" "$dir"
 fi
+# What asks it again does so in pipes, which end well without an answer.
+"$dir/etcd" --version | grep -q '^etcd Version: [0-9]' || die "$dir/etcd does not say its version: is $source of linux-amd64?"
 echo "$dir"

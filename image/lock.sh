@@ -4,6 +4,7 @@
 #   lock.sh list TREES ETCD     prints, in the lock's first five columns, what a build has installed in TREES and took from ETCD
 #   lock.sh drift LIST FLAVOUR  says where such a list is not what the lock says; fails if it says anything
 #   lock.sh fetch FLAVOUR DIR   brings the locked packages there, from the cache or DEBIAN_SNAPSHOT (URLs), nothing else
+#   lock.sh changes OLD NEW     says, in no order, what another lock has in its place
 # PACKAGES_LOCK names another lock.
 set -eu
 . "$(dirname "$0")/../tools/lib.sh"
@@ -30,11 +31,17 @@ list() { # trees, etcd
       if (name == "" || status !~ /^(install ok installed)?$/) { } else if (id in known) print known[id]
       else { print "lock.sh: no mirror says the sha256 of " id > "/dev/stderr"; bad = 1 }
       name = status = "" }
-    END { exit bad }' "$1/index" "$1"/*.cache/var/lib/dpkg/status "$control" | sort -u
+    END { exit bad }' "$1/index" "$1"/*.cache/var/lib/dpkg/status "$control" >"$1/listed"
+  # By a file, since a pipe ends as sort does, whatever awk has found.
+  sort -u "$1/listed"
 }
 
 drift() { # list, flavour
-  awk -v flavour="$2" -v etcd="${ETCD_SOURCE:-debian}" '
+  # The lock of the repository is of the cloud kernel.
+  any_kernel=
+  [ "${KERNEL_FLAVOUR:-cloud}" = cloud ] || [ -n "${PACKAGES_LOCK:-}" ] || any_kernel=1
+  awk -v flavour="$2" -v etcd="${ETCD_SOURCE:-debian}" -v any_kernel="$any_kernel" '
+    any_kernel && $1 ~ /^linux-image-/ { next }
     FILENAME == ARGV[1] { if ("," $6 "," ~ "," flavour "," && (etcd == "debian" || $1 !~ /^etcd-/)) { version[$1] = $2; sum[$1] = $4 } next }
     !($1 in version) { print $1 ": not locked, built " $2; bad = 1 }
     $1 in version && $4 != sum[$1] { print $1 ": locked " version[$1] ", built " $2 (version[$1] == $2 ? " of other content" : ""); bad = 1 }
@@ -61,20 +68,37 @@ fetch() { # flavour, dir
   done <"$2/wanted"
 }
 
+changes() { # old lock, new lock
+  awk '
+    { n = split($6, flavours, ",") }
+    FILENAME == ARGV[1] { was[$1]; for (i = 1; i <= n; i++) old[$1 "," flavours[i]] = $2; next }
+    { is[$1]
+      for (i = 1; i <= n; i++) {
+        id = $1 "," flavours[i]
+        now[id]
+        if (!($1 in was)) print $1 " " $2 " (new)"
+        else if (!(id in old)) print $1 " " $2 " (new in " flavours[i] ")"
+        else if (old[id] != $2) print $1 " " old[id] " → " $2
+      } }
+    END { for (id in old) {
+      split(id, name, ",")
+      if (!(name[1] in is)) print name[1] " (gone)"
+      else if (!(id in now)) print name[1] " (gone from " name[2] ")"
+    } }' "$1" "$2"
+}
+
 write() {
   new=$(mktemp -d)
   trap 'rm -rf "$new"' EXIT
   [ -z "${DEBIAN_SNAPSHOT:-}${ETCD_SOURCE:-}" ] || die "the lock is of the newest packages: unset DEBIAN_SNAPSHOT and ETCD_SOURCE"
   for flavour in minimal cloud-init; do
-    "$repo/image/build.sh" --flavour $flavour --out "$new/$flavour" --force
+    KERNEL_FLAVOUR=cloud "$repo/image/build.sh" --flavour $flavour --out "$new/$flavour" --force
   done
   for flavour in minimal cloud-init; do sed "s/$/ $flavour/" "$new/$flavour"/*.packages; done | sort | awk '
     { id = $1 " " $2 " " $3 " " $4 " " $5; if (id == last) line = line "," $6; else { if (line) print line; line = $0 } last = id }
     END { print line }' >"$new/lock"
-  changed=$(awk '
-    FILENAME == ARGV[1] { old[$1] = $2; next } { now[$1] = 1 }
-    !($1 in old) { print $1 " " $2 " (new)" } $1 in old && old[$1] != $2 { print $1 " " old[$1] " → " $2 }
-    END { for (name in old) if (!(name in now)) print name " (gone)" }' "$lock" "$new/lock" | sort | sed 's/$/;/' | xargs -d '\n' | fold -s -w 118)
+  changes "$lock" "$new/lock" >"$new/changes"
+  changed=$(sort -u "$new/changes" | sed 's/$/;/' | xargs -d '\n' | fold -s -w 118)
   if [ -s "$lock" ] && [ -n "$changed" ]; then
     # At the end of the section that is on top.
     entry=$(printf -- '- Packages of the image: %s' "${changed%;}." | sed '2,$s/^/  /; s/ *$//')
@@ -91,5 +115,6 @@ case ${1:-} in
   list) list "$2" "$3" ;;
   drift) drift "$2" "$3" ;;
   fetch) fetch "$2" "$3" ;;
-  *) sed -n '2,7s/^# //p' "$0" >&2; exit 64 ;;
+  changes) changes "$2" "$3" ;;
+  *) sed -n '2,8s/^# //p' "$0" >&2; exit 64 ;;
 esac
