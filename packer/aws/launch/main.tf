@@ -141,7 +141,7 @@ resource "aws_autoscaling_group" "etcd" {
     propagate_at_launch = true
   }
 
-  # Not before the machines may ask who the others are.
+  # Not before the machines may ask who the others are, and for the CA's key.
   depends_on = [aws_iam_role_policy.members, aws_iam_role_policy.secrets]
 }
 

@@ -56,5 +56,5 @@ variable "data_size" {
 variable "kms_key" {
   type        = string
   default     = null
-  description = "The ARN of the key of the volumes; the account's own for EBS by default."
+  description = "The ARN of the key of the volumes; the account's own for EBS by default. Another one's policy, or a grant, must let Auto Scaling's service-linked role use it, or no instance starts."
 }

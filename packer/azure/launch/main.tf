@@ -26,6 +26,10 @@ locals {
   name    = "etcd-${var.cluster}"
   role    = jsondecode(file("${path.module}/../../../docs/policies/azure.json")).properties
   secrets = jsondecode(file("${path.module}/../../../docs/policies/azure-secrets.json")).properties
+  # A directory has no two roles of one name.
+  whose = "${var.cluster} in ${var.resource_group}"
+  # The vault may be in another group than the machines, and a role is assigned only in the scopes that it names.
+  vault_group = split("/providers/", var.ca_key_secret)[0]
 }
 
 data "azurerm_resource_group" "etcd" {
@@ -123,6 +127,7 @@ resource "azapi_resource" "etcd" {
     }
   }
 
+  # Not before the machines may ask who the others are, and for the CA's key.
   depends_on = [azurerm_role_assignment.members, azurerm_role_assignment.secrets]
 }
 
@@ -133,7 +138,7 @@ resource "azurerm_user_assigned_identity" "etcd" {
 }
 
 resource "azurerm_role_definition" "members" {
-  name        = local.role.roleName
+  name        = "${local.role.roleName}: ${local.whose}"
   description = local.role.description
   scope       = data.azurerm_resource_group.etcd.id
   permissions {
@@ -149,13 +154,14 @@ resource "azurerm_role_assignment" "members" {
 }
 
 resource "azurerm_role_definition" "secrets" {
-  name        = local.secrets.roleName
+  name        = "${local.secrets.roleName}: ${local.whose}"
   description = local.secrets.description
-  scope       = data.azurerm_resource_group.etcd.id
+  scope       = local.vault_group
   permissions {
     actions      = local.secrets.permissions[0].actions
     data_actions = local.secrets.permissions[0].dataActions
   }
+  assignable_scopes = [local.vault_group]
 }
 
 resource "azurerm_role_assignment" "secrets" {

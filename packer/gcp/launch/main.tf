@@ -106,7 +106,8 @@ resource "google_compute_region_instance_group_manager" "etcd" {
     max_unavailable_fixed        = length(var.zones)
   }
 
-  depends_on = [google_project_iam_member.members]
+  # Not before the machines may ask who the others are, and for the CA's key.
+  depends_on = [google_project_iam_member.members, google_secret_manager_secret_iam_member.ca_key]
 }
 
 resource "google_service_account" "etcd" {
@@ -115,7 +116,8 @@ resource "google_service_account" "etcd" {
 }
 
 resource "google_project_iam_custom_role" "members" {
-  role_id     = "etcdMembers"
+  # One for each cluster of the project; a role's ID has no dashes.
+  role_id     = "etcdMembers_${replace(var.cluster, "-", "_")}"
   title       = local.role.title
   description = local.role.description
   permissions = local.role.includedPermissions

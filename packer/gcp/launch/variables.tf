@@ -68,5 +68,5 @@ variable "data_size" {
 variable "kms_key" {
   type        = string
   default     = null
-  description = "The key of the disks; Google's own by default."
+  description = "The key of the disks; Google's own by default. Compute Engine's service agent must be allowed to use another one."
 }

@@ -44,6 +44,12 @@ fn resource<'a>(main: &'a Value, kind: &str, name: &str) -> &'a Value {
     all.iter().find_map(|each| each.get(kind)?.get(name)).unwrap_or_else(|| panic!("there is no {kind}.{name}"))
 }
 
+/// The user-data that a target's example is launched with.
+fn example(target: &str) -> String {
+    let name = format!("cloud-init/examples/{}-group.yaml", target.replace("gcp", "gce"));
+    std::fs::read_to_string(repository().join(&name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
 /// Some fields of a value.
 fn of(value: &Value, names: &[&str]) -> Value {
     names.iter().map(|name| ((*name).to_owned(), value[*name].clone())).collect::<serde_json::Map<_, _>>().into()
@@ -88,13 +94,18 @@ fn an_instance_has_the_policies_that_the_program_was_tested_with_and_a_name_that
     let main = read("aws", "main.tf");
     assert_eq!(main["locals"][0]["name"], "etcd-${var.cluster}");
     assert_eq!(main["locals"][0]["policies"], "${path.module}/../../../docs/policies");
-    for (name, file) in [("members", "aws.json"), ("secrets", "aws-secrets.json")] {
+    for (name, file, covered) in
+        [("members", "aws.json", ":autoScalingGroupName/etcd-*"), ("secrets", "aws-secrets.json", ":secret:etcd-*")]
+    {
         let policy = &resource(&main, "aws_iam_role_policy", name)["policy"];
         assert_eq!(policy, &format!("${{file(\"${{local.policies}}/{file}\")}}"));
-        assert!(
-            std::fs::read_to_string(repository().join("docs/policies").join(file)).expect("a policy").contains("etcd")
-        );
+        let text = std::fs::read(repository().join("docs/policies").join(file)).expect("a policy");
+        let policy: Value = serde_json::from_slice(&text).expect("JSON");
+        let statements = policy["Statement"].as_array().expect("statements");
+        let mut resources = statements.iter().filter_map(|statement| statement["Resource"].as_str());
+        assert!(resources.any(|resource| resource.ends_with(covered)), "{file} does not cover {covered}");
     }
+    assert!(example("aws").contains("aws_secret: etcd-"), "the example's secret is not covered");
     for (target, files) in [("gcp", &["gce.json"][..]), ("azure", &["azure.json", "azure-secrets.json"])] {
         let text =
             std::fs::read_to_string(repository().join("packer").join(target).join("launch/main.tf")).expect("a file");
@@ -106,6 +117,46 @@ fn an_instance_has_the_policies_that_the_program_was_tested_with_and_a_name_that
             assert!(repository().join("docs/policies").join(file).exists(), "{file}");
         }
     }
+}
+
+/// A machine asks at once. Who is refused for the whole of `timeouts.metadata` gives up, and rights take minutes to be known.
+#[test]
+fn no_machine_starts_before_its_rights_are_given_or_gives_up_before_they_are_known() {
+    for (target, kind, rights) in [
+        ("aws", "aws_autoscaling_group", ["aws_iam_role_policy.members", "aws_iam_role_policy.secrets"]),
+        (
+            "gcp",
+            "google_compute_region_instance_group_manager",
+            ["google_project_iam_member.members", "google_secret_manager_secret_iam_member.ca_key"],
+        ),
+        ("azure", "azapi_resource", ["azurerm_role_assignment.members", "azurerm_role_assignment.secrets"]),
+    ] {
+        let main = read(target, "main.tf");
+        let rights = rights.map(|right| format!("${{{right}}}"));
+        assert_eq!(resource(&main, kind, "etcd")["depends_on"], json!(rights), "{target}");
+        assert!(example(target).contains("\n      timeouts: {metadata: 15m}\n"), "{target}");
+    }
+}
+
+/// A project and a directory take each name of a role once.
+#[test]
+fn a_second_cluster_has_roles_of_its_own_in_the_scope_of_what_they_open() {
+    let gcp = read("gcp", "main.tf");
+    let role = &resource(&gcp, "google_project_iam_custom_role", "members")["role_id"];
+    assert_eq!(
+        role.as_str().map(|id| id.replace('"', "")),
+        Some("etcdMembers_${replace(var.cluster, -, _)}".to_owned())
+    );
+    let azure = read("azure", "main.tf");
+    assert_eq!(azure["locals"][0]["whose"], "${var.cluster} in ${var.resource_group}");
+    for name in ["members", "secrets"] {
+        let role = resource(&azure, "azurerm_role_definition", name)["name"].as_str().expect("a name");
+        assert!(role.ends_with(".roleName}: ${local.whose}"), "{role}");
+    }
+    assert_eq!(
+        of(resource(&azure, "azurerm_role_definition", "secrets"), &["scope", "assignable_scopes"]),
+        json!({"scope": "${local.vault_group}", "assignable_scopes": ["${local.vault_group}"]})
+    );
 }
 
 #[test]
@@ -176,6 +227,6 @@ fn every_variable_is_declared_once_and_used() {
             .collect();
         assert_eq!(declared.iter().map(|name| (*name).clone()).collect::<BTreeSet<_>>(), used, "{target}");
         assert_eq!(declared.len(), used.len(), "{target}: {declared:?}");
-        assert!(repository().join(format!("cloud-init/examples/{}-group.yaml", target.replace("gcp", "gce"))).exists());
+        assert!(example(target).starts_with("#cloud-config\n"), "{target}");
     }
 }
