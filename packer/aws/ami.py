@@ -66,6 +66,8 @@ def publish(ebs, ec2, arguments):
             f"{arguments.name} is {known[0]['ImageId']} already, of another disk: "
             "give this one another version or name, or deregister that one"
         )
+    if known:
+        as_asked(ec2, known[0], arguments)
     tags = [
         {"Key": "Name", "Value": arguments.name},
         {"Key": "version", "Value": arguments.version},
@@ -81,6 +83,26 @@ def publish(ebs, ec2, arguments):
     # RegisterImage itself takes tags only of later boto3 than Debian 12's.
     ec2.create_tags(Resources=[image], Tags=tags)
     return image, not known
+
+
+def as_asked(ec2, image, arguments):
+    """Neither a TPM nor a key can be given to an image that is registered."""
+    has_tpm = image.get("TpmSupport") == "v2.0"
+    if has_tpm == arguments.no_tpm:
+        raise Refused(
+            f"{arguments.name} is {image['ImageId']} already, {'with' if has_tpm else 'without'} a TPM: "
+            f"give -var tpm={str(has_tpm).lower()}, or give this one another name, or deregister that one"
+        )
+    # No key asked for is also what an account says that encrypts by default.
+    if arguments.kms_key:
+        snapshots = [each["Ebs"]["SnapshotId"] for each in image["BlockDeviceMappings"] if "Ebs" in each]
+        for each in ec2.describe_snapshots(SnapshotIds=snapshots)["Snapshots"]:
+            key = each.get("KmsKeyId")
+            if key != arguments.kms_key:
+                raise Refused(
+                    f"{arguments.name} is {image['ImageId']} already, and its snapshot {each['SnapshotId']} is encrypted by "
+                    f"{key or 'no key'}, not by {arguments.kms_key}: give this one another name, or deregister that one"
+                )
 
 
 def uploaded(ec2, arguments):

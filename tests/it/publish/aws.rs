@@ -148,12 +148,24 @@ fn the_same_disk_is_registered_once_and_another_not_under_its_name() {
     let first = publish(&disk, &moto, &["tpm=false"]);
     assert!(first.status.success(), "{}", said(&first));
     assert_eq!(action(&record, "RegisterImage")[0].get("TpmSupport"), None);
-    let again = publish(&disk, &moto, &[]);
+    let again = publish(&disk, &moto, &["tpm=false"]);
     assert!(
         again.status.success() && said(&again).contains("registered before from the same disk"),
         "{}",
         said(&again)
     );
+
+    // What it was registered with stays, whatever a second run asks for.
+    for (asked, expected) in [
+        (&[][..], "already, without a TPM: give -var tpm=false"),
+        (
+            &["tpm=false", "kms_key=arn:aws:kms:eu-west-1:1:key/k"],
+            "is encrypted by no key, not by arn:aws:kms:eu-west-1:1:key/k",
+        ),
+    ] {
+        let other = publish(&disk, &moto, asked);
+        assert!(!other.status.success() && said(&other).contains(expected), "{}", said(&other));
+    }
 
     // Another name of the same disk has the snapshot that is there.
     let renamed = publish(&disk, &moto, &["name=etcd"]);
