@@ -24,6 +24,14 @@ need_tools() { # program=where it comes from...
   [ -z "$missing" ] || die "these programs are not in PATH:$missing"
 }
 
+# Where a form of the disk is made: beside it, or where this user keeps things. Root has built it, and who is known to the
+# cloud may be somebody else.
+form() { # raw disk, ending
+  at=$(dirname "$1")
+  [ -w "$at" ] || { at=$cache && mkdir -p "$at"; }
+  echo "$at/$(basename "$1" .raw).$2"
+}
+
 # Nothing leaves that was not booted first: `publish` of packer/qemu sums up what has passed.
 need_passed() { # raw disk
   [ -f "$1" ] || die "there is no image $1: \`packer/packer.sh build\` makes it, as root"

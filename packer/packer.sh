@@ -4,17 +4,19 @@
 #   packer.sh aws | azure | gcp | openstack | proxmox | vsphere [-var NAME=VALUE | -var-file=FILE]...   give it to a platform
 #   packer.sh validate [TARGET]...                   all of them, with each one's example of its variables
 #   OUT (default: the repository's out)  BOOTSTRAPPER_BIN  IMAGE_FLAVOUR (minimal, cloud-init)  KERNEL_FLAVOUR  ACCEL
-#   PACKER (default: Debian's 1.6.6 of the tool root; any later one does, and installs its plugins first)
+#   PACKER (any from 1.6.6 on; a later one installs its plugins first). Default: Debian's 1.6.6 of the tool root, which root alone
+#   can make; a platform, whose credentials are a person's and not root's, is given the disk by the `packer` in PATH if there is one
 set -eu
 . "$(dirname "$0")/../tools/lib.sh"
-usage() { sed -n '2,7s/^# //p' "$0" >&2; exit 64; }
+usage() { sed -n '2,8s/^# //p' "$0" >&2; exit 64; }
 clouds='aws azure gcp openstack proxmox vsphere'
 does=${1:-}
 [ $# = 0 ] || shift
 case " assemble smoke publish build validate $clouds " in *" ${does:-none} "*) ;; *) usage ;; esac
 case $does in assemble | smoke | publish | build) [ $# = 0 ] || usage ;; esac
 
-root=$("$repo/tools/toolroot.sh")
+root=
+tool_root() { [ -n "$root" ] || root=$("$repo/tools/toolroot.sh") || exit 1; }
 out=${OUT:-$repo/out}
 mkdir -p "$out"
 out=$(cd "$out" && pwd -P)
@@ -24,15 +26,26 @@ name=etcd-bootstrapper
 [ "$flavour" = minimal ] || name=$name-$flavour
 name=${name}_$version
 binary=${BOOTSTRAPPER_BIN:-$out/etcd-bootstrapper}
-packer=${PACKER:-$root/usr/bin/packer}
+packer=${PACKER:-}
+[ -n "$packer" ] || case " $clouds " in *" $does "*) packer=$(command -v packer) || true ;; esac
+if [ -z "$packer" ]; then
+  root=$("$repo/tools/toolroot.sh") || die "there is no Packer: root gets the tool root's, anybody else installs one or names it by PACKER"
+  packer=$root/usr/bin/packer
+fi
 command -v "$packer" >/dev/null || die "there is no Packer at $packer"
-export PATH="$repo/packer/bin:$PATH" PACKER_CACHE_DIR="$cache/packer" CHECKPOINT_DISABLE=1
-case $("$packer" version) in *v1.6.*) ;; *) "$packer" init "$repo/packer/plugins" ;; esac
+export PACKER_CACHE_DIR="$cache/packer" CHECKPOINT_DISABLE=1
+# Some systems have another program of that name.
+case $("$packer" version </dev/null) in
+  'Packer v1.6.'*) ;;
+  'Packer v'*) "$packer" init "$repo/packer/plugins" ;;
+  *) die "$packer is not HashiCorp's Packer: name that one by PACKER" ;;
+esac
 
 qemu() { # verb, build
   verb=$1 only=${2:+-only=$2}
+  tool_root
   # shellcheck disable=SC2086
-  "$packer" $verb $only -var "output_dir=$out" -var "name=$name" -var "bootstrapper_bin=$binary" \
+  PATH="$repo/packer/bin:$PATH" "$packer" $verb $only -var "output_dir=$out" -var "name=$name" -var "bootstrapper_bin=$binary" \
     -var "image_flavour=$flavour" -var "kernel_flavour=${KERNEL_FLAVOUR:-cloud}" -var "accelerator=$accel" -var "seed=$out/smoke-seed.iso" \
     -var "ovmf_code=$root/usr/share/OVMF/OVMF_CODE_4M.fd" -var "ovmf_vars=$out/smoke-vars.fd" "$repo/packer/qemu"
 }
@@ -43,6 +56,15 @@ cloud() { # verb, target, argument...
     proxmox | vsphere) bytes="iso=$out/$name.iso" ;;
     *) bytes="image=$out/$name.raw" ;;
   esac
+  # Beside the minimal one, and not taken for it.
+  [ "$flavour" = minimal ] || case $target in
+    azure) set -- -var "definition=etcd-bootstrapper-$flavour" "$@" ;;
+    gcp) set -- -var "name=$(echo "$name" | tr _. --)" -var "family=etcd-bootstrapper-$flavour" "$@" ;;
+    proxmox) set -- -var "name=$(echo "$name" | tr _. --)" "$@" ;;
+    *) set -- -var "name=$name" "$@" ;;
+  esac
+  # Root has built it, who is known to the cloud may not write there.
+  [ -w "$out" ] || [ "$target" != gcp ] || { mkdir -p "$cache" && set -- -var "tar=$cache/$name.raw.tar.gz" "$@"; }
   # shellcheck disable=SC2086
   "$packer" $verb -var "$bytes" -var "version=$version" "$@" "$repo/packer/$target"
 }
@@ -51,6 +73,7 @@ step() {
   case $1 in
     assemble) qemu "build -color=false" 'image.null.assemble' ;;
     smoke)
+      tool_root
       accel=$("$repo/tools/accel.sh")
       rm -rf "$out"/smoke "$out"/smoke-*
       "$repo/packer/qemu/seed.sh" "$binary" "$out/smoke-seed.iso"

@@ -10,11 +10,16 @@ need_passed "$IMAGE"
 az account show --output none || die "az is not logged in: \`az login\`, or \`az login --identity\` on a machine of Azure's"
 
 in_gallery() { az sig "$@" --resource-group "$RESOURCE_GROUP" --gallery-name "$GALLERY" --gallery-image-definition "$DEFINITION"; }
-if in_gallery image-version show --gallery-image-version "$VERSION" --query id --output tsv 2>/dev/null; then
-  say "version $VERSION of $DEFINITION is there already; a version never changes: publish the next one, or delete it"
+if id=$(in_gallery image-version show --gallery-image-version "$VERSION" --query id --output tsv 2>/dev/null); then
+  there=$(in_gallery image-version show --gallery-image-version "$VERSION" --query tags.sha256 --output tsv)
+  [ "$there" = "$sha256" ] ||
+    die "version $VERSION of $DEFINITION is there already, of another disk: its tag sha256 is \"$there\", not $sha256; \
+publish the next version, give this one another definition (-var definition=NAME), or delete that one"
+  say "version $VERSION of $DEFINITION is there already, of the same disk"
+  echo "$id"
   exit 0
 fi
-vhd=${IMAGE%.raw}.vhd
+vhd=$(form "$IMAGE" vhd)
 "$repo/packer/convert.sh" vhd "$IMAGE" "$vhd"
 blob=$(basename "$vhd")
 az storage blob upload --auth-mode login --account-name "$STORAGE_ACCOUNT" --container-name "$CONTAINER" --name "$blob" \

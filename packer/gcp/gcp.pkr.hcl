@@ -5,7 +5,7 @@ source "null" "gcp" {
 locals {
   # Names of Compute Engine have no dots and no underscores.
   name = var.name != "" ? var.name : "etcd-bootstrapper-${replace(var.version, ".", "-")}"
-  tar  = "${var.image}.tar.gz"
+  tar  = var.tar != "" ? var.tar : "${var.image}.tar.gz"
 }
 
 build {

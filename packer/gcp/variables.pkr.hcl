@@ -12,6 +12,12 @@ variable "version" {
   description = "Of etcd-bootstrapper, for the image's name."
 }
 
+variable "tar" {
+  type        = string
+  default     = ""
+  description = "The file that is made of the disk and uploaded; beside it by default."
+}
+
 variable "project" {
   type        = string
   description = "The project that has the bucket and gets the image."

@@ -15,11 +15,14 @@ if [ -n "$known" ]; then
   echo "$known"
   exit 0
 fi
+# Glance takes two of one name, and who launches by it gets an error, or the other disk.
+known=$("$client" image list --name "$NAME" -f value -c ID)
+[ -z "$known" ] || die "$NAME is there already, of another disk: $known; give this one another name (-var name=NAME), or remove that one"
 case ${FORMAT:-qcow2} in
   raw) file=$IMAGE ;;
   qcow2)
     file=${IMAGE%.raw}.qcow2
-    [ "$file" -nt "$IMAGE" ] || "$repo/packer/convert.sh" qcow2 "$IMAGE" "$file" ;;
+    [ "$file" -nt "$IMAGE" ] || { file=$(form "$IMAGE" qcow2) && "$repo/packer/convert.sh" qcow2 "$IMAGE" "$file"; } ;;
   *) die "format is qcow2 or raw, not $FORMAT" ;;
 esac
 set -- --property hw_firmware_type=uefi --property hw_machine_type=q35 --property hw_disk_bus=scsi \

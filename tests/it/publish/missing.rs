@@ -1,5 +1,6 @@
 //! What lacks is named, and nothing is sent.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
 
 use super::{Published, packer_sh, repository, said};
@@ -25,7 +26,11 @@ const BASE: [&str; 14] = [
 
 /// A target's script with these variables and no other.
 fn publish(target: &str, variables: &[(&str, &str)]) -> Output {
-    let path = Scratch::new();
+    publish_by(&Scratch::new(), target, variables)
+}
+
+/// The same with programs that are in a directory already.
+fn publish_by(path: &Scratch, target: &str, variables: &[(&str, &str)]) -> Output {
     for name in BASE {
         let found =
             ["/usr/bin", "/bin"].map(|dir| std::path::Path::new(dir).join(name)).into_iter().find(|p| p.exists());
@@ -112,6 +117,93 @@ fn the_program_that_a_target_lacks_is_named_with_where_it_comes_from() {
         let output = publish(target, &variables);
         assert_eq!(output.status.code(), Some(1), "{target}: {}", said(&output));
         assert!(said(&output).contains(expected), "{target}: {}", said(&output));
+    }
+}
+
+/// A platform's client that knows an image of this sum, and would say so if anything were sent.
+fn client(name: &str, sha256: &str) -> Scratch {
+    let cases = [
+        format!("*'image-version show'*tags.sha256*) echo {sha256} ;;"),
+        format!("*'image-version show'* | *'image list'*disk_sha256={sha256}*) echo ID-OF-IT ;;"),
+        "*'image list'*disk_sha256=*) ;;".to_owned(),
+        "*'image list'*) echo ID-OF-IT ;;".to_owned(),
+        "'account show '*) ;;".to_owned(),
+        "*) echo SENT; exit 9 ;;".to_owned(),
+    ];
+    program(name, &format!("case \"$*\" in\n{}\nesac\n", cases.join("\n")))
+}
+
+/// A directory with a program of this text for the shell.
+fn program(name: &str, text: &str) -> Scratch {
+    let path = Scratch::new();
+    std::fs::write(path.join(name), format!("#!/bin/sh\n{text}")).expect("a program");
+    std::fs::set_permissions(path.join(name), std::fs::Permissions::from_mode(0o755)).expect("a program");
+    path
+}
+
+#[test]
+fn what_is_there_under_that_name_is_left_alone_and_taken_for_success_only_of_the_same_disk() {
+    let disk = Published::new();
+    let (raw, sum) = (disk.raw.to_string_lossy().into_owned(), disk.sha256());
+    let image: [(&str, &str); 3] = [("IMAGE", &raw), ("NAME", "etcd"), ("VERSION", "0.1.0")];
+    let azure = [
+        ("RESOURCE_GROUP", "g"),
+        ("LOCATION", "l"),
+        ("STORAGE_ACCOUNT", "a"),
+        ("CONTAINER", "c"),
+        ("GALLERY", "g"),
+        ("DEFINITION", "etcd"),
+    ];
+    for (target, program, more) in [("azure", "az", &azure[..]), ("openstack", "openstack", &[("OS_CLOUD", "c")])] {
+        let variables: Vec<(&str, &str)> = image.iter().chain(more).copied().collect();
+        let same = publish_by(&client(program, &sum), target, &variables);
+        assert!(same.status.success() && said(&same).contains("is there already, of the same disk"), "{}", said(&same));
+        assert!(String::from_utf8_lossy(&same.stdout).contains("ID-OF-IT"), "{}", said(&same));
+        let other = publish_by(&client(program, &"0".repeat(64)), target, &variables);
+        assert_eq!(other.status.code(), Some(1), "{target}: {}", said(&other));
+        assert!(said(&other).contains("is there already, of another disk: "), "{target}: {}", said(&other));
+        assert!(!said(&other).contains("SENT"), "{target}: {}", said(&other));
+    }
+}
+
+/// Whose credentials are a person's is not asked to be root; a Packer that is named is all that is needed.
+#[test]
+fn a_platform_is_given_the_disk_without_a_tool_root() {
+    let root = Command::new(repository().join("tools/toolroot.sh")).output().expect("tools/toolroot.sh runs").stdout;
+    let root = String::from_utf8_lossy(&root).trim().to_owned();
+    let empty = Scratch::new();
+    let mut command = packer_sh();
+    command.arg("aws").env("PACKER", format!("{root}/usr/bin/packer")).env("ETCD_BOOTSTRAPPER_CACHE", empty.path());
+    // Whoever makes one after all ends here.
+    let output = command.env("DEBIAN_MIRROR", "http://127.0.0.1:9").output().expect("packer.sh runs");
+    assert!(said(&output).contains("Unset variable \"region\""), "{}", said(&output));
+    let left = std::fs::read_dir(empty.path()).expect("a cache").flatten().map(|entry| entry.file_name());
+    let left: Vec<_> = left.filter(|name| name != "packer").collect();
+    assert!(left.is_empty(), "{left:?}");
+    let output = packer_sh().arg("aws").env("PACKER", "/bin/echo").output().expect("packer.sh runs");
+    assert!(said(&output).contains("/bin/echo is not HashiCorp's Packer"), "{}", said(&output));
+}
+
+/// The flavours are two images, so neither is taken for the other.
+#[test]
+fn each_flavour_has_a_name_of_its_own_with_every_platform() {
+    let packer = program("packer", "[ \"$*\" = version ] && echo Packer v1.6.6 || echo \"$@\"\n");
+    let asked = |target: &str, flavour: &str| {
+        let mut command = packer_sh();
+        command.arg(target).env("PACKER", packer.join("packer")).env("IMAGE_FLAVOUR", flavour);
+        said(&command.output().expect("packer.sh runs"))
+    };
+    for (target, name) in [
+        ("aws", "-var name=etcd-bootstrapper-cloud-init_"),
+        ("azure", "-var definition=etcd-bootstrapper-cloud-init "),
+        ("gcp", "-var family=etcd-bootstrapper-cloud-init "),
+        ("gcp", "-var name=etcd-bootstrapper-cloud-init-"),
+        ("openstack", "-var name=etcd-bootstrapper-cloud-init_"),
+        ("proxmox", "-var name=etcd-bootstrapper-cloud-init-"),
+        ("vsphere", "-var name=etcd-bootstrapper-cloud-init_"),
+    ] {
+        assert!(asked(target, "cloud-init").contains(name), "{target}: {}", asked(target, "cloud-init"));
+        assert!(!asked(target, "minimal").contains("cloud-init"), "{target}: {}", asked(target, "minimal"));
     }
 }
 
