@@ -10,7 +10,7 @@ use crate::document::{Address, Document, PeerEntry, Source};
 use crate::member::is_name_or_address;
 use crate::source::misplaced;
 use crate::spec::{Host, Problem, Set, Spec, Store};
-use crate::{backup, discovery, firewall, restore, store};
+use crate::{backup, discovery, firewall, install, restore, store};
 
 /// etcd's options that the bootstrapper decides; a user who could set them could undo its laws.
 const OURS: [&str; 30] = [
@@ -68,6 +68,7 @@ pub(crate) fn check(document: Document) -> Result<(Spec, Host), Vec<Problem>> {
     problems.0.extend(document.store.iter().flat_map(store::check));
     problems.0.extend(document.backup.iter().flat_map(|entry| backup::check(entry, document.store.is_some())));
     problems.0.extend(firewall::check(&document.firewall, &document.peers));
+    problems.0.extend(document.install.iter().flat_map(install::check));
     check_restore(&document, &mut problems);
     check_recover(&document, &mut problems);
     check_member(&document, &mut problems);
@@ -117,6 +118,7 @@ pub(crate) fn check(document: Document) -> Result<(Spec, Host), Vec<Problem>> {
         data_device_timeout: seconds(document.timeouts.data_device, 60),
         time_sync_timeout: seconds(document.timeouts.time_sync, 60),
         etcd,
+        install: document.install.unwrap_or_default(),
     };
     Ok((spec, host))
 }

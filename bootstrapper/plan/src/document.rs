@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::backup::BackupEntry;
 use crate::discovery::Discovery;
 use crate::firewall::Firewall;
+use crate::install::InstallEntry;
 use crate::member::{ClusterName, MemberName, PeerUrl};
 use crate::metadata::MetadataEntry;
 use crate::restore::RestoreEntry;
@@ -74,6 +75,9 @@ pub struct Document {
     /// How the platform is asked.
     #[serde(default)]
     pub metadata: MetadataEntry,
+    /// Where the ISO installs to.
+    #[serde(default)]
+    pub install: Option<InstallEntry>,
 }
 
 /// `cluster:`.

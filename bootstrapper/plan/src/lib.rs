@@ -18,6 +18,8 @@ pub mod facts;
 pub mod firewall;
 pub mod founding;
 mod founding_rows;
+pub mod install;
+pub mod installing;
 mod joining;
 pub mod member;
 mod membership;

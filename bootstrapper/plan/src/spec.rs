@@ -15,6 +15,7 @@ use crate::discovery::Discovery;
 use crate::document::{Address, Auto, Device, Document, PeerEntry, Recover, Tls};
 use crate::facts::Seconds;
 use crate::firewall::Firewall;
+use crate::install::InstallEntry;
 use crate::member::{ClusterName, Malformed, MemberName};
 use crate::restore::RestoreEntry;
 use crate::store::StoreEntry;
@@ -119,6 +120,8 @@ pub struct Host {
     pub time_sync_timeout: u64,
     /// etcd's own options as environment: `ETCD_QUOTA_BACKEND_BYTES` and its value.
     pub etcd: BTreeMap<String, String>,
+    /// `install`.
+    pub install: InstallEntry,
 }
 
 /// What is wrong with a document that parsed, and where.

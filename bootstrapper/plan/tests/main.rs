@@ -6,6 +6,7 @@ mod classes;
 #[path = "../../../tests/fits.rs"]
 mod fits;
 mod golden;
+mod installing;
 mod journal;
 mod laws;
 mod machines;

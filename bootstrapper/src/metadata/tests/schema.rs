@@ -16,7 +16,7 @@ mod fits;
 use fits::fits;
 
 /// Faults that only the program finds: between values, in YAML itself, or of what a schema cannot count.
-const BEYOND_A_SCHEMA: [&str; 44] = [
+const BEYOND_A_SCHEMA: [&str; 46] = [
     "backup-no-store.yaml",
     "backup-often.yaml",
     "discovery-and-peers.yaml",
@@ -28,6 +28,8 @@ const BEYOND_A_SCHEMA: [&str; 44] = [
     "firewall-bits.yaml",
     "firewall-no-peers.yaml",
     "firewall-peer-outside.yaml",
+    "install-keep-and-wipe.yaml",
+    "install-path.yaml",
     "name-no.yaml",
     "name-octal.yaml",
     "name-underscore-number.yaml",
@@ -157,6 +159,7 @@ fn the_schema_has_exactly_the_keys_that_the_reader_knows() {
         ("/properties/tls", inside("tls:\n", "tls:\n  no such key: 1\n")),
         ("/properties/tls/properties/ca", inside("  ca:\n", "  ca:\n    no such key: 1\n")),
         ("/properties/data", inside("mode: auto", "data: {no such key: 1}")),
+        ("/properties/install", inside("mode: auto", "install: {no such key: 1}")),
         ("/properties/metadata", inside("mode: auto", "metadata: {no such key: 1}")),
         ("/properties/timeouts", inside("mode: auto", "timeouts: {no such key: 1}")),
     ] {

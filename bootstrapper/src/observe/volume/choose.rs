@@ -3,6 +3,7 @@
 use std::fmt;
 
 use plan::document::Device;
+use plan::installing::plain;
 
 use crate::sys::disk::{self, Disk, Kind, Layer, OURS};
 use crate::sys::format::SMALLEST;
@@ -240,13 +241,6 @@ pub(super) fn matches(device: &Device, disk: &Disk) -> bool {
         Device::Label(label) => disk.holders.is_empty() && disk.probe.label.as_ref() == Some(label),
         Device::Name(name) => disk.name == name.trim_start_matches("/dev/"),
     }
-}
-
-/// The kernel writes `naa.5000…`, udev `0x5000…` and `wwn-0x5000…`.
-fn plain(wwid: &str) -> String {
-    let lower = wwid.trim().to_ascii_lowercase();
-    let known = ["wwn-0x", "0x", "naa.", "eui.", "nvme."];
-    known.iter().find_map(|prefix| lower.strip_prefix(prefix)).unwrap_or(&lower).to_owned()
 }
 
 /// A selector for people.
