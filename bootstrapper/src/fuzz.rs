@@ -10,13 +10,15 @@ use ring::digest;
 use rustls::pki_types::CertificateDer;
 
 use crate::cloud::fuzz as cloud;
+use crate::install::gpt::{self, Table};
+use crate::install::iso9660;
 use crate::metadata::fuzz as metadata;
 use crate::observe::bolt::{self, Bolt};
 use crate::observe::{inventory, peers, wal};
 use crate::snapshot::verify::Inspector;
 use crate::store::claim;
 use crate::store::manifest::Manifest;
-use crate::sys::{memory, probe};
+use crate::sys::{imaging, memory, probe};
 use crate::tls::certificate::Certificate;
 use crate::tls::{pem, verify};
 
@@ -193,6 +195,19 @@ fn of_disk(bytes: &[u8]) {
     let Ok(file) = memory::file(&disk) else { return };
     if let Ok(probe) = probe::probe_file(&file) {
         assert!(!probe.to_string().is_empty());
+    }
+    if let Ok(Some(volume)) = iso9660::read(&file, 0) {
+        for name in volume.files.keys() {
+            iso9660::file(&file, 0, &volume, name, disk.len() as u64).map(drop).ok();
+        }
+    }
+    gpt::mend(&mut disk);
+    let bytes = disk.len() as u64;
+    let Some(table) = Table::parse(&disk).filter(|_| bytes >= imaging::MIB / 16) else { return };
+    assert!(Table::parse(&[vec![0; 512], table.anew(bytes).primary()].concat()).is_some(), "its own is none");
+    for kept in [table.only_var(bytes), table.around(&table, bytes)].into_iter().flatten() {
+        kept.in_the_way(&table, bytes);
+        kept.backup();
     }
 }
 

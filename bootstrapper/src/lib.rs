@@ -14,6 +14,7 @@ pub mod finish;
 mod firewall;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
+pub mod install;
 pub mod linger;
 pub mod metadata;
 pub mod network;

@@ -7,18 +7,20 @@ use std::process::ExitCode;
 use anyhow::Result;
 use bootstrapper::exit::Exit;
 use bootstrapper::paths::Paths;
-use bootstrapper::{commands, finish, network, run, sys, tls};
+use bootstrapper::{commands, finish, install, network, run, sys, tls};
 
 const USAGE: &str = "\
 usage: etcd-bootstrapper [--root DIR] COMMAND
 
   run                      decide, make it true and hand off to etcd (systemd runs this)
   finish                   promote, verify and settle after the hand-off (systemd runs this)
+  install                  write the image to a disk (the installation medium runs this)
   network [FILE]           make the network that a NoCloud volume says (systemd runs this); with FILE show its settings
   plan [--json]            the facts, the row that fires and the plan; nothing is done
   status [--json]          what this boot came to
   config new|validate|explain|schema
                            a new cluster's certificates and user-data; checks of a configuration
+  iso customize|show|reset a site's configuration in an installation medium
   metadata detect|show     which platform launched this machine, and what it says of it
   snapshot verify FILE|URL whether a snapshot is whole
   backup [--now|list|verify [NAME]]
@@ -72,10 +74,12 @@ async fn command() -> Result<()> {
         "run" => run::run(&paths).await,
         "finish" => finish::finish(&paths).await,
         "network" => network::run(&paths, args),
+        "install" => install::run(&paths, &args),
         "plan" => commands::state::plan(&paths, args).await,
         "status" => commands::state::status(&paths, args).await,
         "reset" => commands::reset::reset(&paths, args),
         "etcd-stopped" => commands::state::etcd_stopped(&paths).await,
+        "iso" => commands::iso::run(args),
         "config" => commands::config::run(&paths, args),
         "metadata" => commands::metadata::run(&paths, args).await,
         "snapshot" => commands::snapshot::run(&paths, args).await,

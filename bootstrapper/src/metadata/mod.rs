@@ -13,6 +13,7 @@ use anyhow::Result;
 use plan::spec::{Host, Secret, Spec};
 
 use crate::paths::Paths;
+use crate::sys::disk::Disk;
 
 mod answer;
 mod ask;
@@ -50,6 +51,7 @@ mod volume;
 mod yaml;
 
 pub use ask::{is_vouched_for, platform_of};
+pub use nocloud::Seed;
 pub use remember::{CA_KEY, forget_ca_key, handed, remember, remembered};
 
 use cloud_init::{Said, Word};
@@ -253,6 +255,29 @@ impl Sources {
         let nothing = nothing + asked;
         if looked.is_empty() { nothing } else { format!("{nothing}; {}", looked.join("; ")) }
     }
+}
+
+/// The names of a seed's files that an installation takes over.
+pub const SEED_FILES: [&str; 5] =
+    ["user-data", "meta-data", "network-config", "etcd-bootstrapper.yaml", "etcd-bootstrapper.json"];
+
+/// What the files of a volume mean, as the machine that reads them will find; `None` where there is no configuration.
+///
+/// # Errors
+/// [`crate::exit::Exit::BadInput`] for one that is wrong.
+pub fn of_seed(seed: &Seed) -> Result<Option<(Spec, Host)>> {
+    let content = seed.content()?;
+    handed::together(content.handed)?;
+    let Some((tree, _)) = layers::lay(content.pieces)? else { return Ok(None) };
+    document::mean(&tree).map(Some).map_err(|faults| document::bad_input(&faults))
+}
+
+/// The files of a volume labelled `cidata`; `None` where it is neither ISO 9660 nor FAT.
+///
+/// # Errors
+/// When it cannot be mounted or read.
+pub fn seed_of(paths: &Paths, volume: &Disk) -> Result<Option<Seed>> {
+    volume::read(paths, volume, providers::nocloud::LABEL, Form::NoCloud)
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -171,6 +171,11 @@ pub fn read(dir: &Path, name: &str, form: Form, layout: Layout) -> Result<Option
 }
 
 impl Seed {
+    /// Files of NoCloud that lie in no directory, by their names.
+    pub fn of_files(name: &str, files: BTreeMap<&'static str, Vec<u8>>) -> Seed {
+        Seed { name: name.to_owned(), form: Form::NoCloud, layout: Layout::Volume, files }
+    }
+
     fn source(&self, file: &str) -> String {
         match self.layout {
             Layout::Directory => format!("{}/{file}", self.name),

@@ -72,6 +72,9 @@ fn find(paths: &Paths, devices: String) -> Result<Seen> {
             .into_iter()
             .partition(|disk| matches!(disk.probe.kind, Kind::Iso9660 | Kind::Vfat));
         seen.notes.extend(others.iter().map(|disk| format!("{disk} is passed over: make it ISO 9660 or FAT")));
+        // What an installation has left beside the system counts less than what a person has plugged in.
+        let (own, attached): (Vec<&Disk>, Vec<&Disk>) = readable.into_iter().partition(|disk| disk.system);
+        let readable = if attached.is_empty() { own } else { attached };
         match readable.as_slice() {
             [] => {}
             [volume] => seen.seeds.extend(read(paths, volume, label, form)?),
@@ -85,7 +88,7 @@ fn find(paths: &Paths, devices: String) -> Result<Seen> {
     Ok(seen)
 }
 
-fn read(paths: &Paths, volume: &Disk, label: &str, form: Form) -> Result<Option<Seed>> {
+pub(super) fn read(paths: &Paths, volume: &Disk, label: &str, form: Form) -> Result<Option<Seed>> {
     let Some(fstype) = volume.probe.kind.fstype() else { return Ok(None) };
     let dir = paths.run().join(label);
     fs::create_dir(&dir, 0o700, None)?;

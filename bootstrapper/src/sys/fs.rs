@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -210,6 +210,27 @@ pub fn copy(from: &Path, to: &Path, owner: Option<Owner>) -> Result<()> {
         fs::set_permissions(to, fs::Permissions::from_mode(0o600))
     };
     copy().with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
+}
+
+/// Makes a copy that has these bytes in the place of what is there, 0600; it takes its name when it is whole.
+///
+/// # Errors
+/// Any failing system call, with both paths; when both are one file.
+pub fn copy_with(from: &Path, to: &Path, offset: u64, bytes: &[u8]) -> Result<()> {
+    let same = fs::metadata(from).and_then(|a| Ok((a, fs::metadata(to)?)));
+    if same.is_ok_and(|(a, b)| (a.dev(), a.ino()) == (b.dev(), b.ino())) {
+        anyhow::bail!("{} is what is copied: name another file", to.display());
+    }
+    let temporary = sibling(to);
+    copy(from, &temporary, None)?;
+    let write = || -> io::Result<()> {
+        let file = OpenOptions::new().write(true).open(&temporary)?;
+        file.write_all_at(bytes, offset)?;
+        file.sync_all()?;
+        fs::rename(&temporary, to)
+    };
+    write().with_context(|| format!("cannot write {}", to.display()))?;
+    sync_parent(to)
 }
 
 /// Cuts a file of ours at a byte and appends there; not durable.

@@ -2,11 +2,14 @@
 #![allow(clippy::disallowed_methods)]
 
 pub mod clock;
+pub mod console;
 pub mod disk;
+pub mod efi;
 pub mod env;
 pub mod fault;
 pub mod format;
 pub mod fs;
+pub mod imaging;
 pub mod log;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod memory;
@@ -16,6 +19,7 @@ pub mod net;
 pub mod netlink;
 pub mod output;
 pub mod partial;
+pub mod power;
 pub mod probe;
 pub mod process;
 pub mod random;

@@ -65,6 +65,16 @@ pub fn mount_read_only(device: &Path, dir: &Path, fstype: &str) -> Result<()> {
     mount(device, dir, fstype, MsFlags::MS_RDONLY | NOTHING_RUNS, data)
 }
 
+/// The same after the kernel has put in order what a power cut has left in its journal, as with any mount: what was made
+/// durable last may be nowhere else.
+///
+/// # Errors
+/// When the kernel refuses, with device and directory.
+pub fn mount_replayed(device: &Path, dir: &Path, fstype: &str) -> Result<()> {
+    let data = (fstype == "xfs").then_some("nouuid");
+    mount(device, dir, fstype, MsFlags::MS_RDONLY | NOTHING_RUNS, data)
+}
+
 /// Mounts the data disk's XFS at `/var/lib/etcd`, for everybody: nothing on it is a device or runs, reading writes no times.
 ///
 /// # Errors
@@ -80,6 +90,14 @@ pub async fn mount_data(device: &Path, paths: &Paths) -> Result<()> {
     unmount(&dir)?;
     fs::link(&paths.data_device(), device)?;
     systemd::mount_data().await
+}
+
+/// Mounts the firmware's variables.
+///
+/// # Errors
+/// When the kernel refuses.
+pub(super) fn mount_efivars(dir: &Path) -> Result<()> {
+    mount(Path::new("efivarfs"), dir, "efivarfs", NOTHING_RUNS, None)
 }
 
 /// Unmounts; what is not mounted is no error. A file system in use goes away when its last user does.
