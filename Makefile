@@ -9,7 +9,7 @@ MINUTES ?= 30
 FLAVOUR ?= minimal
 IMAGE   := $(OUT)$(if $(filter-out minimal,$(FLAVOUR)),/$(FLAVOUR))
 
-.PHONY: help run test soak bench check program image lock packer clean
+.PHONY: help run test soak bench check program image iso lock packer clean
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -22,7 +22,7 @@ test: check ## everything that is not soak; prints the ten slowest tests
 
 # A quarter of the time is the model's and a quarter is the parsers': both leave more when they are finished. A gibibyte
 # takes minutes, and so does the image with cloud-init.
-soak: image ## the long tests for MINUTES=n, going on where the last ones ended; tables in docs/soak.md
+soak: iso ## the long tests for MINUTES=n, going on where the last ones ended; tables in docs/soak.md
 	@$(CARGO) test --quiet -p bootstrap-plan --test soak -- --minutes $$(($(MINUTES) / 4))
 	@[ $(MINUTES) -lt 20 ] || ETCD_BOOTSTRAPPER_MIB=1024 $(CARGO) test --quiet --test it -- a_learner_behind_a_slow_link
 	@[ $(MINUTES) -lt 20 ] || { $(MAKE) --no-print-directory image FLAVOUR=cloud-init; }
@@ -50,6 +50,9 @@ program: setup ## the static program, out/etcd-bootstrapper
 
 image: program ## the disk image, out/etcd-bootstrapper_<version>.raw; FLAVOUR=cloud-init for out/cloud-init
 	@BOOTSTRAPPER_BIN=$(PROGRAM) image/build.sh --flavour $(FLAVOUR) --out $(IMAGE)
+
+iso: image ## the installation medium of that image, out/etcd-bootstrapper_<version>.iso
+	@image/iso.sh $(IMAGE)
 
 packer: program ## the image through Packer: assembled, booted as a gate, checksummed
 	@OUT=$(IMAGE) BOOTSTRAPPER_BIN=$(PROGRAM) IMAGE_FLAVOUR=$(FLAVOUR) packer/packer.sh validate

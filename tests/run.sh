@@ -89,6 +89,7 @@ if [ -z "${SKIP_VM:-}" ]; then
   step "the program is at most 9 MiB" small
   step "image, gate and checksums by Packer" make --no-print-directory packer
   step "the image, and the same one built again" tests/image.sh out
+  step "the installation medium, and the same one made again" tests/iso.sh out
   step "booted machines" machines
 fi
 
