@@ -68,6 +68,7 @@ pub struct Images {
     /// Whether a person named its image.
     pub named: bool,
     built: Vec<(Flavour, Disk)>,
+    iso: Option<PathBuf>,
 }
 
 impl Images {
@@ -88,7 +89,10 @@ impl Images {
         }
         let first = named.as_deref().map(Flavour::of).or(built.first().map(|(flavour, _)| *flavour));
         let flavour = first.context("there is no image below out/: `make image` makes it, or name one with --image")?;
-        Ok(Images { flavour, named: named.is_some(), built })
+        let iso = tools.repository.join("out");
+        let iso = std::fs::read_dir(iso).into_iter().flatten().flatten().map(|entry| entry.path());
+        let iso = iso.filter(|path| path.extension().is_some_and(|end| end == "iso")).max();
+        Ok(Images { flavour, named: named.is_some(), built, iso })
     }
 
     /// The image of the moment.
@@ -100,6 +104,11 @@ impl Images {
     pub fn of(&self, flavour: Flavour) -> Result<&Disk> {
         let built = self.built.iter().find(|(built, _)| *built == flavour).map(|(_, disk)| disk);
         built.with_context(|| format!("there is no {} image: `{}` makes it", flavour.name(), flavour.make()))
+    }
+
+    /// The installation medium of the image in `out/`.
+    pub fn iso(&self) -> Result<PathBuf> {
+        self.iso.clone().context("there is no installation medium below out/: `make iso` makes it")
     }
 
     /// Those that can be booted.

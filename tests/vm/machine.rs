@@ -157,6 +157,12 @@ impl Machine {
         Ok(all.iter().filter_map(|d| d["stats"]["flush_operations"].as_u64()).collect())
     }
 
+    /// Presses the reset button.
+    pub fn reset(&mut self) -> Result<()> {
+        self.kernel = None;
+        self.qmp.execute("system_reset", json!({})).map(drop)
+    }
+
     /// Ends QEMU at once; what the guest wrote stays written.
     pub fn kill(&mut self) -> Result<()> {
         self.child.kill()?;

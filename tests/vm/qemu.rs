@@ -49,6 +49,10 @@ pub struct Special {
     pub unsynced: Option<&'static str>,
     /// Whether DHCP does not know it.
     pub without_dhcp: bool,
+    /// The installation medium, which it starts before its disk.
+    pub medium: Option<PathBuf>,
+    /// Whether both of its disks have one serial number.
+    pub twins: bool,
 }
 
 impl Parts {
@@ -106,9 +110,14 @@ pub fn arguments(tools: &Tools, parts: &Parts) -> Result<Vec<String>> {
     add("-chardev", format!("socket,id=evidence,server=on,wait=off,path={}", show(&parts.file("evidence.sock"))));
     add("-serial", "chardev:evidence".into());
     add("-qmp", format!("unix:{},server=on,wait=off", show(&parts.file("qmp.sock"))));
-    disk(&mut add, "system", &parts.system, "bootindex=0,serial=system");
-    if let Some(data) = &parts.data {
-        disk(&mut add, "data", data, "serial=data");
+    let (system, data) = if parts.special.twins { ("twin", "twin") } else { ("system", "data") };
+    disk(&mut add, "system", &parts.system, &format!("bootindex=1,serial={system}"));
+    if let Some(disk_for_etcd) = &parts.data {
+        disk(&mut add, "data", disk_for_etcd, &format!("serial={data}"));
+    }
+    if let Some(medium) = &parts.special.medium {
+        add("-blockdev", format!("driver=file,node-name=medium,read-only=on,filename={}", show(medium)));
+        add("-device", "virtio-blk-pci,id=medium,drive=medium,serial=medium,bootindex=0".into());
     }
     if let Some(seed) = &parts.seed {
         add("-blockdev", format!("driver=file,node-name=seed,read-only=on,filename={}", show(seed)));

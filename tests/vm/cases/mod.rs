@@ -6,6 +6,7 @@ mod first_boot;
 mod found;
 mod group;
 mod growing;
+mod iso;
 mod kill;
 mod network;
 mod platforms;
@@ -61,7 +62,7 @@ fn under_load(suite: &mut Suite, what: Chaos) -> Result<()> {
 pub const APART: [&str; 3] = ["cloud-init", "growing", "stuck"];
 
 /// All of them; the letters are those of the issues that asked for them.
-pub const CASES: [Case; 18] = [
+pub const CASES: [Case; 19] = [
     Case {
         name: "found",
         what: "three fresh members become one cluster that speaks mutual TLS and nothing else",
@@ -141,6 +142,12 @@ pub const CASES: [Case; 18] = [
         letter: "l",
     },
     Case {
+        name: "iso",
+        what: "the installation medium makes a blank disk a member without DHCP, refuses what it must, and installs once",
+        run: iso::run,
+        letter: "s",
+    },
+    Case {
         name: "cloud-init",
         what: "the image with cloud-init makes a member of its merged result, and has nothing to warn of",
         run: cloud_init::run,
@@ -184,11 +191,13 @@ pub struct Formation {
 }
 
 /// Those that no other kind of a soak has.
-pub const FORMATIONS: [Formation; 6] = [
+pub const FORMATIONS: [Formation; 8] = [
     Formation { name: "a list of three founds", only: None, run: found::run },
     Formation { name: "one founds and two join", only: None, run: growing::run },
     Formation { name: "one founds on each platform", only: None, run: platforms::run },
     Formation { name: "three found from a snapshot", only: None, run: restore::run },
+    Formation { name: "three found that the ISO has installed", only: Some(Flavour::Minimal), run: iso::three },
+    Formation { name: "one founds after a cut while the ISO wrote", only: Some(Flavour::Minimal), run: iso::cut_short },
     Formation { name: "one founds by a message of parts", only: Some(Flavour::CloudInit), run: cloud_init::run },
     Formation { name: "one founds without the cloud-init it has", only: Some(Flavour::CloudInit), run: stuck::run },
 ];

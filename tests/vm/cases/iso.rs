@@ -1,0 +1,270 @@
+//! (s) The installation medium: a blank disk becomes a member at its address without DHCP; what is not to be written to is
+//! not; it does not install twice; and a machine that starts it by BIOS says why it does not.
+
+use std::fs;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::cluster::Cluster;
+use crate::disk;
+use crate::machine::Machine;
+use crate::probe::{self, CLIENTS};
+use crate::process::{self, until};
+use crate::qemu::Special;
+use crate::record::{Cut, Loss, Record};
+use crate::set::{Disks, SETTLE, Set};
+use crate::suite::{AGREE, Suite};
+use crate::world::{HOST, Seat};
+
+const ALONE: Seat = Seat(1);
+/// Bytes of a disk: an image and a gibibyte, which is the least.
+const DISK: u64 = 3 << 30;
+/// From power on to the installer's word, beside two more machines.
+const SAYS: Duration = Duration::from_secs(300);
+/// About as many as the system disk is told of an installation.
+const REQUESTS: u64 = 1500;
+/// For a copy of a medium.
+const QUICK: Duration = Duration::from_secs(60);
+
+pub fn run(suite: &mut Suite) -> Result<()> {
+    suite.stop();
+    let iso = suite.yard.images.iso()?;
+    let name = suite.name("site");
+    let cluster = Cluster::of(&suite.yard.tools, &name, &[ALONE], &[])?;
+    fs::write(cluster.file("network-config"), network(ALONE))?;
+    let ours = |to: &str, disk: &str| customized(suite, &cluster, &iso, to, disk);
+    let (site, twins, other) = (ours("site", "system")?, ours("twins", "twin")?, ours("other", "data")?);
+    let damaged = damaged(&site)?;
+
+    let mut machine = boot(suite, ALONE, &site, None, false)?;
+    let mut twin = boot(suite, Seat(2), &twins, None, true)?;
+    let mut worn = boot(suite, Seat(3), &damaged, None, false)?;
+    by_bios(suite, &iso)?;
+    says(&mut twin, &["2 disks with serial twin", "expected exactly one", "Exit code 78"])?;
+    says(&mut worn, &["is not whole: image.zst has the sha256", "write it anew, or use another one", "Exit code 65"])?;
+    for untouched in [&twin, &worn] {
+        nothing_written(untouched)?;
+    }
+    drop((twin, worn));
+
+    says(&mut machine, &["Installing etcd-bootstrapper", "Writing to ", "Reading ", "Installed: "])?;
+    // The firmware starts the disk by itself, while the medium is still there, and before it.
+    member(&cluster, &mut machine)?;
+    println!("        installed and settled {:.1} s after power on", machine.power_on.elapsed().as_secs_f32());
+    let id = format!("{:016x}", cluster.etcdctl.members(ALONE)?.cluster_id);
+
+    let from = machine.console.count();
+    machine.reset()?;
+    said(
+        &mut machine,
+        from,
+        &["has this image and this configuration already: nothing is written, and it is started"],
+    )?;
+    let from = machine.console.count();
+    said(&mut machine, from, &["EFI stub: "])?;
+    machine.reset()?;
+    said(&mut machine, from, &["starting it has led back to this medium", "Take the medium out"])?;
+    machine.kill()?;
+
+    let disks =
+        Disks { system: machine.parts.system.clone(), data: machine.parts.data.clone().context("a data disk")? };
+    // What a person plugs in counts more than the medium, which has no configuration of its own here.
+    let stick = cluster.seed_with(&suite.yard.tools, ALONE, &["install: {disk: {serial: system}}".to_owned()])?;
+    let mut lived = boot(suite, Seat(2), &other, Some(&disks), false)?;
+    let mut used = boot_beside(suite, Seat(3), &iso, Some(&disks), false, Some(stick))?;
+    let mut nobody = boot(suite, Seat(4), &iso, None, false)?;
+    says(
+        &mut lived,
+        &[
+            "serial data",
+            &format!("with a member of the etcd cluster {id}"),
+            &format!("`install.wipe_member: \"{id}\"`"),
+            "Exit code 78",
+        ],
+    )?;
+    let installed = "which is not empty: an installation of this image";
+    says(&mut used, &["The configuration is of the cidata volume", "serial system", installed, "install.wipe: true"])?;
+    let asks = ["There is no configuration, and nothing is written.", "stick labelled `cidata`", "serial system"];
+    says(&mut nobody, &asks)?;
+    nothing_written(&nobody)
+}
+
+/// Three machines without DHCP, each with its own copy of the medium and the user-data of all.
+pub fn three(suite: &mut Suite) -> Result<()> {
+    suite.stop();
+    let iso = suite.yard.images.iso()?;
+    let name = suite.name("installed");
+    let cluster = Cluster::new(&suite.yard.tools, &name, &[])?;
+    let mut set = Set::default();
+    for seat in Seat::all() {
+        fs::write(cluster.file("network-config"), network(seat))?;
+        let site = customized(suite, &cluster, &iso, &seat.name(), "system")?;
+        set.add(boot(suite, seat, &site, None, false)?);
+    }
+    for machine in set.machines() {
+        says(machine, &["Installed: "])?;
+    }
+    set.wait_settled(SETTLE)?;
+    until("agreement of all members", AGREE, || set.whole(&cluster)).map(drop)
+}
+
+/// The power fails while the medium writes, and some of what was not flushed is lost: the next boot installs, and nobody has to
+/// do anything.
+pub fn cut_short(suite: &mut Suite) -> Result<()> {
+    suite.stop();
+    let iso = suite.yard.images.iso()?;
+    let name = suite.name("cut-short");
+    let cluster = Cluster::of(&suite.yard.tools, &name, &[ALONE], &[])?;
+    fs::write(cluster.file("network-config"), network(ALONE))?;
+    let site = customized(suite, &cluster, &iso, "site", "system")?;
+    let place = suite.yard.directory(ALONE)?;
+    let system = disk::blank(place.join("system.raw"), DISK)?.recorded(place.join("system.writes"));
+    let disks = Disks { system, data: disk::blank(place.join("data.raw"), DISK)? };
+    let special = Special { medium: Some(site.clone()), without_dhcp: true, ..Special::default() };
+    let record = disks.system.record.clone().context("the disk is recorded")?;
+    let mut machine = suite.yard.boot_special(special, ALONE, place, disks, None)?;
+    let request = 1 + suite.random.below(REQUESTS);
+    let mut told = Record::open(&record)?;
+    until("moment of the power cut", SAYS, || {
+        let installed = machine.console.all().iter().any(|line| line.text.contains("Installed: "));
+        ensure!(installed || told.entries()?.len() as u64 >= request, "{} requests", told.entries()?.len());
+        machine.alive()
+    })?;
+    let mut records = machine.cut()?;
+    println!("        cut at request {request}; the last words were: {}", machine.last_words());
+    drop(machine);
+    let left = suite.yard.directory(ALONE)?;
+    let disks =
+        Disks { system: disk::blank(left.join("system.raw"), DISK)?, data: disk::blank(left.join("data.raw"), DISK)? };
+    let mut random = suite.random.branch();
+    let record = records.first_mut().context("the system disk is recorded")?;
+    println!("        {}", record.replay(&disks.system.file, Cut::now(Loss::Some(&mut random)))?);
+    let mut machine = boot(suite, ALONE, &site, Some(&disks), false)?;
+    member(&cluster, &mut machine)
+}
+
+/// An address that nobody leases.
+fn network(seat: Seat) -> String {
+    let (mac, address) = (seat.unknown_mac(), seat.address());
+    format!(
+        "version: 2\nethernets:\n  lan:\n    match: {{macaddress: \"{mac}\"}}\n    addresses: [{address}/24]\n    \
+         routes: [{{to: default, via: {HOST}}}]\n"
+    )
+}
+
+/// A copy of the medium with this cluster's configuration, made as a customer makes it.
+fn customized(suite: &Suite, cluster: &Cluster, iso: &Path, to: &str, disk: &str) -> Result<PathBuf> {
+    let out = cluster.file(&format!("{to}.raw"));
+    let mut command = Command::new(&suite.yard.tools.bootstrapper);
+    command.args(["iso", "customize", "--dest-disk", &format!("serial={disk}"), "--user-data"]);
+    command.arg(cluster.file("user-data")).arg("--network").arg(cluster.file("network-config"));
+    let said = process::output(command.arg("--out").arg(&out).arg(iso), QUICK)?;
+    ensure!(said.contains(&format!("onto the disk with serial {disk}")), "{said}");
+    Ok(out)
+}
+
+/// A copy with one bit of the image changed.
+fn damaged(iso: &Path) -> Result<PathBuf> {
+    let out = iso.with_file_name("damaged.raw");
+    fs::copy(iso, &out)?;
+    let file = fs::File::options().read(true).write(true).open(&out)?;
+    let (at, mut byte) = (file.metadata()?.len() / 3, [0]);
+    file.read_exact_at(&mut byte, at)?;
+    file.write_all_at(&[byte[0] ^ 1], at)?;
+    Ok(out)
+}
+
+/// A machine that starts the medium, on blank disks or on overlays of these.
+fn boot(suite: &mut Suite, seat: Seat, medium: &Path, disks: Option<&Disks>, twins: bool) -> Result<Machine> {
+    boot_beside(suite, seat, medium, disks, twins, None)
+}
+
+/// The same with a configuration volume.
+fn boot_beside(
+    suite: &mut Suite,
+    seat: Seat,
+    medium: &Path,
+    disks: Option<&Disks>,
+    twins: bool,
+    stick: Option<PathBuf>,
+) -> Result<Machine> {
+    let place = suite.yard.directory(seat)?;
+    let disks = match disks {
+        Some(disks) => suite.yard.overlay(disks, &place)?,
+        None => Disks {
+            system: disk::blank(place.join("system.raw"), DISK)?,
+            data: disk::blank(place.join("data.raw"), DISK)?,
+        },
+    };
+    let special = Special { medium: Some(medium.to_owned()), twins, without_dhcp: true, ..Special::default() };
+    suite.yard.boot_special(special, seat, place, disks, stick)
+}
+
+fn says(machine: &mut Machine, words: &[&str]) -> Result<()> {
+    said(machine, 0, words)
+}
+
+/// Waits for each of these, wherever they stand.
+fn said(machine: &mut Machine, from: usize, words: &[&str]) -> Result<()> {
+    let deadline = Instant::now() + SAYS;
+    for word in words {
+        let found = machine.console.wait(from, deadline, word, |line| line.text.contains(word).then_some(()));
+        machine.explain(found)?;
+    }
+    Ok(())
+}
+
+/// Neither disk has a block.
+fn nothing_written(machine: &Machine) -> Result<()> {
+    let disks = [Some(&machine.parts.system), machine.parts.data.as_ref()];
+    for disk in disks.into_iter().flatten() {
+        let blocks = fs::metadata(&disk.file)?.blocks();
+        ensure!(blocks == 0, "{} was written to: {blocks} blocks", disk.file.display());
+    }
+    Ok(())
+}
+
+/// It serves at its address, and nobody has leased that to it.
+fn member(cluster: &Cluster, machine: &mut Machine) -> Result<()> {
+    machine.wait_settled(Instant::now() + SETTLE)?;
+    probe::only_mutual_tls(cluster, ALONE.address(), CLIENTS)?;
+    let leases = machine.ask("ls -A /run/systemd/netif/leases")?;
+    ensure!(leases.is_empty(), "DHCP has answered: {leases}");
+    Ok(())
+}
+
+/// As a disk and as a CD, without the firmware that the image wants.
+fn by_bios(suite: &Suite, iso: &Path) -> Result<()> {
+    let show = iso.to_string_lossy().replace(',', ",,");
+    for medium in [format!("file={show},if=ide,media=disk,snapshot=on"), format!("file={show},if=ide,media=cdrom")] {
+        let mut command = suite.yard.tools.command("qemu-system-x86_64");
+        command.args([
+            "-machine",
+            "pc",
+            "-accel",
+            "tcg",
+            "-m",
+            "64",
+            "-nodefaults",
+            "-display",
+            "none",
+            "-serial",
+            "stdio",
+        ]);
+        command.args(["-drive", &format!("{medium},format=raw")]).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().context("cannot start QEMU")?;
+        let log = fs::File::create("bios.log")?;
+        let lines = crate::lines::Lines::read(child.stdout.take().context("QEMU has no stdout")?, log);
+        let words = "The image starts by UEFI only, and nothing was written.";
+        let found = lines
+            .wait(0, Instant::now() + SAYS, words, |line| line.text.replace('\r', "").contains(words).then_some(()));
+        child.kill()?;
+        child.wait()?;
+        found.with_context(|| format!("a BIOS that starts {medium}; see bios.log"))?;
+    }
+    Ok(())
+}
