@@ -88,7 +88,7 @@ find extra -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
 
 ukify build --linux vmlinuz --initrd initrd.img --initrd extra.img --os-release @osrel --uname "$kver" \
   --cmdline "rd.systemd.unit=etcd-bootstrapper-install.target etcd_bootstrapper.medium=$medium $cmdline" \
-  --stub /usr/lib/systemd/boot/efi/linuxx64.efi.stub --output installer.efi >/dev/null
+  --stub /usr/lib/systemd/boot/efi/linuxx64.efi.stub --output installer.efi >ukify.log 2>&1 || { cat ukify.log >&2; die "ukify failed"; }
 
 # FAT16: OVMF reads no FAT32 that is this small.
 mib=$(($(stat -c %s installer.efi) / 1048576 + 4))

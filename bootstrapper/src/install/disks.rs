@@ -176,20 +176,14 @@ fn members(paths: &Paths, disk: &Disk, parts: &[&Disk], table: Option<&Table>) -
     Ok(found)
 }
 
-/// First as it lies there, and where that says nothing with what is only in its journal: of a machine that lost its power,
-/// that may be all that there is of a member.
+/// With what is only in the journal: of a machine that lost its power, that may be all that there is of a member, and without
+/// it the rest is damaged, which ext4 would write down.
 fn clusters_on(device: &Disk, fstype: &str, dir: &Path) -> Result<Vec<Option<ClusterId>>> {
-    let look = |mount: fn(&Path, &Path, &str) -> Result<()>| {
-        disk::unmount(dir)?;
-        mount(&device.device, dir, fstype)?;
-        let found = clusters(dir);
-        disk::unmount(dir)?;
-        found
-    };
-    match look(disk::mount_read_only) {
-        Ok(found) if !found.is_empty() && !found.contains(&None) => Ok(found),
-        Ok(_) | Err(_) => look(disk::mount_replayed),
-    }
+    disk::unmount(dir)?;
+    disk::mount_replayed(&device.device, dir, fstype)?;
+    let found = clusters(dir);
+    disk::unmount(dir)?;
+    found
 }
 
 /// Where members live: on a data disk of ours, on `/var`, on a root, and where etcd's own default and others' are.

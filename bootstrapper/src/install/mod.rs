@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use plan::install::After;
-use plan::installing::{Target, Verdict, Wanted, choose, list};
+use plan::installing::{Content, Target, Verdict, Wanted, choose, list};
 
 use crate::exit::Exit;
 use crate::paths::Paths;
@@ -102,6 +102,9 @@ fn installed(paths: &Paths, consoles: &Consoles) -> Result<Power> {
         }
         Verdict::Refuse(refusal) => return Err(Exit::Refused.because(refusal.to_string())),
     };
+    if target.content == Content::Unfinished {
+        consoles.say(&format!("{target} has {}: it is written anew.", target.content));
+    }
     // Nothing is lost to a medium that is not whole.
     let mut progress = Progress::new(consoles, format!("Reading {}", medium::IMAGE), medium.image.packed);
     medium.check(|at| progress.at(at)).map_err(|error| medium::bad(&medium.name, &error))?;
