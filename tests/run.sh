@@ -75,7 +75,7 @@ step() { # name, command...
   if "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); say "$name: failed"; fi
   echo "$(($(date +%s) - began)) $name" >>"$times"
 }
-small() { [ "$(stat -c %s out/etcd-bootstrapper)" -le $((9 << 20)) ]; }
+small() { [ "$(stat -c %s out/etcd-bootstrapper)" -le $((10 << 20)) ]; }
 # Told as it happens: it takes most of the time. A pipeline ends as tee does, so the status goes through a file.
 machines() {
   { status=0; tests/vm.sh test 2>&1 || status=$?; echo $status >"$times.status"; } | tee "$logs/vm.log"
@@ -86,7 +86,7 @@ machines() {
 }
 if [ -z "${SKIP_VM:-}" ]; then
   step "the program, static: what was left to build" program_built
-  step "the program is at most 9 MiB" small
+  step "the program is at most 10 MiB" small
   step "image, gate and checksums by Packer" make --no-print-directory packer
   step "the image, and the same one built again" tests/image.sh out
   step "the installation medium, and the same one made again" tests/iso.sh out
