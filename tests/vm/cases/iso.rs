@@ -1,5 +1,5 @@
 //! (s) The installation medium: a blank disk becomes a member at its address without DHCP; what is not to be written to is
-//! not; it does not install twice; and a machine that starts it by BIOS says why it does not.
+//! not; it does not install twice; installed anew, it keeps what it is told to; and a BIOS says why it does not start it.
 
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -27,6 +27,8 @@ const DISK: u64 = 3 << 30;
 const SAYS: Duration = Duration::from_secs(300);
 /// About as many as the system disk is told of an installation.
 const REQUESTS: u64 = 1500;
+/// What lies in `/var` of the first installation.
+const KEPT: &str = "of before";
 /// For a copy of a medium.
 const QUICK: Duration = Duration::from_secs(60);
 
@@ -57,6 +59,7 @@ pub fn run(suite: &mut Suite) -> Result<()> {
     println!("        installed and settled {:.1} s after power on", machine.power_on.elapsed().as_secs_f32());
     let id = format!("{:016x}", cluster.etcdctl.members(ALONE)?.cluster_id);
 
+    machine.ask(&format!("echo {KEPT} >/var/lib/kept; sync"))?;
     let from = machine.console.count();
     machine.reset()?;
     said(
@@ -72,10 +75,14 @@ pub fn run(suite: &mut Suite) -> Result<()> {
 
     let disks =
         Disks { system: machine.parts.system.clone(), data: machine.parts.data.clone().context("a data disk")? };
-    // What a person plugs in counts more than the medium, which has no configuration of its own here.
-    let stick = cluster.seed_with(&suite.yard.tools, ALONE, &["install: {disk: {serial: system}}".to_owned()])?;
+    // What a person plugs in is enough for a medium that has no configuration of its own.
+    let keep = "\n      mode: auto\n      install: {disk: {serial: system}, keep_data: true}\n";
+    let user_data = cluster.user_data().replacen("\n      mode: auto\n", keep, 1);
+    let network = [("network-config", network(ALONE))];
+    let network = network.each_ref().map(|(name, text)| (*name, text.as_bytes()));
+    let stick = cluster.seed_of(&suite.yard.tools, ALONE, user_data.as_bytes(), &network)?;
+    let mut again = boot_beside(suite, ALONE, &iso, Some(&disks), false, Some(stick))?;
     let mut lived = boot(suite, Seat(2), &other, Some(&disks), false)?;
-    let mut used = boot_beside(suite, Seat(3), &iso, Some(&disks), false, Some(stick))?;
     let mut nobody = boot(suite, Seat(4), &iso, None, false)?;
     says(
         &mut lived,
@@ -86,11 +93,22 @@ pub fn run(suite: &mut Suite) -> Result<()> {
             "Exit code 78",
         ],
     )?;
-    let installed = "which is not empty: an installation of this image";
-    says(&mut used, &["The configuration is of the cidata volume", "serial system", installed, "install.wipe: true"])?;
     let asks = ["There is no configuration, and nothing is written.", "stick labelled `cidata`", "serial system"];
     says(&mut nobody, &asks)?;
-    nothing_written(&nobody)
+    nothing_written(&nobody)?;
+    drop((lived, nobody));
+
+    says(&mut again, &["The configuration is of the cidata volume", "Writing to ", "Installed: "])?;
+    member(&cluster, &mut again)?;
+    again.expect_only("start")?;
+    let now = format!("{:016x}", cluster.etcdctl.members(ALONE)?.cluster_id);
+    ensure!(now == id, "the member of {id} that was installed anew is of {now}");
+    let kept = again.ask("cat /var/lib/kept")?;
+    ensure!(kept.trim() == KEPT, "`keep_data` has kept {kept:?}");
+    // A look at a disk that lost its power takes it as any mount does.
+    let wrong = machine.console.all().into_iter().find(|line| line.text.contains("EXT4-fs error"));
+    ensure!(wrong.is_none(), "the installer has looked at a file system as it was not meant: {wrong:?}");
+    Ok(())
 }
 
 /// Three machines without DHCP, each with its own copy of the medium and the user-data of all.
