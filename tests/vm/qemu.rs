@@ -51,6 +51,8 @@ pub struct Special {
     pub without_dhcp: bool,
     /// The installation medium, which it starts before its disk.
     pub medium: Option<PathBuf>,
+    /// Whether that is in an optical drive; it is a stick otherwise.
+    pub drive: bool,
     /// Whether both of its disks have one serial number.
     pub twins: bool,
 }
@@ -117,7 +119,12 @@ pub fn arguments(tools: &Tools, parts: &Parts) -> Result<Vec<String>> {
     }
     if let Some(medium) = &parts.special.medium {
         add("-blockdev", format!("driver=file,node-name=medium,read-only=on,filename={}", show(medium)));
-        add("-device", "virtio-blk-pci,id=medium,drive=medium,serial=medium,bootindex=0".into());
+        if parts.special.drive {
+            add("-device", "ich9-ahci,id=ahci".into());
+            add("-device", "ide-cd,id=medium,bus=ahci.0,drive=medium,serial=medium,bootindex=0".into());
+        } else {
+            add("-device", "virtio-blk-pci,id=medium,drive=medium,serial=medium,bootindex=0".into());
+        }
     }
     if let Some(seed) = &parts.seed {
         add("-blockdev", format!("driver=file,node-name=seed,read-only=on,filename={}", show(seed)));

@@ -42,6 +42,9 @@ How machines become members, with the image without cloud-init and with that whi
 as those of Compute Engine, of Azure, and of OpenStack by its drive. *Three found from a snapshot*: by a URL. Where cloud-init
 is, `cloud-init status` must have nothing to report, but for a medium that only Azure itself attaches. *One founds without the
 cloud-init it has*: two machines do so, as it is switched off in the one, and hangs and is ended in the other.
+*Three found that the ISO has installed*: on blank disks, each by its own copy of the medium, with static addresses and neither
+DHCP, DNS nor NTP. *After a cut while the ISO wrote*: some of what was not flushed is lost, and the next boot of the medium
+installs without a person.
 ";
 
 const CHAOS: &str = "

@@ -83,7 +83,7 @@ pub fn run(suite: &mut Suite) -> Result<()> {
     let stick = cluster.seed_of(&suite.yard.tools, ALONE, user_data.as_bytes(), &network)?;
     let mut again = boot_beside(suite, ALONE, &iso, Some(&disks), false, Some(stick))?;
     let mut lived = boot(suite, Seat(2), &other, Some(&disks), false)?;
-    let mut nobody = boot(suite, Seat(4), &iso, None, false)?;
+    let mut nobody = boot_drive(suite, Seat(4), &iso)?;
     says(
         &mut lived,
         &[
@@ -93,7 +93,8 @@ pub fn run(suite: &mut Suite) -> Result<()> {
             "Exit code 78",
         ],
     )?;
-    let asks = ["There is no configuration, and nothing is written.", "stick labelled `cidata`", "serial system"];
+    let asks =
+        ["from sr0.", "There is no configuration, and nothing is written.", "stick labelled `cidata`", "serial system"];
     says(&mut nobody, &asks)?;
     nothing_written(&nobody)?;
     drop((lived, nobody));
@@ -127,6 +128,9 @@ pub fn three(suite: &mut Suite) -> Result<()> {
         says(machine, &["Installed: "])?;
     }
     set.wait_settled(SETTLE)?;
+    for machine in set.machines() {
+        unleased(machine)?;
+    }
     until("agreement of all members", AGREE, || set.whole(&cluster)).map(drop)
 }
 
@@ -156,8 +160,7 @@ pub fn cut_short(suite: &mut Suite) -> Result<()> {
     println!("        cut at request {request}; the last words were: {}", machine.last_words());
     drop(machine);
     let left = suite.yard.directory(ALONE)?;
-    let disks =
-        Disks { system: disk::blank(left.join("system.raw"), DISK)?, data: disk::blank(left.join("data.raw"), DISK)? };
+    let disks = blank(&left)?;
     let mut random = suite.random.branch();
     let record = records.first_mut().context("the system disk is recorded")?;
     println!("        {}", record.replay(&disks.system.file, Cut::now(Loss::Some(&mut random)))?);
@@ -213,13 +216,22 @@ fn boot_beside(
     let place = suite.yard.directory(seat)?;
     let disks = match disks {
         Some(disks) => suite.yard.overlay(disks, &place)?,
-        None => Disks {
-            system: disk::blank(place.join("system.raw"), DISK)?,
-            data: disk::blank(place.join("data.raw"), DISK)?,
-        },
+        None => blank(&place)?,
     };
     let special = Special { medium: Some(medium.to_owned()), twins, without_dhcp: true, ..Special::default() };
     suite.yard.boot_special(special, seat, place, disks, stick)
+}
+
+/// A machine with blank disks that has the medium in its optical drive.
+fn boot_drive(suite: &mut Suite, seat: Seat, medium: &Path) -> Result<Machine> {
+    let place = suite.yard.directory(seat)?;
+    let disks = blank(&place)?;
+    let special = Special { medium: Some(medium.to_owned()), drive: true, without_dhcp: true, ..Special::default() };
+    suite.yard.boot_special(special, seat, place, disks, None)
+}
+
+fn blank(place: &Path) -> Result<Disks> {
+    Ok(Disks { system: disk::blank(place.join("system.raw"), DISK)?, data: disk::blank(place.join("data.raw"), DISK)? })
 }
 
 fn says(machine: &mut Machine, words: &[&str]) -> Result<()> {
@@ -250,6 +262,10 @@ fn nothing_written(machine: &Machine) -> Result<()> {
 fn member(cluster: &Cluster, machine: &mut Machine) -> Result<()> {
     machine.wait_settled(Instant::now() + SETTLE)?;
     probe::only_mutual_tls(cluster, ALONE.address(), CLIENTS)?;
+    unleased(machine)
+}
+
+fn unleased(machine: &mut Machine) -> Result<()> {
     let leases = machine.ask("ls -A /run/systemd/netif/leases")?;
     ensure!(leases.is_empty(), "DHCP has answered: {leases}");
     Ok(())
