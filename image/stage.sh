@@ -11,12 +11,17 @@ if [ "$flavour" = cloud-init ]; then
   mkdir -p "$work/extra/usr/lib/etcd-bootstrapper/cloud-init"
   cp "$repo/cloud-init/etcd_bootstrapper.py" "$work/extra/usr/lib/etcd-bootstrapper/cloud-init/"
 fi
+mkdir -p "$work/extra/usr/lib/etcd-bootstrapper"
+# Compiled here, so that the image has no parser and no boot waits for one. What the kernel of the image knows of is in a file,
+# since this machine's knows other things, or nothing; a later kernel takes what was compiled for it.
+features=$repo/image/apparmor/features
+"$repo/tools/enter.sh" apparmor_parser --skip-kernel-load --skip-cache --kernel-features "$features" --policy-features "$features" \
+  --ofile "$work/extra/usr/lib/etcd-bootstrapper/apparmor" "$repo/image/apparmor/profiles"
 # A checkout's modes depend on whose umask it was.
 chmod -R u=rwX,go=rX "$work/extra"
 install -m 755 "$binary" "$work/extra/usr/bin/etcd-bootstrapper"
 install -m 755 "$etcd/etcd" "$etcd/etcdctl" "$etcd/etcdutl" "$work/extra/usr/bin/"
 # So that a boot need not run etcd to learn what it is.
-install -d -m 755 "$work/extra/usr/lib/etcd-bootstrapper"
 "$etcd/etcd" --version | sed -n 's/^etcd Version: //p' >"$work/extra/usr/lib/etcd-bootstrapper/etcd-version"
 host_apt_conf >"$work/sandbox/etc/apt/apt.conf.d/host.conf"
 sources=$work/sandbox/etc/apt/sources.list.d/mkosi.sources

@@ -1,4 +1,4 @@
-//! What `image/` says of a machine, held against one that runs: its mounts, listeners, masks and settings of the kernel.
+//! What `image/` says of a machine, held against one that runs: its mounts, listeners, masks, profiles and settings of the kernel.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -24,6 +24,35 @@ const PRESSED: &str = "for i in 1 2 3 4 5 6 7 8; do kill -INT 1; sleep 0.1; done
 const UNHEARD: &str = "journalctl -b -o cat --no-pager _PID=1 | grep -c 'ctrl-alt-del.target.* masked'";
 /// For a busy guest to write it down.
 const NOTED: Duration = Duration::from_secs(20);
+
+/// What a profile has kept somebody from, but for what is tried below.
+const DENIED: &str = "dmesg | grep 'apparmor=\"DENIED\"' | grep -v 'comm=\"sh\"' || true";
+const TRIED: &str = "dmesg | grep 'apparmor=\"DENIED\"' | grep -c 'comm=\"sh\"'";
+/// Our units and their profiles.
+const CONFINED: [(&str, &str); 6] = [
+    ("etcd", "etcd"),
+    ("etcd-bootstrapper", "etcd-bootstrapper"),
+    ("etcd-bootstrapper-finish", "etcd-bootstrapper"),
+    ("etcd-bootstrapper-network", "etcd-bootstrapper"),
+    ("etcd-backup", "etcd-bootstrapper"),
+    ("etcd-certs", "etcd-bootstrapper"),
+];
+/// What root can do with one of the profiles, and what not: read, write, and start a program.
+const TRIES: [(&str, &str, bool); 11] = [
+    ("etcd", "read -r line </etc/passwd", true),
+    ("etcd", "read -r line </var/lib/etcd/bootstrapper/pki/ca.crt", true),
+    ("etcd", "read -r line </var/lib/etcd/bootstrapper/pki/ca.key.sealed", false),
+    ("etcd", "read -r line </var/lib/etcd/bootstrapper/journal.jsonl", false),
+    ("etcd", ": >/var/lib/etcd/bootstrapper/new", false),
+    ("etcd", "/usr/bin/etcd --version", false),
+    ("etcd-bootstrapper", "read -r line </var/lib/etcd/bootstrapper/journal.jsonl", true),
+    ("etcd-bootstrapper", ": >>/run/etcd-bootstrapper/ready", true),
+    ("etcd-bootstrapper", ": >/run/new", false),
+    ("etcd-bootstrapper", ": >/var/new", false),
+    ("etcd-bootstrapper", "/usr/bin/find /run -maxdepth 0", false),
+];
+/// What a try ends with where there is no such profile.
+const NO_PROFILE: &str = "77";
 
 /// Fails unless this settled machine is as closed as the image's texts say, naming all that differs.
 pub fn look(flavour: Flavour, machine: &mut Machine, tools: &Tools) -> Result<()> {
@@ -63,12 +92,38 @@ pub fn look(flavour: Flavour, machine: &mut Machine, tools: &Tools) -> Result<()
     if lockdown != "none [integrity] confidentiality" {
         faults.push(format!("the kernel's lockdown is {lockdown}"));
     }
+    for (unit, profile) in CONFINED {
+        let found = machine.ask(&format!("systemctl show -P AppArmorProfile {unit}"))?;
+        if found != profile {
+            faults.push(format!("{unit}.service has the profile {found:?}, not {profile}"));
+        }
+    }
+    let confined = machine.ask("cat /proc/$(systemctl show -P MainPID etcd)/attr/current")?;
+    if confined != "etcd (enforce)" {
+        faults.push(format!("the kernel calls etcd's process {confined}"));
+    }
+    for (profile, what, allowed) in TRIES {
+        let as_it = format!("printf 'changeprofile {profile}' >/proc/self/attr/apparmor/current || exit {NO_PROFILE}");
+        let ended = machine.ask(&format!("({as_it}; {what}) >/dev/null 2>&1; echo $?"))?;
+        if ended == NO_PROFILE || allowed != (ended == "0") {
+            faults.push(format!("with the profile {profile}, `{what}` ends with {ended}"));
+        }
+    }
     ensure!(faults.is_empty(), "{} is not what image/ says:\n    {}", machine.name(), faults.join("\n    "));
 
+    // Or else a silent log would prove nothing.
+    until("denials in the kernel's log", NOTED, || machine.ask(TRIED))?;
     machine.ask(PRESSED)?;
     until("end of Ctrl-Alt-Del without a reboot", NOTED, || machine.ask(UNHEARD))?;
     let jobs = machine.ask("systemctl list-jobs --no-legend --plain")?;
     ensure!(!jobs.contains("shutdown.target"), "Ctrl-Alt-Del made {} do this: {jobs}", machine.name());
+    Ok(())
+}
+
+/// Fails when their profiles have kept etcd or its bootstrapper from anything in this boot.
+pub fn undenied(machine: &mut Machine) -> Result<()> {
+    let denied = machine.ask(DENIED)?;
+    ensure!(denied.is_empty(), "image/apparmor does not let {} do what it must:\n{denied}", machine.name());
     Ok(())
 }
 

@@ -13,6 +13,7 @@ use crate::cluster::Cluster;
 use crate::disk::{self, Disk};
 use crate::etcdctl::View;
 use crate::flavour::Images;
+use crate::hardened;
 use crate::lines::Line;
 use crate::machine::Machine;
 use crate::qemu::{Parts, Special};
@@ -242,8 +243,9 @@ impl Set {
 }
 
 impl Machine {
-    /// What the bootstrapper says about this boot.
+    /// What the bootstrapper says about this boot; fails when something has kept it or etcd from what they do.
     pub fn report(&mut self) -> Result<Report> {
+        hardened::undenied(self)?;
         let text = self.ask("etcd-bootstrapper status --json")?;
         self.explain(serde_json::from_str(&text).with_context(|| format!("not a status: {text}")))
     }

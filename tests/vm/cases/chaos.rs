@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::etcdctl::View;
+use crate::hardened;
 use crate::lines::Line;
 use crate::load::{Load, Verdict};
 use crate::machine::Machine;
@@ -128,6 +129,9 @@ pub fn run(suite: &mut Suite, chaos: Chaos) -> Result<Outcome> {
     let mut clusters = load.clusters();
     clusters.insert(after.cluster_id);
     let verdict = all_readable(&load)?;
+    for machine in set.machines() {
+        hardened::undenied(machine)?;
+    }
     suite.leave(set);
     let (silent, clusters) = (load.silence(start).map(|d| d.as_secs_f32()), clusters.len() as u64);
     let Verdict { acknowledged, lost } = verdict;
