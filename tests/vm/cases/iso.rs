@@ -29,29 +29,33 @@ const SAYS: Duration = Duration::from_secs(300);
 const REQUESTS: u64 = 1500;
 /// What lies in `/var` of the first installation.
 const KEPT: &str = "of before";
+/// For a medium, of which most is packing the image.
+const MAKING: Duration = Duration::from_secs(300);
 /// For a copy of a medium.
 const QUICK: Duration = Duration::from_secs(60);
 
 pub fn run(suite: &mut Suite) -> Result<()> {
     suite.stop();
-    let iso = suite.yard.images.iso()?;
+    let iso = signed(suite)?;
     let name = suite.name("site");
     let cluster = Cluster::of(&suite.yard.tools, &name, &[ALONE], &[])?;
     fs::write(cluster.file("network-config"), network(ALONE))?;
     let ours = |to: &str, disk: &str| customized(suite, &cluster, &iso, to, disk);
     let (site, twins, other) = (ours("site", "system")?, ours("twins", "twin")?, ours("other", "data")?);
-    let damaged = damaged(&site)?;
+    let (damaged, forged) = (damaged(&site)?, forged(&site)?);
 
     let mut machine = boot(suite, ALONE, &site, None, false)?;
     let mut twin = boot(suite, Seat(2), &twins, None, true)?;
     let mut worn = boot(suite, Seat(3), &damaged, None, false)?;
+    let mut nobodys = boot(suite, Seat(4), &forged, None, false)?;
     by_bios(suite, &iso)?;
     says(&mut twin, &["2 disks with serial twin", "expected exactly one", "Exit code 78"])?;
     says(&mut worn, &["is not whole: image.zst has the sha256", "write it anew, or use another one", "Exit code 65"])?;
-    for untouched in [&twin, &worn] {
+    says(&mut nobodys, &["sha256sums is not signed by the key that this installer knows", "Exit code 65"])?;
+    for untouched in [&twin, &worn, &nobodys] {
         nothing_written(untouched)?;
     }
-    drop((twin, worn));
+    drop((twin, worn, nobodys));
 
     says(&mut machine, &["Installing etcd-bootstrapper", "Writing to ", "Reading ", "Installed: "])?;
     // The firmware starts the disk by itself, while the medium is still there, and before it.
@@ -185,6 +189,35 @@ fn customized(suite: &Suite, cluster: &Cluster, iso: &Path, to: &str, disk: &str
     command.arg(cluster.file("user-data")).arg("--network").arg(cluster.file("network-config"));
     let said = process::output(command.arg("--out").arg(&out).arg(iso), QUICK)?;
     ensure!(said.contains(&format!("onto the disk with serial {disk}")), "{said}");
+    Ok(out)
+}
+
+/// A medium of the image in `out/`, made with a key that its installer knows.
+fn signed(suite: &Suite) -> Result<PathBuf> {
+    let tools = &suite.yard.tools;
+    let (key, public) = (std::path::absolute("site.key")?, std::path::absolute("site.pub")?);
+    let pair = [("-s", &key), ("-p", &public)].map(|(option, file)| [option.into(), file.as_os_str().to_owned()]);
+    tools.run("minisign", ["-G", "-W", "-f"].map(Into::into).into_iter().chain(pair.concat()))?;
+    let out = std::path::absolute("signed.raw")?;
+    let mut command = Command::new(tools.repository.join("image/iso.sh"));
+    command.arg(tools.repository.join("out")).arg("--out").arg(&out);
+    process::output(command.env("MINISIGN_KEY", key).env("MINISIGN_PUBLIC_KEY", public), MAKING)?;
+    Ok(out)
+}
+
+/// A copy with one character of its signature changed.
+fn forged(iso: &Path) -> Result<PathBuf> {
+    let out = iso.with_file_name("forged.raw");
+    fs::copy(iso, &out)?;
+    let comment = "untrusted comment: signature";
+    let found = process::output(Command::new("grep").args(["-abo", "-m1", comment]).arg(iso), QUICK)?;
+    let (at, _) = found.split_once(':').context("it is not signed")?;
+    let (mut text, at) = ([0; 256], at.parse::<u64>()?);
+    let file = fs::File::options().read(true).write(true).open(&out)?;
+    file.read_exact_at(&mut text, at)?;
+    let line = text.iter().position(|byte| *byte == b'\n').context("its signature has one line")?;
+    let other = if text[line + 50] == b'A' { b"B" } else { b"A" };
+    file.write_all_at(other, at + line as u64 + 50)?;
     Ok(out)
 }
 
