@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds the disk image, its UKI and a manifest into a directory; does nothing if they are there and nothing changed.
 #   build.sh [--flavour minimal|cloud-init] --out DIR [--force]
-#   BOOTSTRAPPER_BIN: our static binary   KERNEL_FLAVOUR: cloud (default) or generic
+#   BOOTSTRAPPER_BIN: our static binary
 #   DEBIAN_SNAPSHOT: URLs of archives with the packages of packages.lock; exactly those are installed then
 #   BUILDER_ID: who builds, in the provenance
 #   ETCD_SOURCE, ETCD_SHA256: another etcd than Debian's, see etcd.sh   IMAGE_WORK: where it is built
@@ -20,33 +20,24 @@ while [ $# -gt 0 ]; do
 done
 [ -n "$out" ] || die "$usage"
 binary=$(realpath -e "${BOOTSTRAPPER_BIN:?names the etcd-bootstrapper binary to put into the image}")
-kernel_flavour=${KERNEL_FLAVOUR:-cloud}
-case $kernel_flavour in
-  cloud) packages=linux-image-cloud-amd64 ;;
-  generic) packages=linux-image-amd64 ;;
-  *) die "KERNEL_FLAVOUR is cloud or generic, not $kernel_flavour" ;;
-esac
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' "$repo/Cargo.toml" | head -n 1)
 root=$("$repo/tools/toolroot.sh")
 work=${IMAGE_WORK:-$cache/image}
 debs=''
 if [ -n "${DEBIAN_SNAPSHOT:-}" ]; then
-  lock=${PACKAGES_LOCK:-$repo/image/packages.lock}
-  grep -q "^$packages " "$lock" ||
-    die "$lock has no $packages: name a lock that has by PACKAGES_LOCK; \`sed 's/\$/ $flavour/' NAME.packages\` of a build without DEBIAN_SNAPSHOT is one"
   debs=$work/locked-$flavour
   "$repo/image/lock.sh" fetch "$flavour" "$debs"
 fi
 etcd=$("$repo/image/etcd.sh" "$debs")
 case $flavour in
-  minimal) name=etcd-bootstrapper_$version ;;
+  minimal) name=etcd-bootstrapper_$version packages='' ;;
   # cloud-init looks at the network by `ip`, and asks DHCP itself before there is one.
-  cloud-init) name=etcd-bootstrapper-cloud-init_$version packages="$packages cloud-init dhcpcd-base iproute2" ;;
+  cloud-init) name=etcd-bootstrapper-cloud-init_$version packages="cloud-init dhcpcd-base iproute2" ;;
   *) die "--flavour is minimal or cloud-init, not $flavour" ;;
 esac
 
 cd "$repo/image"
-inputs=$({ echo "$version $flavour $kernel_flavour $root"; cat "$etcd"/etcd*; [ -z "$debs" ] || cat "${PACKAGES_LOCK:-packages.lock}"; sha256sum <"$binary"
+inputs=$({ echo "$version $flavour $root"; cat "$etcd"/etcd*; [ -z "$debs" ] || cat "${PACKAGES_LOCK:-packages.lock}"; sha256sum <"$binary"
   sha256sum <"$repo/cloud-init/etcd_bootstrapper.py"
   find . -type f ! -name '*.md' ! -name packages.lock -exec sha256sum {} + | sort; find . -type l -printf '%p %l\n' | sort; } | sha256sum | cut -c1-64)
 if [ -z "$force" ] && [ "$(cat "$out/$name.inputs" 2>/dev/null)" = "$inputs" ] && [ -f "$out/$name.raw" ]; then
@@ -70,13 +61,13 @@ rm -rf "$work/mkosi" "$work/cache-locked"
 mkdir -p "$work/mkosi" "$trees"
 mirrors
 "$repo/image/stage.sh" "$work" "$binary" "$etcd" "$flavour"
-say "building $name ($kernel_flavour kernel)"
+say "building $name"
 # A cached tree of packages is used again until the list of packages changes; --force asks the mirror anew.
 : "${SOURCE_DATE_EPOCH:=$(git -C "$repo" log -1 --format=%ct -- image 2>/dev/null)}"
 export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-1780000000}"
 # shellcheck disable=SC2046
 "$repo/tools/enter.sh" mkosi --directory "$repo/image" --image-version "$version" --output "$name" \
-  --source-date-epoch "$SOURCE_DATE_EPOCH" $(printf -- '--package %s ' $packages) --sandbox-tree "$work/sandbox" --extra-tree "$work/extra" \
+  --source-date-epoch "$SOURCE_DATE_EPOCH" ${packages:+$(printf -- '--package %s ' $packages)} --sandbox-tree "$work/sandbox" --extra-tree "$work/extra" \
   ${debs:+--package-directory "$debs"} --unified-kernel-image-format "$name" --incremental=yes --cache-directory "$trees" \
   --package-cache-dir "$work/packages" --workspace-directory "$work/mkosi" --output-directory "$work/out" \
   --force ${force:+--force} build >"$work/log" 2>&1 || { tail -n 40 "$work/log" >&2; die "mkosi failed; the whole log is $work/log"; }
@@ -86,11 +77,12 @@ export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-1780000000}"
   sed 's/^/  /' "$work/out/drift" >&2
   [ -z "$debs" ] || die "with DEBIAN_SNAPSHOT nothing else may be in the image"
 }
-"$repo/image/manifest.sh" "$work/out" "$name" "$etcd" "$kernel_flavour" "$flavour"
+"$repo/tools/enter.sh" python3 "$repo/image/pcrs.py" "$work/out/$name.raw" >"$work/out/$name.pcrs.json"
+"$repo/image/manifest.sh" "$work/out" "$name" "$etcd" "$flavour"
 "$repo/image/sbom.sh" "$work/out" "$name" "$trees" "$etcd"
 "$repo/image/provenance.sh" "$work/out" "$name" "$binary"
 rm -f "$out"/SHA256SUMS* "$out/$name.qcow2"
-for end in efi packages spdx.json cdx.json provenance.json raw; do mv "$work/out/$name.$end" "$out/"; done
+for end in efi pcrs.json packages spdx.json cdx.json provenance.json raw; do mv "$work/out/$name.$end" "$out/"; done
 mv "$work/out/manifest.json" "$out/"
 echo "$inputs" >"$out/$name.inputs"
 say "$out/$name.raw made in $(($(date +%s) - start)) s"

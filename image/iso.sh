@@ -125,5 +125,4 @@ xorriso -as mkisofs -quiet -V ETCD_INSTALL -volset "$medium" -iso-level 3 \
   -append_partition 2 0xef esp.img -appended_part_as_gpt -partition_offset 16 --gpt_disk_guid "$medium" \
   -o new.iso tree 2>xorriso.log || { cat xorriso.log >&2; die "xorriso failed"; }
 mv new.iso "$out"
-[ "$(jq -r .kernel "$dir/manifest.json")" = generic ] || say "its kernel has the drivers of virtual machines alone: KERNEL_FLAVOUR=generic for real hardware"
 say "$out made in $(($(date +%s) - start)) s, $(($(stat -c %s "$out") / 1000000)) MB"

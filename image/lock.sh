@@ -37,11 +37,7 @@ list() { # trees, etcd
 }
 
 drift() { # list, flavour
-  # The lock of the repository is of the cloud kernel.
-  any_kernel=
-  [ "${KERNEL_FLAVOUR:-cloud}" = cloud ] || [ -n "${PACKAGES_LOCK:-}" ] || any_kernel=1
-  awk -v flavour="$2" -v etcd="${ETCD_SOURCE:-debian}" -v any_kernel="$any_kernel" '
-    any_kernel && $1 ~ /^linux-image-/ { next }
+  awk -v flavour="$2" -v etcd="${ETCD_SOURCE:-debian}" '
     FILENAME == ARGV[1] { if ("," $6 "," ~ "," flavour "," && (etcd == "debian" || $1 !~ /^etcd-/)) { version[$1] = $2; sum[$1] = $4 } next }
     !($1 in version) { print $1 ": not locked, built " $2; bad = 1 }
     $1 in version && $4 != sum[$1] { print $1 ": locked " version[$1] ", built " $2 (version[$1] == $2 ? " of other content" : ""); bad = 1 }
@@ -92,7 +88,7 @@ write() {
   trap 'rm -rf "$new"' EXIT
   [ -z "${DEBIAN_SNAPSHOT:-}${ETCD_SOURCE:-}" ] || die "the lock is of the newest packages: unset DEBIAN_SNAPSHOT and ETCD_SOURCE"
   for flavour in minimal cloud-init; do
-    KERNEL_FLAVOUR=cloud "$repo/image/build.sh" --flavour $flavour --out "$new/$flavour" --force
+    "$repo/image/build.sh" --flavour $flavour --out "$new/$flavour" --force
   done
   for flavour in minimal cloud-init; do sed "s/$/ $flavour/" "$new/$flavour"/*.packages; done | sort | awk '
     { id = $1 " " $2 " " $3 " " $4 " " $5; if (id == last) line = line "," $6; else { if (line) print line; line = $0 } last = id }

@@ -2,7 +2,7 @@
 # Writes manifest.json: what the image is, what is in it, and the sums of its files. With SOURCE_DATE_EPOCH, of the build.
 set -eu
 . "$(dirname "$0")/../tools/lib.sh"
-dir=$1 name=$2 etcd=$3 kernel=$4 flavour=$5
+dir=$1 name=$2 etcd=$3 flavour=$4
 revision=$(git -C "$repo" rev-parse HEAD 2>/dev/null || echo unknown)
 [ -z "$(git -C "$repo" status --porcelain -- image tools bootstrapper cloud-init Cargo.toml Cargo.lock rust-toolchain.toml 2>/dev/null)" ] || revision=$revision-dirty
 version=$("$etcd/etcd" --version | sed -n 's/^etcd Version: //p')
@@ -15,10 +15,10 @@ fi
 minor=${version#3.} minor=${minor%%.*}
 sum() { sha256sum "$1" | cut -d' ' -f1; }
 "$repo/tools/enter.sh" jq --sort-keys \
-  --arg name "$name" --arg revision "$revision" --arg kernel "$kernel" --arg flavour "$flavour" --arg etcd "$version" --argjson origin "$origin" \
+  --arg name "$name" --arg revision "$revision" --arg flavour "$flavour" --arg etcd "$version" --argjson origin "$origin" \
   --arg oldest "3.$((minor - 1))" --argjson epoch "$SOURCE_DATE_EPOCH" \
   --arg raw "$(sum "$dir/$name.raw")" --arg efi "$(sum "$dir/$name.efi")" --argjson bytes "$(stat -c %s "$dir/$name.raw")" \
-  '{name: $name, version: .config.version, architecture: .config.architecture, kernel: $kernel, flavour: $flavour, git_revision: $revision,
+  '{name: $name, version: .config.version, architecture: .config.architecture, flavour: $flavour, git_revision: $revision,
     source_date_epoch: $epoch,
     etcd: ({version: $etcd, oldest_data: $oldest} + $origin),
     files: {"\($name).raw": {sha256: $raw, bytes: $bytes}, "\($name).efi": {sha256: $efi}},

@@ -6,7 +6,7 @@ set -eu
 . "$(dirname "$0")/../tools/lib.sh"
 dir=$1 name=$2 binary=$3
 cd "$dir"
-sums=$(sha256sum "$name.raw" "$name.efi" "$name.spdx.json" "$name.cdx.json" manifest.json | awk '{ printf "%s{\"name\":\"%s\",\"digest\":{\"sha256\":\"%s\"}}", (NR > 1 ? "," : ""), $2, $1 }')
+sums=$(sha256sum "$name.raw" "$name.efi" "$name.pcrs.json" "$name.spdx.json" "$name.cdx.json" manifest.json | awk '{ printf "%s{\"name\":\"%s\",\"digest\":{\"sha256\":\"%s\"}}", (NR > 1 ? "," : ""), $2, $1 }')
 packages=$(awk '{ v = $2; gsub("[+]", "%2B", v); printf "%s{\"uri\":\"pkg:deb/debian/%s@%s?arch=%s\",\"digest\":{\"sha256\":\"%s\"}}", (NR > 1 ? "," : ""), $1, v, $3, $4 }' "$name.packages")
 root=$("$repo/tools/toolroot.sh")
 tools=$(chroot "$root" dpkg-query -W -f '${Package} ${Version}\n' dracut-core dosfstools e2fsprogs erofs-utils mkosi mtools reprepro systemd-boot-efi systemd-repart systemd-ukify |
@@ -18,7 +18,7 @@ tools=$(chroot "$root" dpkg-query -W -f '${Package} ${Version}\n' dracut-core do
   {_type: "https://in-toto.io/Statement/v1", subject: $subject, predicateType: "https://slsa.dev/provenance/v1", predicate: {
     buildDefinition: {
       buildType: "urn:etcd-bootstrapper:image/build.sh:v1",
-      externalParameters: {flavour: $m.flavour, kernel: $m.kernel, version: $m.version, etcd: $m.etcd},
+      externalParameters: {flavour: $m.flavour, version: $m.version, etcd: $m.etcd},
       internalParameters: {source_date_epoch: $m.source_date_epoch, tools: $tools},
       resolvedDependencies: (
         [{uri: "git+urn:etcd-bootstrapper:source", digest: {gitCommit: ($m.git_revision | rtrimstr("-dirty"))}, annotations: {dirty: ($m.git_revision | endswith("-dirty"))}},

@@ -3,7 +3,7 @@
 #   packer.sh assemble | smoke | publish | build     packer/qemu: make the image, boot it, sum it up; all three, in this order
 #   packer.sh aws | azure | gcp | openstack | proxmox | vsphere [-var NAME=VALUE | -var-file=FILE]...   give it to a platform
 #   packer.sh validate [TARGET]...                   all of them, with each one's example of its variables
-#   OUT (default: the repository's out)  BOOTSTRAPPER_BIN  IMAGE_FLAVOUR (minimal, cloud-init)  KERNEL_FLAVOUR  ACCEL
+#   OUT (default: the repository's out)  BOOTSTRAPPER_BIN  IMAGE_FLAVOUR (minimal, cloud-init)  ACCEL
 #   PACKER (any from 1.6.6 on; a later one installs its plugins first). Default: Debian's 1.6.6 of the tool root, which root alone
 #   can make; a platform, whose credentials are a person's and not root's, is given the disk by the `packer` in PATH if there is one
 set -eu
@@ -46,7 +46,7 @@ qemu() { # verb, build
   tool_root
   # shellcheck disable=SC2086
   PATH="$repo/packer/bin:$PATH" "$packer" $verb $only -var "output_dir=$out" -var "name=$name" -var "bootstrapper_bin=$binary" \
-    -var "image_flavour=$flavour" -var "kernel_flavour=${KERNEL_FLAVOUR:-cloud}" -var "accelerator=$accel" -var "seed=$out/smoke-seed.iso" \
+    -var "image_flavour=$flavour" -var "accelerator=$accel" -var "seed=$out/smoke-seed.iso" \
     -var "ovmf_code=$root/usr/share/OVMF/OVMF_CODE_4M.fd" -var "ovmf_vars=$out/smoke-vars.fd" "$repo/packer/qemu"
 }
 cloud() { # verb, target, argument...

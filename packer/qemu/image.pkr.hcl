@@ -13,11 +13,8 @@ build {
   sources = ["source.null.assemble"]
 
   provisioner "shell-local" {
-    environment_vars = [
-      "BOOTSTRAPPER_BIN=${var.bootstrapper_bin}",
-      "KERNEL_FLAVOUR=${var.kernel_flavour}",
-    ]
-    inline = ["'${path.root}/../../image/build.sh' --flavour '${var.image_flavour}' --out '${var.output_dir}'"]
+    environment_vars = ["BOOTSTRAPPER_BIN=${var.bootstrapper_bin}"]
+    inline           = ["'${path.root}/../../image/build.sh' --flavour '${var.image_flavour}' --out '${var.output_dir}'"]
   }
 }
 

@@ -7,7 +7,7 @@ dir=$1 name=$2
 cd "$dir"
 [ smoke-evidence.log -nt "$name.raw" ] && grep -q '^SMOKE-PASS' smoke-evidence.log || die "$name.raw has not passed the smoke test"
 "$repo/packer/convert.sh" qcow2 "$dir/$name.raw" "$dir/$name.qcow2"
-sha256sum "$name.raw" "$name.efi" "$name.qcow2" "$name.packages" "$name.spdx.json" "$name.cdx.json" "$name.provenance.json" manifest.json >SHA256SUMS.new
+sha256sum "$name.raw" "$name.efi" "$name.qcow2" "$name.pcrs.json" "$name.packages" "$name.spdx.json" "$name.cdx.json" "$name.provenance.json" manifest.json >SHA256SUMS.new
 rm -f SHA256SUMS.minisig
 if [ -n "${MINISIGN_KEY:-}" ]; then
   key=$(realpath -e "$MINISIGN_KEY")

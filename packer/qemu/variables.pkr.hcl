@@ -23,12 +23,6 @@ variable "image_flavour" {
   description = "minimal, or cloud-init for an image that has it."
 }
 
-variable "kernel_flavour" {
-  type        = string
-  default     = "cloud"
-  description = "cloud (virtual machines) or generic (real hardware too)."
-}
-
 variable "accelerator" {
   type        = string
   default     = "tcg"

@@ -11,7 +11,7 @@ use crate::console;
 use crate::evidence::Evidence;
 use crate::lines::Lines;
 use crate::process;
-use crate::qemu::{self, FIRMWARE_VARIABLES, Parts};
+use crate::qemu::{self, FIRMWARE_VARIABLES, Parts, TPM_SOCKET};
 use crate::qmp::Qmp;
 use crate::record::Record;
 use crate::tools::Tools;
@@ -56,6 +56,9 @@ impl Machine {
         for record in [Some(&parts.system), parts.data.as_ref()].into_iter().flatten().filter_map(|d| d.record.as_ref())
         {
             File::create(record)?;
+        }
+        if parts.special.secure {
+            tpm(tools, &parts)?;
         }
         let append = |name: &str| OpenOptions::new().create(true).append(true).open(parts.file(name));
         let mut child = tools
@@ -196,6 +199,25 @@ impl Machine {
     pub fn explain<T>(&self, result: Result<T>) -> Result<T> {
         result.with_context(|| format!("{}; its console ends with\n{}", self.name(), console::tail(&self.console)))
     }
+}
+
+/// A TPM that keeps what it knows in the machine's directory, and ends with QEMU.
+fn tpm(tools: &Tools, parts: &Parts) -> Result<()> {
+    let socket = parts.file(TPM_SOCKET);
+    fs::create_dir_all(parts.file("tpm"))?;
+    if socket.exists() {
+        fs::remove_file(&socket)?;
+    }
+    // A daemon has another working directory.
+    let directory = parts.directory.canonicalize()?;
+    let state = format!("dir={}", directory.join("tpm").display());
+    let control = format!("type=unixio,path={}", directory.join(TPM_SOCKET).display());
+    let log = format!("file={}", directory.join("tpm.log").display());
+    tools.run(
+        "swtpm",
+        ["socket", "--tpm2", "--daemon", "--terminate", "--tpmstate", &state, "--ctrl", &control, "--log", &log],
+    )?;
+    Ok(())
 }
 
 impl Drop for Machine {

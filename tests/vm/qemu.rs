@@ -14,6 +14,11 @@ use crate::world::Seat;
 /// Its code is the same for all machines; the variables are a copy per machine.
 pub const FIRMWARE_VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 const FIRMWARE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+/// The same with Secure Boot, which needs a processor mode that nothing else may enter.
+const SECURE_FIRMWARE: &str = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
+
+/// Where the TPM of a machine that has one listens.
+pub const TPM_SOCKET: &str = "tpm.sock";
 
 /// What a machine is put together from.
 #[derive(Clone)]
@@ -55,6 +60,8 @@ pub struct Special {
     pub drive: bool,
     /// Whether both of its disks have one serial number.
     pub twins: bool,
+    /// Whether its firmware has Secure Boot, in setup mode at first, and a TPM.
+    pub secure: bool,
 }
 
 impl Parts {
@@ -92,7 +99,8 @@ pub fn arguments(tools: &Tools, parts: &Parts) -> Result<Vec<String>> {
     };
     let show = |path: &Path| path.to_string_lossy().replace(',', ",,");
     // A disk controller that nothing hangs on is seconds of probing under emulation.
-    add("-machine", "q35,hpet=off,sata=off,smbus=off".into());
+    let (firmware, mode) = if parts.special.secure { (SECURE_FIRMWARE, ",smm=on") } else { (FIRMWARE, "") };
+    add("-machine", format!("q35,hpet=off,sata=off,smbus=off{mode}"));
     add("-accel", accelerator.into());
     add("-cpu", processor.into());
     add("-smp", parts.processors.to_string());
@@ -102,7 +110,7 @@ pub fn arguments(tools: &Tools, parts: &Parts) -> Result<Vec<String>> {
     let clock = OffsetDateTime::from(SystemTime::now() + parts.special.ahead);
     let (date, (hour, minute, second)) = (clock.date(), clock.to_hms());
     add("-rtc", format!("base={date}T{hour:02}:{minute:02}:{second:02}"));
-    add("-drive", format!("if=pflash,format=raw,unit=0,readonly=on,file={FIRMWARE}"));
+    add("-drive", format!("if=pflash,format=raw,unit=0,readonly=on,file={firmware}"));
     add("-drive", format!("if=pflash,format=raw,unit=1,file={}", show(&parts.file("firmware.fd"))));
     add("-netdev", format!("tap,id=net,ifname={},script=no,downscript=no", parts.seat.tap()));
     add("-device", format!("virtio-net-pci,netdev=net,romfile=,mac={}", parts.mac()));
@@ -112,6 +120,13 @@ pub fn arguments(tools: &Tools, parts: &Parts) -> Result<Vec<String>> {
     add("-chardev", format!("socket,id=evidence,server=on,wait=off,path={}", show(&parts.file("evidence.sock"))));
     add("-serial", "chardev:evidence".into());
     add("-qmp", format!("unix:{},server=on,wait=off", show(&parts.file("qmp.sock"))));
+    if parts.special.secure {
+        add("-global", "driver=cfi.pflash01,property=secure,value=on".into());
+        add("-global", "ICH9-LPC.disable_s3=1".into());
+        add("-chardev", format!("socket,id=tpm,path={}", show(&parts.file(TPM_SOCKET))));
+        add("-tpmdev", "emulator,id=tpm,chardev=tpm".into());
+        add("-device", "tpm-crb,tpmdev=tpm".into());
+    }
     let (system, data) = if parts.special.twins { ("twin", "twin") } else { ("system", "data") };
     disk(&mut add, "system", &parts.system, &format!("bootindex=1,serial={system}"));
     if let Some(disk_for_etcd) = &parts.data {

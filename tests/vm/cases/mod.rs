@@ -14,6 +14,7 @@ mod power_cut;
 mod reboot;
 mod restore;
 mod restoring;
+mod secure_boot;
 mod stuck;
 mod system_disk;
 mod total_loss;
@@ -62,7 +63,7 @@ fn under_load(suite: &mut Suite, what: Chaos) -> Result<()> {
 pub const APART: [&str; 3] = ["cloud-init", "growing", "stuck"];
 
 /// All of them; the letters are those of the issues that asked for them.
-pub const CASES: [Case; 19] = [
+pub const CASES: [Case; 20] = [
     Case {
         name: "found",
         what: "three fresh members become one cluster that speaks mutual TLS and nothing else",
@@ -86,6 +87,12 @@ pub const CASES: [Case; 19] = [
         what: "of a root that is not the one that was built nothing runs; the machine says why and tries again, as without one",
         run: verity::run,
         letter: "r",
+    },
+    Case {
+        name: "secure-boot",
+        what: "firmware takes the keys of a signed disk and starts nothing else; a TPM holds what was predicted",
+        run: secure_boot::run,
+        letter: "s",
     },
     Case {
         name: "system-disk",
