@@ -67,9 +67,10 @@ install -D -m 755 root/usr/bin/etcd-bootstrapper extra/usr/bin/etcd-bootstrapper
 [ -z "${MINISIGN_PUBLIC_KEY:-}" ] || install -D -m 644 "$MINISIGN_PUBLIC_KEY" extra/etc/etcd-bootstrapper/minisign.pub
 modules=usr/lib/modules/$kver
 for module in sr_mod isofs vfat nls_ascii nls_cp437 nls_iso8859-1 nls_utf8 xfs ext4 efivarfs usb-storage uas xhci-pci ehci-pci \
-  ohci-pci uhci-hcd hid-generic usbhid; do
-  modprobe -d "$work/root" -S "$kver" --show-depends --ignore-install "$module" 2>/dev/null | sed -n 's/^insmod \([^ ]*\).*/\1/p'
-done | sed "s,^.*/lib/modules/$kver/,," | sort -u >wanted
+  ohci-pci uhci-hcd; do
+  modprobe -d "$work/root" -S "$kver" --show-depends --ignore-install "$module" >>depends || die "the image's kernel has no $module"
+done
+sed -n 's/^insmod \([^ ]*\).*/\1/p' depends | sed "s,^.*/lib/modules/$kver/,," | sort -u >wanted
 while read -r file; do
   [ -e "initrd/$modules/$file" ] || install -D -m 644 "root/$modules/$file" "extra/$modules/$file"
 done <wanted
