@@ -219,6 +219,8 @@ pub enum Device {
     Wwid(String),
     /// The file system with this label.
     Label(String),
+    /// The SCSI disk with this Logical Unit Number, by which Azure and others attach data disks.
+    Lun(u32),
     /// The disk with this kernel name, such as `vdb`.
     Name(String),
 }

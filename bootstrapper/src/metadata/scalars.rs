@@ -7,7 +7,7 @@ use super::fault::{Fault, nearest};
 use super::tree::{Key, Node, Place, Style, Value};
 
 /// Each key, and whether its value is a text whatever it looks like, or a number, true or false.
-const KEYS: [(&str, Style); 25] = [
+const KEYS: [(&str, Style); 26] = [
     ("allow_inline_secrets", Style::Plain),
     ("cluster.epoch", Style::Plain),
     ("cluster.found_until", Style::Quoted),
@@ -15,6 +15,7 @@ const KEYS: [(&str, Style); 25] = [
     ("cluster.size", Style::Plain),
     ("data.device", Style::Quoted),
     ("data.device.label", Style::Quoted),
+    ("data.device.lun", Style::Plain),
     ("data.device.name", Style::Quoted),
     ("data.device.serial", Style::Quoted),
     ("data.device.wwid", Style::Quoted),

@@ -33,6 +33,8 @@ pub struct Disk {
     pub serial: Option<String>,
     /// Its World Wide ID, or that of the disk it is part of.
     pub wwid: Option<String>,
+    /// Where a SCSI disk is attached.
+    pub scsi: Option<Scsi>,
     /// Whether it cannot be written.
     pub read_only: bool,
     /// Whether it is a medium that a person takes out, such as a USB stick or a CD.
@@ -45,6 +47,15 @@ pub struct Disk {
     pub system: bool,
     /// What is on it.
     pub probe: Probe,
+}
+
+/// Where a SCSI disk is attached; disks behind SATA and USB are SCSI disks to the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scsi {
+    /// The kernel's number of the controller.
+    pub host: u32,
+    /// The Logical Unit Number.
+    pub lun: u32,
 }
 
 /// How a block device is made.
@@ -190,6 +201,7 @@ fn describe(root: &Path, sys: &Path) -> Option<Disk> {
         bytes: sectors * 512,
         serial: serial(whole),
         wwid: wwid(whole),
+        scsi: scsi(whole),
         read_only: attribute(&real, "ro").as_deref() == Some("1"),
         removable: attribute(whole, "removable").as_deref() == Some("1"),
         holders: names(&real.join("holders")),
@@ -248,6 +260,16 @@ fn serial(whole: &Path) -> Option<String> {
 
 fn wwid(whole: &Path) -> Option<String> {
     attribute(whole, "wwid").or_else(|| attribute(whole, "device/wwid"))
+}
+
+/// `device` leads to the SCSI device, whose directory is named by host, channel, target and LUN.
+fn scsi(whole: &Path) -> Option<Scsi> {
+    let device = fs::canonicalize(whole.join("device")).ok()?;
+    let numbers: Option<Vec<u32>> = device.file_name()?.to_str()?.split(':').map(|n| n.parse().ok()).collect();
+    match numbers?[..] {
+        [host, _, _, lun] => Some(Scsi { host, lun }),
+        _ => None,
+    }
 }
 
 fn names(dir: &Path) -> Vec<String> {

@@ -149,6 +149,9 @@ fn disks_are_listed_with_names_layers_and_what_the_system_runs_from() {
         "pci/host0/block/sda",
         &[sized, ("dev", b"8:0\n"), ("device/vpd_pg80", page), ("device/wwid", b"naa.5000c500\n")],
     );
+    fs::create_dir_all(root.join("sys/devices/pci/host4/target4:0:1/4:0:1:12/block")).unwrap();
+    device(root, "pci/host4/target4:0:1/4:0:1:12/block/sdb", &[sized, ("dev", b"8:16\n")]);
+    symlink("../..", root.join("sys/devices/pci/host4/target4:0:1/4:0:1:12/block/sdb/device")).unwrap();
     device(root, "pci/host1/block/sr0", &[sized, ("dev", b"11:0\n"), ("removable", b"1\n"), ("ro", b"1\n")]);
     device(
         root,
@@ -170,12 +173,15 @@ fn disks_are_listed_with_names_layers_and_what_the_system_runs_from() {
         ("loop1", Layer::Backed, None, None, false, false, vec![]),
         ("nvme0n1", Layer::Whole, text(Some("vol0123")), text(Some("eui.0025")), false, false, vec![]),
         ("sda", Layer::Whole, text(Some("SCSI-7")), text(Some("naa.5000c500")), false, false, vec!["/mnt"]),
+        ("sdb", Layer::Whole, None, None, false, false, vec![]),
         ("sr0", Layer::Whole, None, None, false, true, vec![]),
         ("vda", Layer::Whole, text(Some("sys")), None, true, false, vec![]),
         ("vda2", part(), text(Some("sys")), None, true, false, vec![]),
         ("vda4", part(), text(Some("sys")), None, true, false, vec!["/var"]),
     ];
     let found = disk::list(root).unwrap();
+    let scsi: Vec<_> = found.iter().filter_map(|d| Some((d.name.as_str(), d.scsi?))).collect();
+    assert_eq!(scsi, [("sdb", disk::Scsi { host: 4, lun: 12 })]);
     let brief: Vec<_> = found
         .iter()
         .map(|d| {
@@ -186,7 +192,7 @@ fn disks_are_listed_with_names_layers_and_what_the_system_runs_from() {
     assert_eq!(brief, expected);
     assert_eq!(found[2].to_string(), "nvme0n1 (8 MiB, serial vol0123): blank");
     assert!(matches!(found[3].probe.kind, Kind::Unreadable(_)), "there is no /dev/sda");
-    assert_eq!(found[6].holders, ["dm-0"]);
+    assert_eq!(found[7].holders, ["dm-0"]);
 
     let state = root.join("sys/class/nvme/nvme0/state");
     for (udev, nvme, expected) in

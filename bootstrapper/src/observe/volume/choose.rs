@@ -56,7 +56,9 @@ pub enum Choice<'a> {
 pub fn choose<'a>(device: &Device, disks: &'a [Disk], known: &Known) -> Choice<'a> {
     match device {
         Device::Auto => automatic(disks, known),
-        Device::Serial(_) | Device::Wwid(_) | Device::Label(_) | Device::Name(_) => named(device, disks, known),
+        Device::Serial(_) | Device::Wwid(_) | Device::Label(_) | Device::Lun(_) | Device::Name(_) => {
+            named(device, disks, known)
+        }
     }
 }
 
@@ -114,11 +116,12 @@ fn ambiguous<'a>(blank: &[&Disk]) -> Choice<'a> {
 
 fn named<'a>(device: &Device, disks: &'a [Disk], known: &Known) -> Choice<'a> {
     let found: Vec<&Disk> = disks.iter().filter(|d| matches(device, d)).collect();
+    let found = if matches!(device, Device::Lun(_)) { beside_the_system(found, disks) } else { found };
     let disk = match found[..] {
         [] => return Choice::Missing(format!("{}; {}", Selector(device), listing(disks))),
         [disk] => disk,
         [_, _, ..] => {
-            let more = if matches!(device, Device::Label(_)) {
+            let more = if matches!(device, Device::Label(_) | Device::Lun(_)) {
                 ": name it by its serial"
             } else {
                 ": two paths to one disk are not supported"
@@ -149,6 +152,15 @@ fn named<'a>(device: &Device, disks: &'a [Disk], known: &Known) -> Choice<'a> {
         Choice::Use(disk) | Choice::Format(disk) => against_memory(device, disk, choice, disks, known),
         Choice::Directory | Choice::Missing(_) | Choice::Refuse { .. } => choice,
     }
+}
+
+/// Azure numbers the system's and the temporary disk by a controller of their own, and data disks from 0 by another:
+/// <https://learn.microsoft.com/azure/virtual-machines/linux/azure-to-guest-disk-mapping>.
+fn beside_the_system<'a>(found: Vec<&'a Disk>, disks: &[Disk]) -> Vec<&'a Disk> {
+    let host = |disk: &Disk| disk.scsi.map(|scsi| scsi.host);
+    let system = disks.iter().filter(|d| d.system).find_map(host);
+    let elsewhere: Vec<&Disk> = found.iter().copied().filter(|d| host(d) != system).collect();
+    if elsewhere.is_empty() { found } else { elsewhere }
 }
 
 /// Holds a named disk against what this host used last: a kernel name can move from disk to disk, a serial cannot.
@@ -239,6 +251,7 @@ pub(super) fn matches(device: &Device, disk: &Disk) -> bool {
         Device::Serial(serial) => whole && disk.serial.as_deref() == Some(serial.trim()),
         Device::Wwid(wwid) => whole && disk.wwid.as_deref().is_some_and(|w| plain(w) == plain(wwid)),
         Device::Label(label) => disk.holders.is_empty() && disk.probe.label.as_ref() == Some(label),
+        Device::Lun(lun) => whole && disk.scsi.is_some_and(|scsi| scsi.lun == *lun),
         Device::Name(name) => disk.name == name.trim_start_matches("/dev/"),
     }
 }
@@ -253,6 +266,7 @@ impl fmt::Display for Selector<'_> {
             Device::Serial(serial) => write!(f, "the disk with serial {serial}"),
             Device::Wwid(wwid) => write!(f, "the disk with World Wide ID {wwid}"),
             Device::Label(label) => write!(f, "the XFS file system labelled `{label}`"),
+            Device::Lun(lun) => write!(f, "the SCSI disk with LUN {lun}"),
             Device::Name(name) => write!(f, "the disk {name}"),
         }
     }

@@ -1,10 +1,18 @@
 //! A disk that the spec names.
 
 use bootstrapper::observe::volume::Known;
-use bootstrapper::sys::disk::Kind;
+use bootstrapper::sys::disk::{Disk, Kind, Scsi};
 use plan::document::Device;
 
 use super::{GIB, GPT, blank, check, disk, label, name, ours, serial, with, xfs};
+
+fn at(host: u32, lun: u32, disk: Disk) -> Disk {
+    with(disk, |d| d.scsi = Some(Scsi { host, lun }))
+}
+
+fn system_at(host: u32) -> Disk {
+    at(host, 0, with(disk("vdx", GPT), |d| d.system = true))
+}
 
 #[test]
 fn a_named_disk_is_that_disk_or_nothing() {
@@ -61,6 +69,36 @@ fn a_named_disk_is_that_disk_or_nothing() {
             none(),
             &["format vdb"],
         ),
+        ("by LUN", Device::Lun(3), vec![at(0, 2, blank("vdb")), at(0, 3, blank("vdc"))], none(), &["format vdc"]),
+        (
+            "by LUN, beside the system's and the temporary disk at a controller of theirs",
+            Device::Lun(1),
+            vec![system_at(0), at(0, 1, blank("vdb")), at(1, 1, blank("vdc"))],
+            none(),
+            &["format vdc"],
+        ),
+        (
+            "by LUN, at the system's only controller",
+            Device::Lun(1),
+            vec![system_at(0), at(0, 1, blank("vdb"))],
+            none(),
+            &["format vdb"],
+        ),
+        (
+            "by LUN, the system's own",
+            Device::Lun(0),
+            vec![system_at(0), at(0, 1, blank("vdb"))],
+            none(),
+            &["refuse vdx", "GPT"],
+        ),
+        (
+            "two of one LUN",
+            Device::Lun(0),
+            vec![at(1, 0, blank("vdb")), at(2, 0, blank("vdc"))],
+            none(),
+            &["refuse 2 of", "LUN 0", "S-vdb", "S-vdc", "serial"],
+        ),
+        ("no such LUN", Device::Lun(7), vec![at(1, 0, blank("vdb"))], none(), &["missing the SCSI disk with LUN 7"]),
         ("by kernel name", name("vdc"), vec![blank("vdb"), blank("vdc")], none(), &["format vdc"]),
         ("by node", name("/dev/vdc"), vec![blank("vdb"), blank("vdc")], none(), &["format vdc"]),
         ("by label", label("prod"), vec![xfs("vdb", "prod", "u"), blank("vdc")], none(), &["use vdb"]),
