@@ -16,6 +16,7 @@ mod firewall;
 pub mod fuzz;
 pub mod install;
 pub mod linger;
+mod logs;
 pub mod metadata;
 pub mod network;
 pub mod observe;

@@ -15,6 +15,7 @@ use crate::apply::journal::Journal;
 use crate::configuration::{Found, again, configuration, platform};
 use crate::exit::{Exit, Failure};
 use crate::firewall;
+use crate::logs;
 use crate::metadata::{self, Loaded, Sources};
 use crate::network;
 use crate::observe::volume::{self, Volume};
@@ -110,6 +111,12 @@ pub async fn prepare(paths: &Paths, report: &mut Report) -> Result<Prepared> {
         made => made?,
     }
     sources.redact().await;
+    if let Some(logs) = &loaded.host.logs
+        && let Err(error) = logs::send(paths, logs).await
+    {
+        // No log is worth a member.
+        tracing::warn!("the journal stays on this host: {error:#}");
+    }
     let group = Group::of(&loaded.host, paths, loaded.instance_id.as_deref());
     net::set_hostname(paths, loaded.hostname.as_deref())?;
     let (me, address) = match settled {

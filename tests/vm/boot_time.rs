@@ -15,15 +15,13 @@ use crate::cluster::Cluster;
 use crate::disk::{self, Disk};
 use crate::flavour::FLAVOURS;
 use crate::probe;
-use crate::process::{self, until};
+use crate::process::until;
 use crate::qemu::Special;
 use crate::set::{Disks, SETTLE, Yard};
 use crate::tools::Tools;
 use crate::world::{Seat, World};
 
 const ALONE: Seat = Seat(1);
-/// For a key and a certificate.
-const QUICK: Duration = Duration::from_secs(60);
 /// What most people launch has at least two.
 const PROCESSORS: u32 = 2;
 
@@ -116,19 +114,10 @@ fn spent() -> Result<Duration> {
 /// The script that makes a member of it, with certificates of the cluster's CA.
 fn script(tools: &Tools, cluster: &Cluster) -> Result<String> {
     let (name, address) = (ALONE.name(), ALONE.address().to_string());
-    let [ca, ca_key, leaf, key] = ["ca.crt", "ca.key", "etcd.crt", "etcd.key"].map(|file| cluster.file(file));
-    let names = format!("subjectAltName=IP:{address}");
-    let subject = format!("/CN={name}");
-    let mut openssl = tools.command("openssl");
-    // Its own configuration would make a CA of it.
-    openssl.args(["req", "-x509", "-config", "/dev/null", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
-    openssl.args(["-noenc", "-days", "7"]);
-    openssl.args(["-subj", &subject, "-addext", &names, "-addext", "extendedKeyUsage=serverAuth,clientAuth"]);
-    openssl.arg("-CA").arg(&ca).arg("-CAkey").arg(&ca_key).arg("-out").arg(&leaf).arg("-keyout").arg(&key);
-    process::output(&mut openssl, QUICK)?;
+    let [leaf, key] = cluster.leaf(tools, "etcd", ALONE.address())?;
     let script = include_str!("../bench/baseline/user-data");
     let mut script = script.replace("@name@", &name).replace("@address@", &address);
-    for file in [&ca, &leaf, &key] {
+    for file in [&cluster.file("ca.crt"), &leaf, &key] {
         let word = format!("@{}@", file.file_name().unwrap_or_default().display());
         script = script.replace(&word, fs::read_to_string(file)?.trim_end());
     }

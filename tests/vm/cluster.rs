@@ -1,6 +1,7 @@
 //! A cluster to be: its certificates and the one user-data, as `config new` makes them.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -15,6 +16,9 @@ use crate::world::Seat;
 
 /// `config new` makes six keys, possibly built without optimisation.
 const CONFIG_NEW: Duration = Duration::from_secs(30);
+
+/// For a key and a certificate.
+const QUICK: Duration = Duration::from_secs(60);
 
 /// A line of the spec within the user-data, and the beginning of the next one.
 const MODE: &str = "      mode: auto\n      ";
@@ -81,11 +85,6 @@ impl Cluster {
         self.volume(tools, seat, &format!("seed-{name}"), &self.user_data, &[])
     }
 
-    /// The same with more files beside those.
-    pub fn seed_beside(&self, tools: &Tools, seat: Seat, files: &[(&str, &[u8])]) -> Result<PathBuf> {
-        self.seed_of(tools, seat, &self.user_data, files)
-    }
-
     /// A volume with this user-data and more files.
     pub fn seed_of(&self, tools: &Tools, seat: Seat, user_data: &[u8], files: &[(&str, &[u8])]) -> Result<PathBuf> {
         self.volume(tools, seat, &format!("beside-{}", seat.name()), user_data, files)
@@ -101,17 +100,35 @@ impl Cluster {
 
     /// The same with these keys more in the spec, a line each.
     pub fn seed_with(&self, tools: &Tools, seat: Seat, lines: &[String]) -> Result<PathBuf> {
+        self.volume(tools, seat, &format!("changed-{}", seat.name()), self.user_data_with(lines)?.as_bytes(), &[])
+    }
+
+    /// The user-data with these keys more in the spec, a line each.
+    pub fn user_data_with(&self, lines: &[String]) -> Result<String> {
         let text = String::from_utf8_lossy(&self.user_data);
         let (before, after) =
             text.split_once(MODE).context("the user-data of `config new` has a line with the mode")?;
         let more: String = lines.iter().map(|line| format!("{line}\n      ")).collect();
-        let text = format!("{before}{MODE}{more}{after}");
-        self.volume(tools, seat, &format!("changed-{}", seat.name()), text.as_bytes(), &[])
+        Ok(format!("{before}{MODE}{more}{after}"))
     }
 
     /// The user-data, for a platform that hands it out.
     pub fn user_data(&self) -> String {
         String::from_utf8_lossy(&self.user_data).into_owned()
+    }
+
+    /// A certificate of the cluster's CA for this address, and its key.
+    pub fn leaf(&self, tools: &Tools, name: &str, address: Ipv4Addr) -> Result<[PathBuf; 2]> {
+        let [leaf, key] = ["crt", "key"].map(|form| self.file(&format!("{name}.{form}")));
+        let mut openssl = tools.command("openssl");
+        // Its own configuration would make a CA of it.
+        openssl.args(["req", "-x509", "-config", "/dev/null", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
+        openssl.args(["-noenc", "-days", "7", "-subj", &format!("/CN={name}")]);
+        let names = format!("subjectAltName=IP:{address}");
+        openssl.args(["-addext", &names, "-addext", "extendedKeyUsage=serverAuth,clientAuth"]);
+        openssl.arg("-CA").arg(self.file("ca.crt")).arg("-CAkey").arg(self.file("ca.key"));
+        process::output(openssl.arg("-out").arg(&leaf).arg("-keyout").arg(&key), QUICK)?;
+        Ok([leaf, key])
     }
 
     fn volume(

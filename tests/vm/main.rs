@@ -29,6 +29,7 @@ mod process;
 mod qemu;
 mod qmp;
 mod random;
+mod receiver;
 mod record;
 mod sandbox;
 mod serve;

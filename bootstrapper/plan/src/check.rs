@@ -10,7 +10,7 @@ use crate::document::{Address, Document, PeerEntry, Source};
 use crate::member::is_name_or_address;
 use crate::source::misplaced;
 use crate::spec::{Host, Problem, Set, Spec, Store};
-use crate::{backup, discovery, firewall, install, restore, store};
+use crate::{backup, discovery, firewall, install, logs, restore, store};
 
 /// etcd's options that the bootstrapper decides; a user who could set them could undo its laws.
 const OURS: [&str; 30] = [
@@ -67,6 +67,7 @@ pub(crate) fn check(document: Document) -> Result<(Spec, Host), Vec<Problem>> {
     check_absent(&document, &mut problems);
     problems.0.extend(document.store.iter().flat_map(store::check));
     problems.0.extend(document.backup.iter().flat_map(|entry| backup::check(entry, document.store.is_some())));
+    problems.0.extend(document.logs.iter().flat_map(logs::check));
     problems.0.extend(firewall::check(&document.firewall, &document.peers));
     problems.0.extend(document.install.iter().flat_map(install::check));
     check_restore(&document, &mut problems);
@@ -110,6 +111,7 @@ pub(crate) fn check(document: Document) -> Result<(Spec, Host), Vec<Problem>> {
         device: document.data.device,
         tls: document.tls,
         firewall: document.firewall,
+        logs: document.logs,
         restore: document.restore.map(Arc::new),
         store: document.store.map(Arc::new),
         backup: document.backup,

@@ -9,6 +9,7 @@ use crate::backup::BackupEntry;
 use crate::discovery::Discovery;
 use crate::firewall::Firewall;
 use crate::install::InstallEntry;
+use crate::logs::Logs;
 use crate::member::{ClusterName, MemberName, PeerUrl};
 use crate::metadata::MetadataEntry;
 use crate::restore::RestoreEntry;
@@ -51,6 +52,9 @@ pub struct Document {
     /// Who may reach this host's etcd.
     #[serde(default)]
     pub firewall: Firewall,
+    /// Where the journal goes.
+    #[serde(default)]
+    pub logs: Option<Logs>,
     /// The operator's word after a majority is lost.
     #[serde(default)]
     pub recover: Option<Recover>,

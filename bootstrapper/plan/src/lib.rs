@@ -21,6 +21,7 @@ mod founding_rows;
 pub mod install;
 pub mod installing;
 mod joining;
+pub mod logs;
 pub mod member;
 mod membership;
 pub mod metadata;

@@ -16,6 +16,7 @@ use crate::document::{Address, Auto, Device, Document, PeerEntry, Recover, Tls};
 use crate::facts::Seconds;
 use crate::firewall::Firewall;
 use crate::install::InstallEntry;
+use crate::logs::Logs;
 use crate::member::{ClusterName, Malformed, MemberName};
 use crate::restore::RestoreEntry;
 use crate::store::StoreEntry;
@@ -104,6 +105,8 @@ pub struct Host {
     pub tls: Tls,
     /// `firewall`.
     pub firewall: Firewall,
+    /// `logs`.
+    pub logs: Option<Logs>,
     /// `restore`: where the snapshot is.
     pub restore: Option<Arc<RestoreEntry>>,
     /// `store`.

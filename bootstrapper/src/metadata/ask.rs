@@ -310,7 +310,7 @@ const SECRETS: [&str; 5] = ["secret_access_key", "session_token", "service_accou
 /// 78, naming the key and the ways to give it.
 pub(super) fn refuse_secrets(tree: &Node, handed: &[Handed], machine: &Machine) -> Result<()> {
     let credentials = HOLDERS.iter().flat_map(|of| SECRETS.iter().map(move |key| format!("{of}.credentials.{key}")));
-    for path in ["tls.ca.key", "restore.age_identity"].map(str::to_owned).into_iter().chain(credentials) {
+    for path in ["tls.ca.key", "restore.age_identity", "logs.key"].map(str::to_owned).into_iter().chain(credentials) {
         let Some(node) = tree.at(&path) else { continue };
         // A credential that user-data hands out is as open as a text in it.
         let by_name = node.get("credential").and_then(Node::text);

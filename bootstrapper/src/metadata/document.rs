@@ -101,10 +101,13 @@ pub(super) fn refuse_escaped_control_characters(tree: &Node) -> Result<(), Fault
     keys(tree).or(found).map_or(Ok(()), Err)
 }
 
+/// Beside `tls.ca`, what may have lines.
+const LINES: [&str; 4] = ["logs.ca", "logs.cert", "logs.key", "store.credentials.service_account"];
+
 /// Only PEM and a service account's key have lines; anywhere else they could end up as lines of an environment file.
 fn refuse_line_breaks(tree: &Node) -> Result<(), Fault> {
     let found = first(tree, |path, text| {
-        let lines = path.starts_with("tls.ca.") || path == "store.credentials.service_account";
+        let lines = path.starts_with("tls.ca.") || LINES.contains(&path);
         let broken = text.contains(char::is_control) && !lines;
         broken.then(|| "a line break or a tab is inside this text: remove it".to_owned())
     });

@@ -123,7 +123,7 @@ fn shown(path: &str, node: &Node) -> String {
     let last = path.rsplit('.').next().unwrap_or_default();
     let of_a_secret = ["tls.ca.", "restore.age_identity."].iter().any(|of| path.starts_with(of));
     match path {
-        "tls.ca.key" | "tls.ca.cert" => format!("(PEM, {} bytes)", text.len()),
+        "tls.ca.key" | "tls.ca.cert" | "logs.ca" | "logs.cert" | "logs.key" => format!("(PEM, {} bytes)", text.len()),
         url if url == "restore.url" || url.starts_with("restore.url[") => host_of(text),
         _ if last == "url" && (of_a_secret || path.contains(".credentials.")) => host_of(text),
         _ if path.contains(".credentials.") && !PLACES.contains(&last) => secret(text),

@@ -48,7 +48,16 @@ impl fmt::Display for Piece {
 const IDENTITY: [&str; 6] = ["cluster.name", "cluster.epoch", "mode", "restore.url", "restore.sha256", "tls.ca.cert"];
 
 /// Mappings of which one key is chosen: laid over one another they would choose two.
-const CHOICES: [&str; 5] = ["data.device", "member.address", "restore.age_identity", "tls.ca.cert", "tls.ca.key"];
+const CHOICES: [&str; 8] = [
+    "data.device",
+    "logs.ca",
+    "logs.cert",
+    "logs.key",
+    "member.address",
+    "restore.age_identity",
+    "tls.ca.cert",
+    "tls.ca.key",
+];
 
 /// Lays pieces over one another, mappings key by key, lists and all else whole; the notes name what was overridden.
 ///

@@ -13,6 +13,9 @@ const ETCD: &str = "etcd.service";
 /// The unit whose `ExecReload=` puts the rules of this boot in force.
 const FIREWALL: &str = "etcd-bootstrapper-firewall.service";
 
+/// The unit that sends the journal elsewhere.
+const UPLOAD: &str = "systemd-journal-upload.service";
+
 /// The unit that makes the network.
 const NETWORK: &str = "systemd-networkd.service";
 
@@ -68,6 +71,14 @@ pub async fn reload_network() -> Result<()> {
 /// When systemctl cannot be run, or nft refuses them.
 pub async fn reload_firewall() -> Result<()> {
     systemctl(&["reload", FIREWALL]).await
+}
+
+/// Queues that systemd-journal-upload reads its settings anew, without waiting: it waits for the network itself.
+///
+/// # Errors
+/// When systemctl cannot be run or refuses.
+pub async fn restart_upload() -> Result<()> {
+    systemctl(&["restart", "--no-block", UPLOAD]).await
 }
 
 /// Mounts the data disk for everybody, and waits until that is done: what this service mounts, no other sees.

@@ -1,4 +1,5 @@
-//! (l) A site without DHCP: the configuration volume says the network, and a reboot without it has the same.
+//! (l) A site without DHCP: the configuration volume says the network and where the journal goes, and a reboot without it has
+//! the same.
 
 use std::time::Instant;
 
@@ -9,11 +10,16 @@ use crate::machine::Machine;
 use crate::probe::{self, CLIENTS};
 use crate::process::until;
 use crate::qemu::Special;
+use crate::receiver::Receiver;
 use crate::set::{SETTLE, SHUT_DOWN};
 use crate::suite::{AGREE, Suite};
 use crate::world::{HOST, Seat};
 
 const ALONE: Seat = Seat(1);
+
+/// What a boot writes once, and by whom.
+const SENT: [(&str, &str); 2] =
+    [("etcd-bootstrapper.service", "data volume: "), ("etcd.service", "starting an etcd server")];
 
 pub fn run(suite: &mut Suite) -> Result<()> {
     suite.stop();
@@ -24,7 +30,10 @@ pub fn run(suite: &mut Suite) -> Result<()> {
         "version: 2\nethernets:\n  lan:\n    match: {{macaddress: \"{mac}\"}}\n    addresses: [{address}/24]\n    \
          routes: [{{to: default, via: {HOST}}}]\n"
     );
-    let seed = cluster.seed_beside(&suite.yard.tools, ALONE, &[("network-config", network.as_bytes())])?;
+    let receiver = Receiver::start(&suite.yard.tools, &cluster)?;
+    let user_data = cluster.user_data_with(&[Receiver::logs(&suite.yard.tools, &cluster)?])?;
+    let files = [("network-config", network.as_bytes())];
+    let seed = cluster.seed_of(&suite.yard.tools, ALONE, user_data.as_bytes(), &files)?;
     let place = suite.yard.directory(ALONE)?;
     let disks = suite.yard.blank(&place)?;
     let special = Special { without_dhcp: true, ..Special::default() };
@@ -39,6 +48,13 @@ pub fn run(suite: &mut Suite) -> Result<()> {
     let mut machine = suite.yard.boot_special(special, ALONE, place, disks, None)?;
     member(&cluster, &mut machine)?;
     machine.expect_only("start")?;
+    for (unit, word) in SENT {
+        until(&format!("{word:?} of {unit} at the receiver, twice"), SETTLE, || {
+            let messages = receiver.messages(&suite.yard.tools, unit)?;
+            ensure!(messages.matches(word).count() == 2, "there is {messages}");
+            Ok(())
+        })?;
+    }
     let after = cluster.etcdctl.members(ALONE)?;
     ensure!(after == before, "it was {before}, and now is {after}");
     machine.power_off(SHUT_DOWN)

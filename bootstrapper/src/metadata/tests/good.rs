@@ -73,6 +73,8 @@ fn every_key_reaches_the_spec_and_the_host() {
     assert!(matches!(&host.tls.ca.key, Source::Credential { credential } if credential == "etcd-bootstrapper.ca-key"));
     assert_eq!((host.metadata_timeout, host.data_device_timeout, host.time_sync_timeout), (10, 1, 86400));
     assert!(host.allow_inline_secrets);
+    let logs = host.logs.unwrap();
+    assert_eq!((logs.upload.as_str(), logs.files().count()), ("https://logs.example.com:19532", 3));
     let backup = host.backup.unwrap();
     assert_eq!((backup.every.0.as_secs(), backup.keep), (1800, Keep { hourly: 12, daily: 0, weekly: 52 }));
     assert!(backup.age_recipient.is_some_and(|recipient| recipient.starts_with("age1")));
