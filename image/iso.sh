@@ -1,7 +1,8 @@
 #!/bin/sh
 # Makes the installation medium of an image that build.sh has made: iso.sh DIR [--out FILE]
 # DIR has NAME.raw, NAME.efi, manifest.json. With MINISIGN_KEY (a key file of `minisign -G -W`) its sums are signed, and with
-# MINISIGN_PUBLIC_KEY (minisign.pub) the installer takes nothing that is not signed by that key.
+# MINISIGN_PUBLIC_KEY (minisign.pub) the installer takes nothing that is not signed by that key. With SECURE_BOOT_KEY and
+# SECURE_BOOT_CERT (secure-boot.sh) it starts where Secure Boot knows these; what it installs is signed where DIR's image is.
 #
 # One file, for a CD and for a USB stick: ISO 9660, whose ESP is a partition behind it as well. UEFI starts the installer, which
 # is the image's own kernel and initrd with our program; a BIOS says that it cannot, and writes nothing.
@@ -10,7 +11,7 @@ set -eu
 usage='usage: iso.sh DIR [--out FILE]'
 [ $# -gt 0 ] || die "$usage"
 if [ -z "${IN_TOOL_ROOT:-}" ]; then
-  for file in "${MINISIGN_KEY:-}" "${MINISIGN_PUBLIC_KEY:-}"; do
+  for file in "${MINISIGN_KEY:-}" "${MINISIGN_PUBLIC_KEY:-}" "${SECURE_BOOT_KEY:-}" "${SECURE_BOOT_CERT:-}"; do
     [ -z "$file" ] || ENTER_BIND="${ENTER_BIND:-} $(dirname "$(realpath "$file")")"
   done
   [ "${2:-}" != --out ] || ENTER_BIND="${ENTER_BIND:-} $(dirname "$(realpath "$3")")"
@@ -90,6 +91,11 @@ find extra -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
 ukify build --linux vmlinuz --initrd initrd.img --initrd extra.img --os-release @osrel --uname "$kver" \
   --cmdline "rd.systemd.unit=etcd-bootstrapper-install.target etcd_bootstrapper.medium=$medium $cmdline" \
   --stub /usr/lib/systemd/boot/efi/linuxx64.efi.stub --output installer.efi >ukify.log 2>&1 || { cat ukify.log >&2; die "ukify failed"; }
+if [ -n "${SECURE_BOOT_KEY:-}" ]; then
+  /usr/lib/systemd/systemd-sbsign sign --private-key "$SECURE_BOOT_KEY" --certificate "${SECURE_BOOT_CERT:?names the certificate of SECURE_BOOT_KEY}" \
+    --output signed.efi installer.efi >sbsign.log 2>&1 || { cat sbsign.log >&2; die "the installer could not be signed"; }
+  mv signed.efi installer.efi
+fi
 
 # FAT16: OVMF reads no FAT32 that is this small.
 mib=$(($(stat -c %s installer.efi) / 1048576 + 4))

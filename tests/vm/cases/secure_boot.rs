@@ -1,4 +1,4 @@
-//! (s) Secure Boot with keys of one's own, from a disk that enrols them, and a TPM that measures what is started.
+//! (t) Secure Boot with keys of one's own, from a disk that enrols them, and a TPM that measures what is started.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use crate::cluster::Cluster;
-use crate::disk::Disk;
+use crate::disk::{self, Disk};
 use crate::machine::Machine;
 use crate::process;
 use crate::qemu::Special;
@@ -23,6 +23,8 @@ const ALONE: Seat = Seat(1);
 const SIGN: Duration = Duration::from_secs(180);
 /// From power on until the firmware has refused what it was to start; minutes on a busy host without acceleration.
 const REFUSED: Duration = Duration::from_secs(240);
+/// Where the key is, and what it has signed.
+const OUT: &str = "secure-boot";
 /// Where the first partition of a disk begins.
 const ESP: u64 = 1 << 20;
 
@@ -60,18 +62,43 @@ pub fn run(suite: &mut Suite) -> Result<()> {
 
     refuses(suite, &firmware, &unsigned, "BdsDxe: failed to load")?;
     let changed = changed(suite, &signed)?;
-    refuses(suite, &firmware, &Disk::raw(changed), "Error loading \\EFI\\Linux\\")
+    refuses(suite, &firmware, &Disk::raw(changed), "Error loading \\EFI\\Linux\\")?;
+    starts_medium(suite, &firmware)
+}
+
+/// It starts a medium that was signed by the same key, too.
+fn starts_medium(suite: &mut Suite, firmware: &Path) -> Result<()> {
+    let (repository, medium) = (suite.yard.tools.repository.clone(), std::path::absolute("secure.raw")?);
+    let mut make = Command::new(repository.join("image/iso.sh"));
+    make.arg(repository.join("out")).arg("--out").arg(&medium);
+    process::output(by_key(&mut make)?, SIGN)?;
+    let place = suite.yard.directory(ALONE)?;
+    fs::copy(firmware, place.join("firmware.fd"))?;
+    let disks = Disks {
+        system: disk::blank(place.join("system.raw"), ESP)?,
+        data: suite.yard.blank_data(place.join("data.raw"))?,
+    };
+    let special = Special { secure: true, medium: Some(medium), ..Special::default() };
+    let machine = suite.yard.boot_special(special, ALONE, place, disks, None)?;
+    says(&machine, "UEFI Secure Boot is enabled.")?;
+    says(&machine, "There is no configuration, and nothing is written.")
+}
+
+/// With the key that the firmware has taken.
+fn by_key(command: &mut Command) -> Result<&mut Command> {
+    let file = |name: &str| std::path::absolute(Path::new(OUT).join(name));
+    let command = command.env("SECURE_BOOT_KEY", file("secure-boot.key")?);
+    Ok(command.env("SECURE_BOOT_CERT", file("secure-boot.crt")?))
 }
 
 /// The image signed by a new key, which it enrols.
 fn signed(suite: &Suite, image: &Disk) -> Result<PathBuf> {
-    let (keys, out) = (suite.yard.tools.repository.join("image/secure-boot.sh"), "secure-boot");
-    process::output(Command::new(&keys).args(["keys", out]), SIGN)?;
-    let mut sign = Command::new(&keys);
-    sign.args(["disk".as_ref(), image.file.as_os_str(), out.as_ref()]).env("SECURE_BOOT_ENROLL", "1");
-    sign.env("SECURE_BOOT_KEY", format!("{out}/secure-boot.key"));
-    process::output(sign.env("SECURE_BOOT_CERT", format!("{out}/secure-boot.crt")), SIGN)?;
-    Ok(Path::new(out).join("disk.raw"))
+    let script = suite.yard.tools.repository.join("image/secure-boot.sh");
+    process::output(Command::new(&script).args(["keys", OUT]), SIGN)?;
+    let mut sign = Command::new(&script);
+    sign.args(["disk".as_ref(), image.file.as_os_str(), OUT.as_ref()]).env("SECURE_BOOT_ENROLL", "1");
+    process::output(by_key(&mut sign)?, SIGN)?;
+    Ok(Path::new(OUT).join("disk.raw"))
 }
 
 /// The signed disk with another root hash in its UKI.
