@@ -44,7 +44,8 @@ is, `cloud-init status` must have nothing to report, but for a medium that only 
 cloud-init it has*: two machines do so, as it is switched off in the one, and hangs and is ended in the other.
 *Three found that the ISO has installed*: on blank disks, each by its own copy of the medium, with static addresses and neither
 DHCP, DNS nor NTP. *After a cut while the ISO wrote*: some of what was not flushed is lost, and the next boot of the medium
-installs without a person.
+installs without a person. *After a cut while its disks grew*: both disks of a member are a gibibyte larger at its next boot, whose power
+fails.
 ";
 
 const CHAOS: &str = "

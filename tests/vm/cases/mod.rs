@@ -6,6 +6,7 @@ mod first_boot;
 mod found;
 mod group;
 mod growing;
+mod growth;
 mod iso;
 mod kill;
 mod network;
@@ -63,7 +64,7 @@ fn under_load(suite: &mut Suite, what: Chaos) -> Result<()> {
 pub const APART: [&str; 3] = ["cloud-init", "growing", "stuck"];
 
 /// All of them; the letters are those of the issues that asked for them.
-pub const CASES: [Case; 20] = [
+pub const CASES: [Case; 21] = [
     Case {
         name: "found",
         what: "three fresh members become one cluster that speaks mutual TLS and nothing else",
@@ -92,7 +93,7 @@ pub const CASES: [Case; 20] = [
         name: "secure-boot",
         what: "firmware takes the keys of a signed disk and starts nothing else; a TPM holds what was predicted",
         run: secure_boot::run,
-        letter: "s",
+        letter: "t",
     },
     Case {
         name: "system-disk",
@@ -111,6 +112,12 @@ pub const CASES: [Case; 20] = [
         what: "power cuts in a row leave one cluster of three voters, and disks that hold what was promised",
         run: power_cut::run,
         letter: "f",
+    },
+    Case {
+        name: "growth",
+        what: "what lies on disks that were made larger grows with them, whenever the power fails meanwhile",
+        run: growth::run,
+        letter: "u",
     },
     Case {
         name: "aftermath",
@@ -198,13 +205,14 @@ pub struct Formation {
 }
 
 /// Those that no other kind of a soak has.
-pub const FORMATIONS: [Formation; 8] = [
+pub const FORMATIONS: [Formation; 9] = [
     Formation { name: "a list of three founds", only: None, run: found::run },
     Formation { name: "one founds and two join", only: None, run: growing::run },
     Formation { name: "one founds on each platform", only: None, run: platforms::run },
     Formation { name: "three found from a snapshot", only: None, run: restore::run },
     Formation { name: "three found that the ISO has installed", only: Some(Flavour::Minimal), run: iso::three },
     Formation { name: "one founds after a cut while the ISO wrote", only: Some(Flavour::Minimal), run: iso::cut_short },
+    Formation { name: "one goes on after a cut while its disks grew", only: None, run: growth::run },
     Formation { name: "one founds by a message of parts", only: Some(Flavour::CloudInit), run: cloud_init::run },
     Formation { name: "one founds without the cloud-init it has", only: Some(Flavour::CloudInit), run: stuck::run },
 ];
