@@ -28,6 +28,7 @@ begin() { # out
   mkdir -p "$1"
   to=$(realpath "$1") work=$(realpath "$1")/work
   rm -rf "$work"
+  trap 'rm -rf "$work"' EXIT
   mkdir "$work"
   bind="$to ${key%/*} ${cert%/*}"
 }
@@ -42,7 +43,8 @@ signed() { # file
 disk() { # raw
   cp --sparse=always --reflink=auto "$1" "$work/disk.raw"
   start=$(enter sfdisk --json "$work/disk.raw" | enter jq '.partitiontable.partitions[] | select(.type == "C12A7328-F81F-11D2-BA4B-00A0C93EC93B").start')
-  esp=$work/disk.raw@@$((${start:?is where the ESP begins, and this disk has none} * 512))
+  [ -n "$start" ] || die "$1 has no ESP: is it an image of build.sh?"
+  esp=$work/disk.raw@@$((start * 512))
   uki=$(enter mdir -b -i "$esp" '::/EFI/Linux/*.efi') || die "$1 has no UKI: is it an image of build.sh?"
   enter mcopy -i "$esp" ::/EFI/BOOT/BOOTX64.EFI "$work/loader.efi"
   enter mcopy -i "$esp" "$uki" "$work/uki.efi"
@@ -53,6 +55,11 @@ disk() { # raw
   enter mcopy -o -i "$esp" "$work/loader.efi" ::/EFI/systemd/systemd-bootx64.efi
   enter mcopy -o -i "$esp" "$work/uki.efi" "$uki"
   [ -z "${SECURE_BOOT_ENROLL:-}" ] || enrolled
+  # What was replaced is still there, and would be packed and handed out with the disk.
+  truncate -s "$(enter mdir -i "$esp" :: | sed -n 's/bytes free$//p' | tr -d ' ')" "$work/zeros"
+  enter mcopy -i "$esp" "$work/zeros" ::/zeros
+  enter mdel -i "$esp" ::/zeros
+  fallocate --dig-holes "$work/disk.raw"
   enter python3 "$repo/image/pcrs.py" "$work/disk.raw" >"$work/pcrs.json"
 }
 
@@ -102,13 +109,11 @@ case "${1:-} $#" in
   'sign 3')
     begin "$3"
     sign "$2"
-    rm -rf "$work"
     ;;
   'disk 3')
     begin "$3"
     disk "$(realpath -e "$2")"
     mv "$work/disk.raw" "$work/uki.efi" "$work/pcrs.json" "$to/"
-    rm -rf "$work"
     ;;
   *) die "$usage" ;;
 esac
