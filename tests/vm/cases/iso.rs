@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::cases::network::{member, unleased};
 use crate::cluster::Cluster;
 use crate::disk;
 use crate::machine::Machine;
-use crate::probe::{self, CLIENTS};
 use crate::process::{self, until};
 use crate::qemu::Special;
 use crate::record::{Cut, Loss, Record};
@@ -288,20 +288,6 @@ fn nothing_written(machine: &Machine) -> Result<()> {
         let blocks = fs::metadata(&disk.file)?.blocks();
         ensure!(blocks == 0, "{} was written to: {blocks} blocks", disk.file.display());
     }
-    Ok(())
-}
-
-/// It serves at its address, and nobody has leased that to it.
-fn member(cluster: &Cluster, machine: &mut Machine) -> Result<()> {
-    machine.wait_settled(Instant::now() + SETTLE)?;
-    // This host may know the address by the card of a machine before, for as long as nobody answers there.
-    until("answer of the new card", AGREE, || probe::only_mutual_tls(cluster, ALONE.address(), CLIENTS))?;
-    unleased(machine)
-}
-
-fn unleased(machine: &mut Machine) -> Result<()> {
-    let leases = machine.ask("ls -A /run/systemd/netif/leases")?;
-    ensure!(leases.is_empty(), "DHCP has answered: {leases}");
     Ok(())
 }
 

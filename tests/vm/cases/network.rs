@@ -61,10 +61,15 @@ pub fn run(suite: &mut Suite) -> Result<()> {
 }
 
 /// It is one, at its address, and nobody has leased that to it.
-fn member(cluster: &Cluster, machine: &mut Machine) -> Result<()> {
+pub fn member(cluster: &Cluster, machine: &mut Machine) -> Result<()> {
     machine.wait_settled(Instant::now() + SETTLE)?;
     // This host may know the address by the card of a machine before, for as long as nobody answers there.
     until("answer of the new card", AGREE, || probe::only_mutual_tls(cluster, ALONE.address(), CLIENTS))?;
+    unleased(machine)
+}
+
+/// Nobody has leased it an address.
+pub fn unleased(machine: &mut Machine) -> Result<()> {
     let leases = machine.ask("ls -A /run/systemd/netif/leases")?;
     ensure!(leases.is_empty(), "DHCP has answered: {leases}");
     Ok(())
