@@ -5,7 +5,8 @@ PROGRAM := $(OUT)/etcd-bootstrapper
 CARGO   := tools/cargo.sh
 VM      := tests/vm.sh
 MINUTES ?= 30
-# minimal, or cloud-init: the image with that in it, in a directory of its own.
+# minimal, or in a directory of its own: cloud-init, the image with that in it; debug, the one for labs, whose root logs in by ssh
+# with the keys of the file DEBUG_SSH_KEYS.
 FLAVOUR ?= minimal
 IMAGE   := $(OUT)$(if $(filter-out minimal,$(FLAVOUR)),/$(FLAVOUR))
 
@@ -21,11 +22,12 @@ test: check ## everything that is not soak; prints the ten slowest tests
 	@tests/run.sh
 
 # A quarter of the time is the model's and a quarter is the parsers': both leave more when they are finished. A gibibyte
-# takes minutes, and so does the image with cloud-init.
+# takes minutes, and so do the image with cloud-init and the one for labs.
 soak: iso ## the long tests for MINUTES=n, going on where the last ones ended; tables in docs/soak.md
 	@$(CARGO) test --quiet -p bootstrap-plan --test soak -- --minutes $$(($(MINUTES) / 4))
 	@[ $(MINUTES) -lt 20 ] || ETCD_BOOTSTRAPPER_MIB=1024 $(CARGO) test --quiet --test it -- a_learner_behind_a_slow_link
 	@[ $(MINUTES) -lt 20 ] || { $(MAKE) --no-print-directory image FLAVOUR=cloud-init; }
+	@[ $(MINUTES) -lt 20 ] || tests/debug.sh
 	@tests/fuzz/run.sh $$(($(MINUTES) / 4))
 	@$(VM) soak --minutes $$(($(MINUTES) - $(MINUTES) / 4 * 2))
 

@@ -1,15 +1,16 @@
 #!/bin/sh
 # Builds the disk image, its UKI and a manifest into a directory; does nothing if they are there and nothing changed.
-#   build.sh [--flavour minimal|cloud-init] --out DIR [--force]
+#   build.sh [--flavour minimal|cloud-init|debug] --out DIR [--force]
 #   BOOTSTRAPPER_BIN: our static binary
 #   DEBIAN_SNAPSHOT: URLs of archives with the packages of packages.lock; exactly those are installed then
 #   BUILDER_ID: who builds, in the provenance
 #   ETCD_SOURCE, ETCD_SHA256: another etcd than Debian's, see etcd.sh   IMAGE_WORK: where it is built
+#   DEBUG_SSH_KEYS: a file of public keys, in the form of authorized_keys, that root logs in by; for the flavour debug, which has no other way
 set -eu
 umask 022
 . "$(dirname "$0")/../tools/lib.sh"
 out='' force='' flavour=minimal
-usage='usage: build.sh [--flavour minimal|cloud-init] --out DIR [--force]'
+usage='usage: build.sh [--flavour minimal|cloud-init|debug] --out DIR [--force]'
 while [ $# -gt 0 ]; do
   case $1 in
     --out) mkdir -p "$2"; out=$(cd "$2" && pwd -P); shift 2 ;;
@@ -33,11 +34,19 @@ case $flavour in
   minimal) name=etcd-bootstrapper_$version packages='' ;;
   # cloud-init looks at the network by `ip`, and asks DHCP itself before there is one.
   cloud-init) name=etcd-bootstrapper-cloud-init_$version packages="cloud-init dhcpcd-base iproute2" ;;
-  *) die "--flavour is minimal or cloud-init, not $flavour" ;;
+  debug)
+    name=etcd-bootstrapper-debug_$version packages="bash iproute2 iputils-ping less openssh-server procps strace tcpdump"
+    DEBUG_SSH_KEYS=$(realpath -e "${DEBUG_SSH_KEYS:?names the file of public keys by which root logs in to the debug image}")
+    export DEBUG_SSH_KEYS
+    # A private key would be in the image for all to see.
+    ssh_keys=$(grep -vE '^[[:space:]]*(#|$)' "$DEBUG_SSH_KEYS") && ! echo "$ssh_keys" | grep -qvE '(^| )(ssh-ed25519|ssh-rsa|ecdsa-sha2-[a-z0-9]+|sk-[a-z0-9@.-]+) AAAA' ||
+      die "$DEBUG_SSH_KEYS has to have public keys, one a line, and nothing else"
+    ;;
+  *) die "--flavour is minimal, cloud-init or debug, not $flavour" ;;
 esac
 
 cd "$repo/image"
-inputs=$({ echo "$version $flavour $root"; cat "$etcd"/etcd*; [ -z "$debs" ] || cat "${PACKAGES_LOCK:-packages.lock}"; sha256sum <"$binary"
+inputs=$({ echo "$version $flavour $root"; cat "$etcd"/etcd*; [ -z "$debs" ] || cat "${PACKAGES_LOCK:-packages.lock}"; [ "$flavour" != debug ] || cat "$DEBUG_SSH_KEYS"; sha256sum <"$binary"
   sha256sum <"$repo/cloud-init/etcd_bootstrapper.py"
   find . -type f ! -name '*.md' ! -name packages.lock -exec sha256sum {} + | sort; find . -type l -printf '%p %l\n' | sort; } | sha256sum | cut -c1-64)
 if [ -z "$force" ] && [ "$(cat "$out/$name.inputs" 2>/dev/null)" = "$inputs" ] && [ -f "$out/$name.raw" ]; then
@@ -72,7 +81,8 @@ export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-1780000000}"
   --package-cache-dir "$work/packages" --workspace-directory "$work/mkosi" --output-directory "$work/out" \
   --force ${force:+--force} build >"$work/log" 2>&1 || { tail -n 40 "$work/log" >&2; die "mkosi failed; the whole log is $work/log"; }
 "$repo/image/lock.sh" list "$trees" "$etcd" >"$work/out/$name.packages"
-"$repo/image/lock.sh" drift "$work/out/$name.packages" "$flavour" >"$work/out/drift" || {
+# Nobody locks what is for labs.
+[ "$flavour" = debug ] || "$repo/image/lock.sh" drift "$work/out/$name.packages" "$flavour" >"$work/out/drift" || {
   say "not what packages.lock says:"
   sed 's/^/  /' "$work/out/drift" >&2
   [ -z "$debs" ] || die "with DEBIAN_SNAPSHOT nothing else may be in the image"

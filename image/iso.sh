@@ -21,6 +21,7 @@ fi
 umask 022
 dir=$(realpath "$1")
 name=$(jq -r .name "$dir/manifest.json")
+[ "$(jq -r .flavour "$dir/manifest.json")" != debug ] || die "$dir has a debug image, which is for labs: no medium installs it, write its disk itself"
 out=$dir/$name.iso
 if [ $# -gt 1 ]; then
   [ "$2" = --out ] && [ $# = 3 ] || die "$usage"

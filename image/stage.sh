@@ -11,6 +11,10 @@ if [ "$flavour" = cloud-init ]; then
   mkdir -p "$work/extra/usr/lib/etcd-bootstrapper/cloud-init"
   cp "$repo/cloud-init/etcd_bootstrapper.py" "$work/extra/usr/lib/etcd-bootstrapper/cloud-init/"
 fi
+if [ "$flavour" = debug ]; then
+  cp -r "$repo/image/debug/rootfs/." "$work/extra/"
+  cp "$DEBUG_SSH_KEYS" "$work/extra/usr/lib/etcd-bootstrapper/debug/authorized_keys"
+fi
 mkdir -p "$work/extra/usr/lib/etcd-bootstrapper"
 # Compiled here, so that the image has no parser and no boot waits for one. What the kernel of the image knows of is in a file,
 # since this machine's knows other things, or nothing; a later kernel takes what was compiled for it.

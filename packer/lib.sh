@@ -32,9 +32,15 @@ form() { # raw disk, ending
   echo "$at/$(basename "$1" .raw).$2"
 }
 
+# What root logs in to is for labs.
+no_debug() { # directory of an image
+  ! grep -qE '"flavour": *"debug"' "$1/manifest.json" || die "$1 has a debug image, into which root logs in by ssh: it is no release, and nothing of it is published"
+}
+
 # Nothing leaves that was not booted first: `publish` of packer/qemu sums up what has passed.
 need_passed() { # raw disk
   [ -f "$1" ] || die "there is no image $1: \`packer/packer.sh build\` makes it, as root"
+  [ ! -f "$(dirname "$1")/manifest.json" ] || no_debug "$(dirname "$1")"
   sums=$(dirname "$1")/SHA256SUMS
   [ -f "$sums" ] || die "$1 has not passed the smoke test: there is no $sums; \`packer/packer.sh build\` makes it"
   line=$(grep -x ".*  $(basename "$1")" "$sums") || die "$sums does not list $(basename "$1")"

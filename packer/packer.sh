@@ -21,6 +21,7 @@ out=${OUT:-$repo/out}
 mkdir -p "$out"
 out=$(cd "$out" && pwd -P)
 flavour=${IMAGE_FLAVOUR:-minimal}
+[ "$flavour" != debug ] || die "a debug image is for labs: Packer gives it to nobody; \`make image FLAVOUR=debug DEBUG_SSH_KEYS=FILE\` makes one"
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' "$repo/Cargo.toml" | head -n 1)
 name=etcd-bootstrapper
 [ "$flavour" = minimal ] || name=$name-$flavour

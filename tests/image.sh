@@ -53,6 +53,7 @@ package-manager|mkdir -p root/var/lib/dpkg
 password|echo 'root:$y$j9T$x:1:0:99999:7:::' >root/etc/shadow
 password|echo 'root::1:0:99999:7:::' >root/etc/shadow
 login-shell|echo 'root:x:0:0::/root:/bin/sh' >root/etc/passwd
+debug-image|mkdir -p root/usr/lib; echo VARIANT_ID=debug >root/usr/lib/os-release
 login-key|mkdir -p root/root/.ssh; echo x >root/root/.ssh/authorized_keys
 END
 }

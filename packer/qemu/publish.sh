@@ -5,6 +5,7 @@ set -eu
 . "$(dirname "$0")/../lib.sh"
 dir=$1 name=$2
 cd "$dir"
+no_debug "$dir"
 [ smoke-evidence.log -nt "$name.raw" ] && grep -q '^SMOKE-PASS' smoke-evidence.log || die "$name.raw has not passed the smoke test"
 "$repo/packer/convert.sh" qcow2 "$dir/$name.raw" "$dir/$name.qcow2"
 sha256sum "$name.raw" "$name.efi" "$name.qcow2" "$name.pcrs.json" "$name.packages" "$name.spdx.json" "$name.cdx.json" "$name.provenance.json" manifest.json >SHA256SUMS.new

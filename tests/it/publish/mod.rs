@@ -4,6 +4,7 @@ mod aws;
 mod formats;
 mod launch;
 mod missing;
+mod sums;
 mod templates;
 
 use std::path::{Path, PathBuf};

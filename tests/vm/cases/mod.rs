@@ -2,6 +2,7 @@
 
 mod chaos;
 mod cloud_init;
+mod debug;
 mod first_boot;
 mod found;
 mod group;
@@ -59,12 +60,12 @@ fn under_load(suite: &mut Suite, what: Chaos) -> Result<()> {
     judge(what, &outcome)
 }
 
-/// Only run where they are named, and by soaks: the image of two is built apart and takes minutes, and `tests/it` grows a cluster
-/// in seconds.
-pub const APART: [&str; 3] = ["cloud-init", "growing", "stuck"];
+/// Only run where they are named, and by soaks: the images of three are built apart and take minutes, and `tests/it` grows a
+/// cluster in seconds.
+pub const APART: [&str; 4] = ["cloud-init", "debug", "growing", "stuck"];
 
 /// All of them; the letters are those of the issues that asked for them.
-pub const CASES: [Case; 21] = [
+pub const CASES: [Case; 22] = [
     Case {
         name: "found",
         what: "three fresh members become one cluster that speaks mutual TLS and nothing else",
@@ -184,6 +185,12 @@ pub const CASES: [Case; 21] = [
         what: "a cluster of one becomes one of three by machines whose user-data says so; its member never restarts",
         run: growing::run,
         letter: "p",
+    },
+    Case {
+        name: "debug",
+        what: "into the image for labs root logs in, by a key that was named when it was built",
+        run: debug::run,
+        letter: "w",
     },
     Case {
         name: "stuck",
