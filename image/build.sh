@@ -91,7 +91,7 @@ export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-1780000000}"
 "$repo/image/manifest.sh" "$work/out" "$name" "$etcd" "$flavour"
 "$repo/image/sbom.sh" "$work/out" "$name" "$trees" "$etcd"
 "$repo/image/provenance.sh" "$work/out" "$name" "$binary"
-rm -f "$out"/SHA256SUMS* "$out/$name.qcow2"
+rm -f "$out"/SHA256SUMS* "$out/$name.qcow2" "$out/$name.iso"
 for end in efi pcrs.json packages spdx.json cdx.json provenance.json raw; do mv "$work/out/$name.$end" "$out/"; done
 mv "$work/out/manifest.json" "$out/"
 echo "$inputs" >"$out/$name.inputs"

@@ -86,7 +86,10 @@ step() {
 case $does in
   build)
     step assemble
-    if [ "$out/SHA256SUMS" -nt "$out/$name.raw" ]; then
+    if [ "$out/SHA256SUMS" -nt "$out/$name.raw" ] && [ "$out/$name.iso" -nt "$out/SHA256SUMS" ]; then
+      # A medium has come to it.
+      step publish
+    elif [ "$out/SHA256SUMS" -nt "$out/$name.raw" ]; then
       say "$out/$name.raw has passed its smoke test and is published"
     else
       step smoke

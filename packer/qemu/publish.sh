@@ -8,7 +8,14 @@ cd "$dir"
 no_debug "$dir"
 [ smoke-evidence.log -nt "$name.raw" ] && grep -q '^SMOKE-PASS' smoke-evidence.log || die "$name.raw has not passed the smoke test"
 "$repo/packer/convert.sh" qcow2 "$dir/$name.raw" "$dir/$name.qcow2"
-sha256sum "$name.raw" "$name.efi" "$name.qcow2" "$name.pcrs.json" "$name.packages" "$name.spdx.json" "$name.cdx.json" "$name.provenance.json" manifest.json >SHA256SUMS.new
+set -- "$name.raw" "$name.efi" "$name.qcow2" "$name.pcrs.json" "$name.packages" "$name.spdx.json" "$name.cdx.json" "$name.provenance.json" manifest.json
+sha256sum "$@" >SHA256SUMS.new
+if [ -f "$name.iso" ]; then
+  # The manifest of what it installs is in it as it is.
+  grep -qaF "$(sed -n "s/  $name.raw$//p" SHA256SUMS.new)" "$name.iso" ||
+    die "$dir/$name.iso does not install this $name.raw: \`make iso\` makes one that does, or remove it"
+  sha256sum "$name.iso" >>SHA256SUMS.new
+fi
 rm -f SHA256SUMS.minisig
 if [ -n "${MINISIGN_KEY:-}" ]; then
   key=$(realpath -e "$MINISIGN_KEY")

@@ -1,5 +1,6 @@
 //! What Packer's `publish` sums up of an image that has passed its smoke test, and what it does not.
 
+use std::path::Path;
 use std::process::{Command, Output};
 
 use super::{Published, repository, said};
@@ -26,6 +27,51 @@ fn built(flavour: &str) -> Published {
 fn publish(disk: &Published) -> Output {
     let script = repository().join("packer/qemu/publish.sh");
     Command::new(script).arg(disk.directory.path()).arg(NAME).output().expect("publish.sh runs")
+}
+
+/// The files that are summed up; each must be what its sum says.
+fn summed(directory: &Path) -> Vec<String> {
+    let checked = Command::new("sha256sum").args(["--quiet", "-c", "SHA256SUMS"]).current_dir(directory).output();
+    let checked = checked.expect("sha256sum runs");
+    assert!(checked.status.success(), "{}", said(&checked));
+    let sums = std::fs::read_to_string(directory.join("SHA256SUMS")).expect("sums");
+    sums.lines().filter_map(|line| line.split_once("  ")).map(|(_, file)| file.replace(NAME, "NAME")).collect()
+}
+
+const FILES: [&str; 9] = [
+    "NAME.raw",
+    "NAME.efi",
+    "NAME.qcow2",
+    "NAME.pcrs.json",
+    "NAME.packages",
+    "NAME.spdx.json",
+    "NAME.cdx.json",
+    "NAME.provenance.json",
+    "manifest.json",
+];
+
+#[test]
+fn the_medium_of_this_disk_is_summed_up_and_that_of_another_one_refused() {
+    let disk = built("minimal");
+    let output = publish(&disk);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(summed(disk.directory.path()), FILES);
+
+    let sums = std::fs::read_to_string(disk.directory.join("of-disk")).expect("the disk's sum");
+    let iso = disk.directory.join(&format!("{NAME}.iso"));
+    std::fs::write(&iso, format!("\0\u{1}{{\"sha256\": \"{}\"}}\0", &sums[..64])).expect("a medium");
+    let output = publish(&disk);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(summed(disk.directory.path()), [&FILES[..], &["NAME.iso"]].concat());
+
+    std::fs::remove_file(disk.directory.join("SHA256SUMS")).expect("sums");
+    std::fs::write(&iso, format!("{{\"sha256\": \"{}\"}}", sums[..64].replace(|c: char| c.is_ascii_digit(), "f")))
+        .expect("a medium");
+    let output = publish(&disk);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let words = format!("{NAME}.iso does not install this {NAME}.raw: `make iso` makes one that does, or remove it");
+    assert!(said(&output).contains(&words), "{}", said(&output));
+    assert!(!disk.directory.join("SHA256SUMS").exists());
 }
 
 #[test]
