@@ -17,7 +17,8 @@ pub fn tail(console: &Lines) -> String {
     lines[from..].iter().map(|l| format!("    {}\n", l.text)).collect()
 }
 
-fn is_alarm(line: &str) -> bool {
+/// Whether no healthy boot prints this line.
+pub fn is_alarm(line: &str) -> bool {
     let verity = line.find("verity").is_some_and(|at| line[at..].contains("corrupt"));
     verity || ["panic", "BUG:", "Oops", "ordering cycle"].iter().any(|alarm| line.contains(alarm))
 }

@@ -42,6 +42,7 @@ mod soak;
 mod soak_table;
 mod suite;
 mod table;
+mod timeline;
 mod tools;
 mod trace;
 mod watch;

@@ -9,6 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use nix::fcntl::{FallocateFlags, fallocate};
 
 use crate::random::Random;
 
@@ -19,6 +20,8 @@ const VERSION: u64 = 1;
 const FLUSH: u64 = 1;
 const FUA: u64 = 2;
 const DISCARD: u64 = 4;
+/// Bytes that are copied at once.
+const PIECE: u64 = 1 << 20;
 /// Bytes of a header that are used: sector, number of sectors, flags, length of a mark.
 const HEADER: usize = 32;
 
@@ -170,8 +173,24 @@ impl Record {
         Ok(bytes)
     }
 
+    /// Zeros become holes: a disk is told gigabytes of them.
     fn copy(&self, entry: &Entry, target: &File) -> Result<()> {
-        Ok(target.write_all_at(&self.data(entry)?, entry.offset)?)
+        let mut buffer = vec![0; usize::try_from(entry.length.min(PIECE))?];
+        for start in (0..entry.length).step_by(PIECE as usize) {
+            let length = PIECE.min(entry.length - start);
+            let piece = &mut buffer[..usize::try_from(length)?];
+            if !entry.is_discard() {
+                self.file.read_exact_at(piece, entry.at + BLOCK + start)?;
+            }
+            let at = entry.offset + start;
+            if piece.iter().any(|byte| *byte != 0) {
+                target.write_all_at(piece, at)?;
+            } else {
+                let hole = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+                fallocate(target, hole, i64::try_from(at)?, i64::try_from(length)?)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 
 use crate::cases::{
-    CHAOS, Chaos, DOINGS, Doing, FORMATIONS, Formation, GROUP, Moment, Outcome, RESTORING, Restoring, TOTAL_LOSS,
-    Unsynced, chaos, cut, group, judge, total_loss, unsynced,
+    CHAOS, Chaos, DOINGS, Doing, FORMATIONS, Formation, GROUP, Moment, Outcome, PHASES, Phase, RESTORING, Restoring,
+    TOTAL_LOSS, Unsynced, chaos, cut, cuts, forgetful, group, judge, total_loss, unsynced,
 };
 use crate::flavour::Flavour;
 use crate::ledger::{Ledger, Trial};
@@ -32,7 +32,7 @@ pub fn run(suite: &mut Suite, minutes: u64, seed: u64, names: &[String]) -> Resu
     println!("{trials} trials in {rounds} rounds until now; going on for {minutes} minutes");
     let end = Instant::now() + Duration::from_secs(minutes * 60);
     let first = suite.yard.images.flavour;
-    let mut soak = Soak { suite, ledger, seed, kinds, round: rounds, began: Instant::now(), first };
+    let mut soak = Soak { suite, ledger, seed, kinds, round: rounds, began: Instant::now(), end, first };
     while Instant::now() < end && !sandbox::interrupted() {
         soak.round += 1;
         soak.began = Instant::now();
@@ -52,6 +52,8 @@ pub fn run(suite: &mut Suite, minutes: u64, seed: u64, names: &[String]) -> Resu
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Cut(Doing),
+    Alone(Phase),
+    Forgetful(Phase),
     Chaos(Chaos),
     Unsynced(Unsynced),
     TotalLoss,
@@ -65,7 +67,9 @@ fn kinds(names: &[String], built: &[Flavour]) -> Result<Vec<Kind>> {
     let each = |(at, chaos): (usize, &Chaos)| [Kind::Cut(DOINGS[at % DOINGS.len()]), Kind::Chaos(*chaos)];
     let mut kinds: Vec<Kind> = CHAOS.iter().enumerate().flat_map(each).collect();
     kinds.extend([Kind::Restoring, Kind::Unsynced(Unsynced::Bootstrapper), Kind::Restoring]);
+    kinds.extend(PHASES.map(Kind::Alone));
     kinds.extend([Kind::TotalLoss, Kind::Restoring, Kind::Unsynced(Unsynced::Etcd), Kind::Group]);
+    kinds.extend(PHASES.map(Kind::Forgetful));
     kinds.extend(FORMATIONS.map(Kind::Formation));
     let known: Vec<&str> = kinds.iter().map(|k| k.name()).collect();
     for name in names {
@@ -81,6 +85,8 @@ impl Kind {
     fn name(self) -> &'static str {
         match self {
             Kind::Cut(doing) => doing.name(),
+            Kind::Alone(phase) => phase.name(),
+            Kind::Forgetful(phase) => phase.forgetful(),
             Kind::Chaos(chaos) => chaos.name(),
             Kind::Unsynced(service) => service.name(),
             Kind::TotalLoss => TOTAL_LOSS,
@@ -93,7 +99,16 @@ impl Kind {
     fn only(self) -> Option<Flavour> {
         match self {
             Kind::Formation(formation) => formation.only,
-            Kind::Cut(_) | Kind::Chaos(_) | Kind::Unsynced(_) | Kind::TotalLoss | Kind::Group | Kind::Restoring => None,
+            // There is no medium of the other image.
+            Kind::Alone(Phase::Installing) | Kind::Forgetful(Phase::Installing) => Some(Flavour::Minimal),
+            Kind::Alone(_)
+            | Kind::Forgetful(_)
+            | Kind::Cut(_)
+            | Kind::Chaos(_)
+            | Kind::Unsynced(_)
+            | Kind::TotalLoss
+            | Kind::Group
+            | Kind::Restoring => None,
         }
     }
 }
@@ -105,6 +120,7 @@ struct Soak<'a> {
     kinds: Vec<Kind>,
     round: u32,
     began: Instant,
+    end: Instant,
     /// The image of what has no turns.
     first: Flavour,
 }
@@ -116,6 +132,11 @@ impl Soak<'_> {
         self.suite.choose(flavour)?;
         match kind {
             Kind::Cut(doing) => self.cut(doing),
+            Kind::Alone(phase) => self.alone(phase),
+            Kind::Forgetful(phase) => {
+                let found = forgetful(self.suite, phase);
+                self.found_out(phase.forgetful(), found)
+            }
             Kind::Chaos(what) => self.chaos(what),
             Kind::Unsynced(service) => self.unsynced(service),
             Kind::TotalLoss => self.whole(TOTAL_LOSS, total_loss),
@@ -138,7 +159,13 @@ impl Soak<'_> {
                 let tried = |flavour: &Flavour| self.ledger.document.tried(kind.name(), flavour.name());
                 built.into_iter().min_by_key(tried).unwrap_or(self.first)
             }
-            Kind::Cut(_) | Kind::Chaos(_) | Kind::Unsynced(_) | Kind::TotalLoss | Kind::Restoring => self.first,
+            Kind::Cut(_)
+            | Kind::Alone(_)
+            | Kind::Forgetful(_)
+            | Kind::Chaos(_)
+            | Kind::Unsynced(_)
+            | Kind::TotalLoss
+            | Kind::Restoring => self.first,
         }
     }
 
@@ -208,28 +235,50 @@ impl Soak<'_> {
         Ok(())
     }
 
-    fn unsynced(&mut self, service: Unsynced) -> Result<()> {
-        let (cuts, error) = match unsynced(self.suite, service) {
-            Ok((looks, found)) => ((looks, found), None),
-            Err(error) => ((0, 0), Some(error)),
-        };
-        let (looks, found) = cuts;
-        self.note(Trial::Unsynced { service: service.name().into(), looks, found }, error)
+    fn alone(&mut self, phase: Phase) -> Result<()> {
+        let Soak { suite, ledger, seed, round, end, .. } = self;
+        cuts(suite, phase, *end, |ended| {
+            let (doing, at) = (phase.name().to_owned(), phase.place().to_owned());
+            let trial = Trial::Cut { doing, at, moment: ended.moment, booted: true };
+            note(ledger, *round, *seed, trial, ended.seconds, ended.result.err())
+        })
     }
 
-    /// Notes what came of a trial, unless a person has ended it.
-    fn note(&mut self, trial: Trial, failure: Option<anyhow::Error>) -> Result<()> {
-        if let Some(error) = failure.as_ref() {
-            self.suite.stop();
-            if sandbox::interrupted() {
-                return Ok(());
-            }
-            println!("FAILED  {trial}\n  {error:#}");
-        }
-        let seconds = self.began.elapsed().as_secs_f32();
-        if failure.is_none() {
-            println!("ok      {trial} ({seconds:.1} s)");
-        }
-        self.ledger.note(self.round, self.seed, trial, seconds, failure.map(|e| format!("{e:#}")))
+    fn unsynced(&mut self, service: Unsynced) -> Result<()> {
+        let found = unsynced(self.suite, service);
+        self.found_out(service.name(), found)
     }
+
+    fn found_out(&mut self, service: &str, found: Result<(u64, u64)>) -> Result<()> {
+        let ((looks, found), error) = match found {
+            Ok(cuts) => (cuts, None),
+            Err(error) => ((0, 0), Some(error)),
+        };
+        self.note(Trial::Unsynced { service: service.into(), looks, found }, error)
+    }
+
+    /// Notes what came of a trial; after a failure nothing runs on.
+    fn note(&mut self, trial: Trial, failure: Option<anyhow::Error>) -> Result<()> {
+        if failure.is_some() {
+            self.suite.stop();
+        }
+        note(&mut self.ledger, self.round, self.seed, trial, self.began.elapsed().as_secs_f32(), failure)
+    }
+}
+
+/// Notes what came of a trial, unless a person has ended it.
+fn note(
+    ledger: &mut Ledger,
+    round: u32,
+    seed: u64,
+    trial: Trial,
+    seconds: f32,
+    failure: Option<anyhow::Error>,
+) -> Result<()> {
+    match &failure {
+        Some(_) if sandbox::interrupted() => return Ok(()),
+        Some(error) => println!("FAILED  {trial}\n  {error:#}"),
+        None => println!("ok      {trial} ({seconds:.1} s)"),
+    }
+    ledger.note(round, seed, trial, seconds, failure.map(|e| format!("{e:#}")))
 }

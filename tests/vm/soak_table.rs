@@ -23,6 +23,13 @@ from both disks, and all members must come to one cluster of three voters and no
 member has just settled, and with another one stopped each write needs its disk. *Restoring*: one machine founds a cluster
 of its own from a snapshot of 256 MiB; the data dir must be absent or whole, `etcd-bootstrapper run` goes on from the disk
 as it is left, on this host when looked at, and every value of the snapshot must be read from the member that settles.
+
+*Installing*, *first boot* and *growing* are of a machine whose `size` is 1: by the medium on a blank disk; with an image that has
+not run yet and a blank data disk; with both disks a gibibyte larger than before. One such boot is recorded and ended at random
+requests and at random times in turn. From each it must come, with nobody's help, to a settled member that answers, of the same
+cluster where that was settled or grew, and grown; a disk that firmware starts must do so with the medium and without it. *A
+person is needed* where it does not within 7 minutes, or where a console shows a refusal, a question, an error of our programs, a
+panic or an emergency, even if it settles later.
 ";
 
 const UNSYNCED: &str = "
@@ -31,7 +38,8 @@ const UNSYNCED: &str = "
 The same looks must find out that a service does not sync. Its program is that of the release; a system call filter of
 systemd answers each fsync of it and of what it starts with success and does nothing. The power fails as soon as others
 know something that rests on this disk, and takes all that was not flushed. `make test` has a finer one: the record of a
-founding is replayed without the one flush that makes the journal's Ready safe.
+founding is replayed without the one flush that makes the journal's Ready safe. *Disks that forget*: of all that they were told
+in a boot of the last three kinds a half is lost, flushed or not; the machine must then be found to need a person.
 ";
 
 const FORMATIONS: &str = "
@@ -43,9 +51,7 @@ as those of Compute Engine, of Azure, and of OpenStack by its drive. *Three foun
 is, `cloud-init status` must have nothing to report, but for a medium that only Azure itself attaches. *One founds without the
 cloud-init it has*: two machines do so, as it is switched off in the one, and hangs and is ended in the other.
 *Three found that the ISO has installed*: on blank disks, each by its own copy of the medium, with static addresses and neither
-DHCP, DNS nor NTP. *After a cut while the ISO wrote*: some of what was not flushed is lost, and the next boot of the medium
-installs without a person. *After a cut while its disks grew*: both disks of a member are a gibibyte larger at its next boot, whose power
-fails.
+DHCP, DNS nor NTP.
 ";
 
 const CHAOS: &str = "

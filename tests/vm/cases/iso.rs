@@ -15,7 +15,6 @@ use crate::disk;
 use crate::machine::Machine;
 use crate::process::{self, until};
 use crate::qemu::Special;
-use crate::record::{Cut, Loss, Record};
 use crate::set::{Disks, SETTLE, Set};
 use crate::suite::{AGREE, Suite};
 use crate::world::{HOST, Seat};
@@ -25,8 +24,6 @@ const ALONE: Seat = Seat(1);
 const DISK: u64 = 3 << 30;
 /// From power on to the installer's word, beside two more machines.
 const SAYS: Duration = Duration::from_secs(300);
-/// About as many as the system disk is told of an installation.
-const REQUESTS: u64 = 1500;
 /// What lies in `/var` of the first installation.
 const KEPT: &str = "of before";
 /// For a medium, of which most is packing the image.
@@ -138,42 +135,8 @@ pub fn three(suite: &mut Suite) -> Result<()> {
     until("agreement of all members", AGREE, || set.whole(&cluster)).map(drop)
 }
 
-/// The power fails while the medium writes, and some of what was not flushed is lost: the next boot installs, and nobody has to
-/// do anything.
-pub fn cut_short(suite: &mut Suite) -> Result<()> {
-    suite.stop();
-    let iso = suite.yard.images.iso()?;
-    let name = suite.name("cut-short");
-    let cluster = Cluster::of(&suite.yard.tools, &name, &[ALONE], &[])?;
-    fs::write(cluster.file("network-config"), network(ALONE))?;
-    let site = customized(suite, &cluster, &iso, "site", "system")?;
-    let place = suite.yard.directory(ALONE)?;
-    let system = disk::blank(place.join("system.raw"), DISK)?.recorded(place.join("system.writes"));
-    let disks = Disks { system, data: disk::blank(place.join("data.raw"), DISK)? };
-    let special = Special { medium: Some(site.clone()), without_dhcp: true, ..Special::default() };
-    let record = disks.system.record.clone().context("the disk is recorded")?;
-    let mut machine = suite.yard.boot_special(special, ALONE, place, disks, None)?;
-    let request = 1 + suite.random.below(REQUESTS);
-    let mut told = Record::open(&record)?;
-    until("moment of the power cut", SAYS, || {
-        let installed = machine.console.all().iter().any(|line| line.text.contains("Installed: "));
-        ensure!(installed || told.entries()?.len() as u64 >= request, "{} requests", told.entries()?.len());
-        machine.alive()
-    })?;
-    let mut records = machine.cut()?;
-    println!("        cut at request {request}; the last words were: {}", machine.last_words());
-    drop(machine);
-    let left = suite.yard.directory(ALONE)?;
-    let disks = blank(&left)?;
-    let mut random = suite.random.branch();
-    let record = records.first_mut().context("the system disk is recorded")?;
-    println!("        {}", record.replay(&disks.system.file, Cut::now(Loss::Some(&mut random)))?);
-    let mut machine = boot(suite, ALONE, &site, Some(&disks), false)?;
-    member(&cluster, &mut machine)
-}
-
 /// An address that nobody leases.
-fn network(seat: Seat) -> String {
+pub fn network(seat: Seat) -> String {
     let (mac, address) = (seat.unknown_mac(), seat.address());
     format!(
         "version: 2\nethernets:\n  lan:\n    match: {{macaddress: \"{mac}\"}}\n    addresses: [{address}/24]\n    \
@@ -182,7 +145,7 @@ fn network(seat: Seat) -> String {
 }
 
 /// A copy of the medium with this cluster's configuration, made as a customer makes it.
-fn customized(suite: &Suite, cluster: &Cluster, iso: &Path, to: &str, disk: &str) -> Result<PathBuf> {
+pub fn customized(suite: &Suite, cluster: &Cluster, iso: &Path, to: &str, disk: &str) -> Result<PathBuf> {
     let out = cluster.file(&format!("{to}.raw"));
     let mut command = Command::new(&suite.yard.tools.bootstrapper);
     command.args(["iso", "customize", "--dest-disk", &format!("serial={disk}"), "--user-data"]);
@@ -263,7 +226,8 @@ fn boot_drive(suite: &mut Suite, seat: Seat, medium: &Path) -> Result<Machine> {
     suite.yard.boot_special(special, seat, place, disks, None)
 }
 
-fn blank(place: &Path) -> Result<Disks> {
+/// Disks without a byte.
+pub fn blank(place: &Path) -> Result<Disks> {
     Ok(Disks { system: disk::blank(place.join("system.raw"), DISK)?, data: disk::blank(place.join("data.raw"), DISK)? })
 }
 

@@ -1,5 +1,6 @@
 //! The cases of `test`, in the order in which they cost least.
 
+mod alone;
 mod chaos;
 mod cloud_init;
 mod debug;
@@ -23,6 +24,7 @@ mod total_loss;
 mod unsynced;
 mod verity;
 
+pub use alone::{PHASES, Phase, cuts, forgetful};
 pub use chaos::{CHAOS, Chaos, Outcome, judge, run as chaos};
 pub use first_boot::FirstBoot;
 pub use group::{NAME as GROUP, group};
@@ -212,14 +214,12 @@ pub struct Formation {
 }
 
 /// Those that no other kind of a soak has.
-pub const FORMATIONS: [Formation; 9] = [
+pub const FORMATIONS: [Formation; 7] = [
     Formation { name: "a list of three founds", only: None, run: found::run },
     Formation { name: "one founds and two join", only: None, run: growing::run },
     Formation { name: "one founds on each platform", only: None, run: platforms::run },
     Formation { name: "three found from a snapshot", only: None, run: restore::run },
     Formation { name: "three found that the ISO has installed", only: Some(Flavour::Minimal), run: iso::three },
-    Formation { name: "one founds after a cut while the ISO wrote", only: Some(Flavour::Minimal), run: iso::cut_short },
-    Formation { name: "one goes on after a cut while its disks grew", only: None, run: growth::run },
     Formation { name: "one founds by a message of parts", only: Some(Flavour::CloudInit), run: cloud_init::run },
     Formation { name: "one founds without the cloud-init it has", only: Some(Flavour::CloudInit), run: stuck::run },
 ];
