@@ -1,8 +1,10 @@
 //! The decisions made true by real etcd over TLS, one namespace a host.
 
-use std::time::Instant;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
 
-use crate::world::World;
+use crate::world::{Host, World};
 
 fn settled(size: usize) -> World {
     let mut world = World::new(size);
@@ -39,6 +41,56 @@ fn one_host_founds_alone_when_size_is_one() {
     let world = settled(1);
     assert_eq!(world.members(0), (vec!["etcd-1".into()], 0));
     assert_eq!(world.hosts[0].rows(), [26, 28, 7]);
+}
+
+/// What a power cut leaves between the moment at which etcd's log is durable and its first entry: the records behind this byte
+/// and all of the database are gone.
+fn forget_the_first_entry(host: &Host) {
+    let member = host.root.join("var/lib/etcd/data/member");
+    let wal = member.join("wal/0000000000000000-0000000000000000.wal");
+    let log = File::options().read(true).write(true).open(wal).expect("a log");
+    let (mut at, size) = (0, log.metadata().expect("it is there").len());
+    // A checksum, whose log it is, and an empty snapshot.
+    for _ in 0..3 {
+        let mut frame = [0; 8];
+        log.read_exact_at(&mut frame, at).expect("a record");
+        let frame = u64::from_le_bytes(frame);
+        let padding = if frame >> 63 == 1 { frame >> 56 & 7 } else { 0 };
+        at += 8 + (frame & (u64::MAX >> 8)) + padding;
+    }
+    log.set_len(at).and_then(|()| log.set_len(size)).expect("it can be written");
+    std::fs::remove_file(member.join("snap/db")).expect("a database");
+}
+
+#[test]
+fn a_power_cut_before_the_first_entry_of_a_founding_is_no_end_to_it() {
+    for size in [1, 3] {
+        let mut world = World::new(size);
+        world.hosts.iter_mut().for_each(Host::boot);
+        let mut waiting: Vec<&mut Host> = world.hosts.iter_mut().collect();
+        while !waiting.is_empty() {
+            // Nobody notes that there was a leader.
+            waiting.retain_mut(|host| {
+                let ended = !host.run_goes_on();
+                if ended {
+                    assert_eq!(host.run_ends(), 0, "{}", host.said_by("run"));
+                    host.start_etcd();
+                }
+                !ended
+            });
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        world.until(|w| w.hosts.iter().all(|h| h.root.join("var/lib/etcd/data/member/wal").exists()));
+        let before: Vec<String> = world.hosts.iter().map(|h| h.member_id()).collect();
+        for host in &mut world.hosts {
+            host.kill();
+            forget_the_first_entry(host);
+        }
+        world.boot_all();
+        let after: Vec<String> = world.hosts.iter().map(|h| h.member_id()).collect();
+        assert_eq!(after, before, "the same founding by the same disks");
+        assert_eq!(world.members(0).0.len(), size);
+    }
 }
 
 #[test]

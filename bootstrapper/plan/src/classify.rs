@@ -48,9 +48,9 @@ fn by_content(disk: &Disk, life: &Life, identity: Option<&Identity>) -> DataDir 
     }
     match &disk.wal {
         Wal::Broken { what } => DataDir::Damaged { what: what.clone() },
-        Wal::Valid { member_id, cluster_id, last_index, .. } => {
+        Wal::Valid { member_id, cluster_id, last_index, commit, .. } => {
             let index = (*last_index).max(disk.snap_index.unwrap_or(0));
-            with_log(disk, life, identity, (*member_id, *cluster_id), index)
+            with_log(disk, life, identity, (*member_id, *cluster_id), index, *commit > 0)
         }
         Wal::Absent => without_log(disk, life, identity),
     }
@@ -63,6 +63,7 @@ fn with_log(
     identity: Option<&Identity>,
     (member_id, cluster_id): (MemberId, ClusterId),
     index: u64,
+    begun: bool,
 ) -> DataDir {
     let found = format!("the log of member {member_id} of cluster {cluster_id}");
     let recorded = life.expected().or_else(|| identity.filter(|_| life.nonce.is_none()).cloned());
@@ -82,7 +83,15 @@ fn with_log(
         return DataDir::Foreign { found, expected, copied: false };
     }
     let unled = unled(life, index);
+    let lived = life.archiving.is_some() || life.lost || life.lived.is_some();
     match (&disk.database, unled) {
+        // etcd makes its log durable before it writes who its members are, which commits them. Without that it has promised
+        // nothing to anybody, and would wait for ever for a leader that tells it.
+        (Database::Tiny | Database::Absent, Some(founding))
+            if !begun && !lived && disk.snap_index.is_none() && founding.terms.snapshot.is_none() =>
+        {
+            DataDir::Founding { founding, wal: false }
+        }
         (Database::Broken { what }, _) => DataDir::Damaged { what: format!("the database: {what}") },
         (Database::Tiny | Database::Sound, None) => DataDir::Member(expected),
         (Database::Tiny | Database::Sound, Some(founding)) => DataDir::Founding { founding, wal: true },

@@ -72,7 +72,7 @@ pub enum DataDir {
     Founding {
         /// Which.
         founding: Founding,
-        /// Whether etcd has made a WAL for it.
+        /// Whether etcd has made a WAL for it and written to it.
         wal: bool,
     },
     /// The member was removed from its cluster.
@@ -409,7 +409,7 @@ pub enum Wal {
         cluster_id: ClusterId,
         /// The highest index of an entry or snapshot record; 0 without any.
         last_index: u64,
-        /// `commit` of the last hard state.
+        /// `commit` of the last hard state; 0 without any.
         commit: u64,
         /// Whether the last record is incomplete, which etcd repairs by itself.
         torn: bool,

@@ -33,6 +33,14 @@ fn with_log(identity: &Identity, last_index: u64) -> Disk {
     }
 }
 
+/// The same as the power cut leaves it that came while etcd first wrote to it.
+fn uncommitted(mut disk: Disk) -> Disk {
+    if let Wal::Valid { commit, .. } = &mut disk.wal {
+        *commit = 0;
+    }
+    disk
+}
+
 fn leftovers(database: Database) -> Disk {
     Disk { member: true, database, ..bare() }
 }
@@ -109,7 +117,10 @@ fn a_committed_founding_is_one_until_its_log_goes_past_the_bootstrap_entries() {
         (committed(), leftovers(Database::Tiny), "founding, wal false"),
         (run.clone(), leftovers(Database::Tiny), "founding, wal false"),
         (committed(), with_log(&me, 3), "founding, wal true"),
-        (run.clone(), with_log(&me, 0), "founding, wal true"),
+        (run.clone(), with_log(&me, 0), "founding, wal false"),
+        (run.clone(), Disk { database: Database::Absent, ..with_log(&me, 0) }, "founding, wal false"),
+        (run.clone(), uncommitted(with_log(&me, 3)), "founding, wal false"),
+        (run.clone(), Disk { database: Database::Sound, ..with_log(&me, 0) }, "founding, wal true"),
         (run.clone(), with_log(&me, 3), "founding, wal true"),
         (run.clone(), Disk { database: Database::Absent, ..with_log(&me, 3) }, "founding, wal true"),
         (run.clone(), with_log(&me, 4), &member),
@@ -247,12 +258,8 @@ fn any_disk() -> impl Strategy<Value = Disk> {
     ]);
     let wal = prop_oneof![
         Just(Wal::Absent),
-        (ids, 0..6u64, any::<bool>()).prop_map(|((member_id, cluster_id), last_index, torn)| Wal::Valid {
-            member_id,
-            cluster_id,
-            last_index,
-            commit: last_index,
-            torn
+        (ids, 0..6u64, any::<bool>(), any::<bool>()).prop_map(|((member_id, cluster_id), last_index, begun, torn)| {
+            Wal::Valid { member_id, cluster_id, last_index, commit: if begun { last_index } else { 0 }, torn }
         }),
         Just(Wal::Broken { what: "crc".into() }),
     ];
@@ -286,7 +293,9 @@ proptest! {
             DataDir::Founding { founding, wal } => {
                 prop_assert_eq!(Some(&founding), life.committed.as_ref());
                 prop_assert!(!life.led && !life.settled && (wal || life.archiving.is_none()));
-                prop_assert_eq!(wal, disk.wal != Wal::Absent);
+                let begun = matches!(&disk.wal, Wal::Valid { commit: 1.., .. });
+                prop_assert!(disk.wal != Wal::Absent || !wal);
+                prop_assert!(wal || !begun, "a log that etcd has written to counts");
             }
             // Only these may be written over, so nothing of worth may lie there.
             DataDir::Empty | DataDir::Aborted | DataDir::Lost { .. } => {

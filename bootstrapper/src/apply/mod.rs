@@ -254,11 +254,15 @@ async fn from_store(tools: &Tools<'_>, snapshot: &Sha256) -> Result<Origin> {
     found.await.map_err(|trouble: Trouble| Exit::Unavailable.because(trouble.to_string()))
 }
 
-/// Puts a founding's staged data in place before etcd's first start; nothing to do without a snapshot.
+/// Makes the data dir what etcd's first start in a founding needs: what was staged of its snapshot, or without a log.
 ///
 /// # Errors
-/// When the staging that was proven is not there any more.
+/// When the staging that was proven is not there any more, or the disk cannot be written.
 pub fn install(paths: &Paths, founding: &Founding) -> Result<()> {
     let id: FoundingId = founding.id();
-    if founding.terms.snapshot.is_some() { stage::install(paths, &id) } else { Ok(()) }
+    if founding.terms.snapshot.is_some() {
+        return stage::install(paths, &id);
+    }
+    // One that nothing was written to; etcd would go on from it.
+    if paths.data().join("member/wal").exists() { Journal::of(paths).move_away(&trash_name()?) } else { Ok(()) }
 }
