@@ -30,5 +30,6 @@ pub mod snapshot;
 pub mod store;
 pub mod survivor;
 pub mod sys;
+pub mod system_disk;
 pub mod tls;
 pub mod who;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use bootstrapper::exit::Exit;
 use bootstrapper::paths::Paths;
-use bootstrapper::{commands, finish, install, network, run, sys, tls};
+use bootstrapper::{commands, finish, install, network, run, sys, system_disk, tls};
 
 const USAGE: &str = "\
 usage: etcd-bootstrapper [--root DIR] COMMAND
@@ -16,6 +16,7 @@ usage: etcd-bootstrapper [--root DIR] COMMAND
   finish                   promote, verify and settle after the hand-off (systemd runs this)
   install                  write the image to a disk (the installation medium runs this)
   network [FILE]           make the network that a NoCloud volume says (systemd runs this); with FILE show its settings
+  system-disk              whether a copy of this system's disk is attached (systemd runs this)
   plan [--json]            the facts, the row that fires and the plan; nothing is done
   status [--json]          what this boot came to
   config new|validate|explain|schema
@@ -74,6 +75,7 @@ async fn command() -> Result<()> {
         "run" => run::run(&paths).await,
         "finish" => finish::finish(&paths).await,
         "network" => network::run(&paths, args),
+        "system-disk" => system_disk::run(&paths, &args),
         "install" => install::run(&paths, &args),
         "plan" => commands::state::plan(&paths, args).await,
         "status" => commands::state::status(&paths, args).await,

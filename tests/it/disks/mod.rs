@@ -6,6 +6,7 @@ mod choice;
 mod format;
 mod mount;
 mod probe;
+mod twins;
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;

@@ -10,6 +10,7 @@ use plan::document::Device;
 use crate::paths::Paths;
 use crate::sys::disk::{self, Disk, Layer, OURS};
 use crate::sys::volume::{Work, remembered};
+use crate::system_disk::{self, Copied};
 use choose::{Selector, listing, matches};
 
 pub use choose::{Choice, Directory, Known, choose};
@@ -48,6 +49,10 @@ pub fn look(paths: &Paths, device: &Device) -> Result<Volume> {
         return Ok(directory("the root is not /"));
     }
     let disks = disk::list(paths.root())?;
+    // Again, since a disk may be found late.
+    if let Some(Copied { found, expected }) = system_disk::look(paths.root(), &disks)? {
+        return Ok(Volume::Refused { found, expected });
+    }
     if let Some(mount) = disk::mounted_at(&paths.volume())? {
         return Ok(mounted(device, &mount, &disks));
     }
