@@ -60,11 +60,12 @@ pub async fn run(paths: &Paths) -> Result<()> {
 }
 
 /// A reason to look closer before a settled member is started: its etcd ended by itself, as a removed one's does, the
-/// operator has named a survivor, or its disk is a copy.
+/// operator has named a survivor, its disk is a copy, or a newer etcd has written to it.
 fn suspicious(paths: &Paths, prepared: &Prepared, life: &Life) -> bool {
     paths.left().exists()
         || recovery::pending(&prepared.spec, &life.past).is_some()
         || !matches!(observe::kept(paths), Ok(Some(kept)) if kept.copied_to(&prepared.place).is_none())
+        || !matches!(observe::newer(paths, prepared.etcd), Ok(None))
 }
 
 /// Facts of a host that asked nobody.

@@ -76,11 +76,21 @@ fn member(spec: &Spec, facts: &Facts, identity: &Identity) -> Decided {
     Decided { row: 4, decision: Decision::Start(Start::Member(identity.clone())) }
 }
 
-/// Row 2, when the list says that this host is somebody else than the member on its disk: a clone, or the wrong volume.
+/// Row 2, when the spec is of another cluster, or the list says that this host is somebody else, than the member on its disk: a
+/// clone, or the wrong volume.
 ///
 /// Started here, it could be a second life of a member that runs elsewhere. An address that the list does not have, or
 /// another name for the same peer URL, is a change of the same host.
 fn of_another_host(spec: &Spec, facts: &Facts, identity: &Identity) -> Option<Decided> {
+    if identity.cluster != spec.cluster {
+        let sentence = format!(
+            "the data disk is that of {} of cluster {}, and this host is to be of cluster {}",
+            identity.name, identity.cluster, spec.cluster
+        );
+        let hint = "attach the right disk, or give this host its cluster's configuration; `etcd-bootstrapper reset` moves this \
+                    data to the trash";
+        return Some(refuse(2, Code::ForeignData, sentence, hint));
+    }
     let Set::Static(peers) = &spec.set else { return None };
     let here = peers.iter().find(|p| p.peer_url == facts.me.peer_url)?;
     let theirs = peers.iter().find(|p| p.name == identity.name)?;

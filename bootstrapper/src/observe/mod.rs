@@ -14,4 +14,4 @@ pub mod volume;
 pub mod wal;
 
 pub use group::Group;
-pub use observer::{Observer, classify, identity, kept, own_answer, place, settled};
+pub use observer::{Observer, classify, identity, kept, newer, own_answer, place, settled};

@@ -40,7 +40,10 @@ pub fn classify(paths: &Paths, etcd: Version, here: &Place) -> Result<(DataDir, 
 }
 
 /// Class `Newer`: the database is of a minor version that this etcd cannot read.
-fn newer(paths: &Paths, etcd: Version) -> Result<Option<DataDir>> {
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn newer(paths: &Paths, etcd: Version) -> Result<Option<DataDir>> {
     let wrote = super::data_dir::written_by(&paths.data())?;
     let newer = wrote.filter(|v| (v.major, v.minor) > (etcd.major, etcd.minor));
     Ok(newer.map(|v| DataDir::Newer { found: v.minor_text() }))

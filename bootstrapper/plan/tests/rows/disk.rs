@@ -71,6 +71,22 @@ fn row_2_refuses_the_disk_of_another_member_of_the_list() {
 }
 
 #[test]
+fn row_2_refuses_the_disk_of_another_cluster_whatever_its_members_are_called() {
+    let t = founding([1, 2, 3]);
+    for data in [DataDir::Member(member()), in_founding(&t, true), in_founding(&t, false)] {
+        let ours = World::blank().data(data.clone());
+        assert_ne!(ours.decide().row, 2, "its own");
+        let decided = ours.spec(|s| s.cluster = "another".parse().unwrap()).decide();
+        let Decision::Refuse(Refusal { code: Code::ForeignData, sentence, .. }) = &decided.decision else {
+            panic!("{decided:?}")
+        };
+        for side in ["etcd-1".to_owned(), format!("cluster {},", member().cluster), "cluster another".into()] {
+            assert!(sentence.contains(&side), "{sentence} does not name {side}");
+        }
+    }
+}
+
+#[test]
 fn row_2_refuses_a_disk_that_must_not_be_used_and_names_both_sides() {
     let foreign = |copied| DataDir::Foreign { found: "member 7".into(), expected: "member 8".into(), copied };
     for (data, code, sides) in [
