@@ -231,7 +231,8 @@ async fn data_volume(paths: &Paths, host: &Host, uncertain: bool, report: &mut R
                 );
             }
             Volume::Missing { what } if Instant::now() >= deadline => {
-                return Err(Exit::Refused.because(format!(
+                // systemd starts this again: who attaches it an hour later need not restart the machine.
+                return Err(Exit::TryAgain.because(format!(
                     "the data disk is not there after {} s: {what}; attach it, a blank one makes this host join anew, \
                      and there is no fallback to another disk",
                     host.data_device_timeout
