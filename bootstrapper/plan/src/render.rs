@@ -31,12 +31,27 @@ pub struct EtcdConfig {
     pub listen: IpAddr,
     /// Which etcd it is for.
     pub version: Version,
+    /// What its database may come to on its disk, see [`fits`].
+    pub fits: u64,
     /// The user's options, by environment name; they override the defaults here.
     pub options: BTreeMap<String, String>,
 }
 
 /// Kubernetes outgrows etcd's 2 GiB.
-const QUOTA: u64 = 8 << 30;
+pub const QUOTA: u64 = 8 << 30;
+
+/// What lies beside a database: five log files of 64 MB and the one that is allocated ahead (etcd's `--max-wals`), and what is
+/// this program's.
+const BESIDE: u64 = 512 << 20;
+
+/// What a database may come to on a file system of so many bytes, of which it has so many already.
+///
+/// etcd at its quota refuses writes with an alarm, and still deletes and compacts; on a full disk it ends, and so do all others
+/// that have as small a disk.
+pub fn fits(disk: u64, database: u64) -> u64 {
+    // Never less than is there: an alarm would be this program's doing.
+    disk.saturating_sub(BESIDE).max(disk / 4).max(database / 8 * 9)
+}
 
 impl EtcdConfig {
     /// The lines of an EnvironmentFile in a fixed order: `ETCD_NAME="etcd-1"`.
@@ -55,7 +70,7 @@ impl EtcdConfig {
         // etcdserver/corrupt.go, InitialCheck; embed/etcd.go): those that start together would all wait for nothing.
         let checked = !self.unled;
         let corrupt_check = ("ETCD_FEATURE_GATES", "InitialCorruptCheck=true");
-        let quota = QUOTA.to_string();
+        let quota = QUOTA.min(self.fits).to_string();
         [
             ("ETCD_QUOTA_BACKEND_BYTES", quota.as_str()),
             ("ETCD_SNAPSHOT_COUNT", "10000"),

@@ -5,10 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use anyhow::Result;
 use plan::facts::Identity;
 use plan::place::{Kept, Place};
-use plan::render::{EtcdConfig, listen_on};
+use plan::render::{EtcdConfig, QUOTA, fits, listen_on};
 
 use super::Tools;
 use crate::report::Report;
+use crate::sys::disk::Bytes;
 use crate::sys::fs::Owner;
 use crate::sys::{fs, systemd};
 
@@ -42,6 +43,7 @@ pub async fn hand_off(tools: &Tools<'_>, to: &HandOff, report: &mut Report) -> R
         client_url: tools.me.client_url.clone(),
         listen: tools.me.client_url.host().parse().map_or_else(|_| everywhere(tools.address), listen_on),
         version: tools.etcd,
+        fits: room_for_database(tools)?,
         options: tools.host.etcd.clone(),
     };
     keep_identity(tools, &to.identity)?;
@@ -68,6 +70,29 @@ pub async fn hand_off(tools: &Tools<'_>, to: &HandOff, report: &mut Report) -> R
         if to.new { "new" } else { "existing" }
     ));
     if systemd::is_here() { systemd::queue_etcd().await } else { Ok(()) }
+}
+
+/// What the database may come to on this disk, said where that is less than a person may think.
+fn room_for_database(tools: &Tools<'_>) -> Result<u64> {
+    let disk = fs::room(&tools.paths.volume())?.bytes;
+    let fits = fits(disk, fs::size_below(&tools.paths.data().join("member/snap")));
+    let set = tools.host.etcd.contains_key("ETCD_QUOTA_BACKEND_BYTES");
+    if set && plan::render::quota(&tools.host.etcd).is_none_or(|asked| asked > fits) {
+        tracing::warn!(
+            "quota-backend-bytes lets etcd's database grow beyond {}, and its disk has {}: etcd ends when its disk is full; \
+             give it a larger disk or a lower quota",
+            Bytes(fits),
+            Bytes(disk)
+        );
+    } else if !set && fits < QUOTA {
+        tracing::info!(
+            "etcd's quota is {} in the place of {}: its disk has {}",
+            Bytes(fits),
+            Bytes(QUOTA),
+            Bytes(disk)
+        );
+    }
+    Ok(fits)
 }
 
 /// Every address of this one's family: a name may mean loopback here and another address elsewhere.
@@ -104,8 +129,14 @@ fn make_data_dir(tools: &Tools<'_>, owner: Option<Owner>) -> Result<()> {
     if theirs.is_some() && owner.is_none_or(|owner| theirs == Some(owner)) {
         return Ok(());
     }
-    if theirs.is_some() {
+    if let Some((theirs, ours)) = theirs.zip(owner) {
         // The numeric user of an older image; sealing is what makes the data readable for today's.
+        tracing::info!(
+            "{} belongs to user {} and is this member's: it now belongs to etcd, user {}",
+            data.display(),
+            theirs.uid,
+            ours.uid
+        );
         return fs::seal_tree(&data, owner);
     }
     fs::create_dir(&data, 0o700, owner)

@@ -299,6 +299,8 @@ mod tests {
 /// What is left on a filesystem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
+    /// Bytes that it has for files, free or not.
+    pub bytes: u64,
     /// Bytes that etcd's user may still write.
     pub free: u64,
     /// How many files can still be made, where a file system has places for so many of them, however small they are.
@@ -325,7 +327,8 @@ pub fn room(path: &Path) -> Result<Room> {
     let shares = kind == XFS_SUPER_MAGIC || kind == BTRFS_SUPER_MAGIC;
     // btrfs has no such limit, and says zero of zero.
     let files = (stat.files() > 0).then(|| stat.files_available());
-    Ok(Room { free: stat.blocks_available() * stat.fragment_size(), files, shares })
+    let bytes = |blocks| blocks * stat.fragment_size();
+    Ok(Room { bytes: bytes(stat.blocks()), free: bytes(stat.blocks_available()), files, shares })
 }
 
 /// A lock on a file, until it is dropped or its process ends.
