@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 
 use crate::console;
+use crate::disk::Disk;
 use crate::evidence::Evidence;
 use crate::lines::Lines;
 use crate::process;
@@ -23,6 +24,8 @@ const SOCKETS: Duration = Duration::from_secs(30);
 const UP: Duration = Duration::from_secs(300);
 /// For a write that is not flushed to come by; a machine that has settled may write none.
 const UNFLUSHED: Duration = Duration::from_secs(5);
+/// For a guest to let go of a disk.
+const UNPLUGGED: Duration = Duration::from_secs(30);
 /// Between two presses of the power button.
 const PRESS: Duration = Duration::from_secs(3);
 
@@ -158,6 +161,32 @@ impl Machine {
         let stats = self.qmp.execute("query-blockstats", json!({}))?;
         let all = stats.as_array().context("QEMU's answer to query-blockstats is no list")?;
         Ok(all.iter().filter_map(|d| d["stats"]["flush_operations"].as_u64()).collect())
+    }
+
+    /// Plugs a disk in, with these properties of QEMU's `scsi-hd`; for machines with [`Special::slots`].
+    ///
+    /// [`Special::slots`]: crate::qemu::Special::slots
+    pub fn plug(&mut self, id: &str, disk: &Disk, properties: &serde_json::Value) -> Result<()> {
+        let (file, node) = (format!("{id}-file"), format!("{id}-disk"));
+        let path = disk.file.to_string_lossy();
+        self.qmp.execute("blockdev-add", json!({"driver": "file", "node-name": file, "filename": path}))?;
+        self.qmp.execute("blockdev-add", json!({"driver": disk.format.name(), "node-name": node, "file": file}))?;
+        let mut device = json!({"driver": "scsi-hd", "bus": "slots.0", "id": id, "drive": node});
+        if let (Some(device), Some(properties)) = (device.as_object_mut(), properties.as_object()) {
+            device.extend(properties.clone());
+        }
+        self.qmp.execute("device_add", device).map(drop)
+    }
+
+    /// Pulls it out; what the guest wrote is in its file then.
+    pub fn unplug(&mut self, id: &str) -> Result<()> {
+        self.qmp.execute("device_del", json!({"id": id}))?;
+        for node in ["disk", "file"].map(|end| format!("{id}-{end}")) {
+            process::until("end of the disk's use", UNPLUGGED, || {
+                self.qmp.execute("blockdev-del", json!({"node-name": node}))
+            })?;
+        }
+        Ok(())
     }
 
     /// Presses the reset button.

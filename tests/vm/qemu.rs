@@ -60,6 +60,8 @@ pub struct Special {
     pub drive: bool,
     /// Whether both of its disks have one serial number.
     pub twins: bool,
+    /// Whether disks can be plugged into it while it runs.
+    pub slots: bool,
     /// Whether its firmware has Secure Boot, in setup mode at first, and a TPM.
     pub secure: bool,
 }
@@ -131,6 +133,9 @@ pub fn arguments(tools: &Tools, parts: &Parts) -> Result<Vec<String>> {
     disk(&mut add, "system", &parts.system, &format!("bootindex=1,serial={system}"));
     if let Some(disk_for_etcd) = &parts.data {
         disk(&mut add, "data", disk_for_etcd, &format!("serial={data}"));
+    }
+    if parts.special.slots {
+        add("-device", "virtio-scsi-pci,id=slots".into());
     }
     if let Some(medium) = &parts.special.medium {
         add("-blockdev", format!("driver=file,node-name=medium,read-only=on,filename={}", show(medium)));

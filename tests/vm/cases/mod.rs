@@ -4,6 +4,7 @@ mod alone;
 mod chaos;
 mod cloud_init;
 mod debug;
+mod disks;
 mod first_boot;
 mod found;
 mod group;
@@ -67,7 +68,7 @@ fn under_load(suite: &mut Suite, what: Chaos) -> Result<()> {
 pub const APART: [&str; 4] = ["cloud-init", "debug", "growing", "stuck"];
 
 /// All of them; the letters are those of the issues that asked for them.
-pub const CASES: [Case; 22] = [
+pub const CASES: [Case; 23] = [
     Case {
         name: "found",
         what: "three fresh members become one cluster that speaks mutual TLS and nothing else",
@@ -103,6 +104,12 @@ pub const CASES: [Case; 22] = [
         what: "a member with a new system disk and its old data disk starts as who it was",
         run: system_disk::run,
         letter: "d",
+    },
+    Case {
+        name: "disks",
+        what: "of every wrong disk nothing is written to, and no etcd starts beside it; the right one is taken when it comes",
+        run: disks::run,
+        letter: "v",
     },
     Case {
         name: "kill",
