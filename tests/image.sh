@@ -96,6 +96,15 @@ sizes() {
   [ "$(of .flavour)" != minimal ] || limit packages "$(of '.packages | length')" 140 packages
 }
 
+# What systemd thinks of how our services are confined, in tenths.
+exposure() {
+  for entry in etcd=15 etcd-bootstrapper=35 etcd-bootstrapper-finish=35; do
+    said=$(tools/enter.sh systemd-analyze security --offline=true --root="$tmp/first/root" --threshold=${entry#*=} --no-pager "${entry%=*}.service" 2>&1) ||
+      fail "${entry%=*}.service is not confined as it must be, by systemd-analyze: $(echo "$said" | grep -E 'Overall|✗')"
+    echo "note: ${entry%=*}.service: $(echo "$said" | sed -n 's/.*Overall exposure level.*: //p'), at most ${entry#*=} tenths"
+  done
+}
+
 # Both bills of materials are what their formats say, and name what is in the image; the provenance speaks of these files.
 bills() {
   "$(tools/debsbom.sh)/bin/python" - "$dir" "$name" <<'END' || fail "the bills of materials, or the provenance"
@@ -210,6 +219,7 @@ mkdir "$tmp/first"
 image/unpack.sh "$dir/$name.raw" "$tmp/first"
 tools/enter.sh image/lint.sh "$tmp/first" || fail "$name.raw has in it what no image may have"
 sizes
+exposure
 bills
 published
 again
