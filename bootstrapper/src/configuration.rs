@@ -43,13 +43,19 @@ impl Found {
     /// The same now that the platform was asked.
     ///
     /// # Errors
-    /// 75 when `data.device` has changed: a data disk that is in use cannot become another one in this run.
+    /// 75 when `data` has changed: a disk that is in use cannot become another one in this run.
     pub fn today(&self, sources: &Sources) -> Result<Found> {
+        let today = self.beside_data(sources)?;
+        if today.host()?.wal_device == self.host()?.wal_device { Ok(today) } else { Err(changed("data.wal_device")) }
+    }
+
+    /// As [`Found::today`] while only the data disk is in use.
+    ///
+    /// # Errors
+    /// 75 when `data.device` has changed.
+    pub fn beside_data(&self, sources: &Sources) -> Result<Found> {
         let today = Found::look(sources)?;
-        if today.host()?.device == self.host()?.device {
-            return Ok(today);
-        }
-        Err(Exit::TryAgain.because("`data.device` has changed since the last boot: beginning again with today's"))
+        if today.host()?.device == self.host()?.device { Ok(today) } else { Err(changed("data.device")) }
     }
 
     /// The part of this host alone, by the one or the other.
@@ -60,6 +66,10 @@ impl Found {
         let loaded = self.loaded.as_ref().or(self.remembered.as_ref());
         Ok(&loaded.context("there is no configuration any more")?.host)
     }
+}
+
+fn changed(key: &str) -> anyhow::Error {
+    Exit::TryAgain.because(format!("`{key}` has changed since the last boot: beginning again with today's"))
 }
 
 /// Asks the platform that launched this machine, if there is one that can be asked; whether it was. Where it does not answer,

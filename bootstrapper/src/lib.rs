@@ -32,4 +32,5 @@ pub mod survivor;
 pub mod sys;
 pub mod system_disk;
 pub mod tls;
+mod wal_disk;
 pub mod who;

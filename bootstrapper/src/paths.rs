@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use plan::wal_disk::WalDisk;
+
 use crate::exit::Exit;
 
 /// The paths below `--root`, `/` without it.
@@ -44,6 +46,22 @@ impl Paths {
     /// etcd's data dir.
     pub fn data(&self) -> PathBuf {
         self.volume().join("data")
+    }
+    /// Mount of the disk that the write-ahead log may have for itself.
+    pub fn wal_volume(&self) -> PathBuf {
+        self.host("/var/lib/etcd-wal")
+    }
+    /// The directory of one life's log on that disk.
+    pub fn wal_home(&self, wal: &WalDisk) -> PathBuf {
+        self.wal_volume().join(&wal.directory)
+    }
+    /// etcd's log: on a disk of its own, or in the data dir.
+    pub fn wal(&self, wal: Option<&WalDisk>) -> PathBuf {
+        wal.map_or_else(|| self.data().join("member"), |wal| self.wal_home(wal)).join("wal")
+    }
+    /// Logs on their way out, as [`Paths::trash`] for the data dirs.
+    pub fn wal_trash(&self) -> PathBuf {
+        self.wal_volume().join("trash")
     }
     /// The bootstrapper's directory on the data disk.
     pub fn bootstrapper(&self) -> PathBuf {
@@ -101,6 +119,10 @@ impl Paths {
     /// A link to the data disk's device, which `var-lib-etcd.mount` names.
     pub fn data_device(&self) -> PathBuf {
         self.run().join("data-device")
+    }
+    /// The same for the disk of the log and `var-lib-etcd\x2dwal.mount`.
+    pub fn wal_device(&self) -> PathBuf {
+        self.run().join("wal-device")
     }
     /// Who this host is in this boot, for `finish`.
     pub fn me(&self) -> PathBuf {

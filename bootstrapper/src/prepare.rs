@@ -29,13 +29,14 @@ use crate::sys::fs::{self, Owner};
 use crate::sys::netlink::Watch;
 use crate::sys::{self, clock, net};
 use crate::tls;
+use crate::wal_disk;
 use crate::who::{found_address, listed, me, who};
 
 /// For how long another etcd-bootstrapper is waited for.
 const LOCK: Duration = Duration::from_secs(10);
 
 /// Between two looks for something that announces itself in no way.
-const LOOK: Duration = Duration::from_millis(200);
+pub(crate) const LOOK: Duration = Duration::from_millis(200);
 
 /// What is settled before the loop begins.
 pub struct Prepared {
@@ -76,6 +77,7 @@ pub async fn prepare(paths: &Paths, report: &mut Report) -> Result<Prepared> {
         found.loaded = Some(configuration(&sources, report).await?);
     }
     let found = data_disk(paths, &sources, found, report).await?;
+    let found = wal_disk::prepare(paths, &sources, found, report).await?;
     // `certs renew` holds it for a moment.
     let lock = Journal::of(paths).lock_within(LOCK, |who| report.say(who)).await?;
     let life = Journal::of(paths).open()?;

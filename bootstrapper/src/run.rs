@@ -23,6 +23,7 @@ use crate::report::Report;
 use crate::store::Home;
 use crate::sys::{clock, fs, process};
 use crate::tls;
+use crate::wal_disk;
 
 /// The pauses between two looks, while nothing changes.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
@@ -96,6 +97,7 @@ async fn decide_until_done(paths: &Paths, prepared: &Prepared, journal: &Journal
     let mut lingers: Option<Linger> = None;
     loop {
         let (data, life) = observe::classify(paths, prepared.etcd, &prepared.place)?;
+        wal_disk::counts(&life, &prepared.host)?;
         let me = Me { nonce: life.nonce.clone().unwrap_or_else(|| prepared.me.nonce.clone()), ..prepared.me.clone() };
         // Say what is durable before asking: a peer that asks in the same moment must not hear the past.
         let before = match last.clone() {
@@ -213,7 +215,7 @@ async fn started(
         Start::Member(identity) => member(me, identity),
         Start::Founding { founding, wal } => {
             if !wal {
-                install(paths, founding)?;
+                install(paths, founding, life)?;
             }
             // By the peer URL that the founding knows, which is not always the one that the spec gives today.
             let identity = life.founder().context("a founding is committed that this disk is not in")?;

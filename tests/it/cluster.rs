@@ -2,8 +2,10 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::wal_disk::apart;
 use crate::world::{Host, World};
 
 fn settled(size: usize) -> World {
@@ -43,11 +45,17 @@ fn one_host_founds_alone_when_size_is_one() {
     assert_eq!(world.hosts[0].rows(), [26, 28, 7]);
 }
 
+/// Where etcd was told that its log is.
+fn log(host: &Host) -> PathBuf {
+    let apart = host.environment().into_iter().find(|(key, _)| key == "ETCD_WAL_DIR");
+    apart.map_or_else(|| host.root.join("var/lib/etcd/data/member/wal"), |(_, wal)| wal.into())
+}
+
 /// What a power cut leaves between the moment at which etcd's log is durable and its first entry: the records behind this byte
 /// and all of the database are gone.
 fn forget_the_first_entry(host: &Host) {
     let member = host.root.join("var/lib/etcd/data/member");
-    let wal = member.join("wal/0000000000000000-0000000000000000.wal");
+    let wal = log(host).join("0000000000000000-0000000000000000.wal");
     let log = File::options().read(true).write(true).open(wal).expect("a log");
     let (mut at, size) = (0, log.metadata().expect("it is there").len());
     // A checksum, whose log it is, and an empty snapshot.
@@ -64,8 +72,9 @@ fn forget_the_first_entry(host: &Host) {
 
 #[test]
 fn a_power_cut_before_the_first_entry_of_a_founding_is_no_end_to_it() {
-    for size in [1, 3] {
-        let mut world = World::new(size);
+    for (size, two_disks) in [(1, false), (3, false), (1, true)] {
+        let world = World::new(size);
+        let mut world = if two_disks { apart(world) } else { world };
         world.hosts.iter_mut().for_each(Host::boot);
         let mut waiting: Vec<&mut Host> = world.hosts.iter_mut().collect();
         while !waiting.is_empty() {
@@ -80,7 +89,7 @@ fn a_power_cut_before_the_first_entry_of_a_founding_is_no_end_to_it() {
             });
             std::thread::sleep(Duration::from_millis(5));
         }
-        world.until(|w| w.hosts.iter().all(|h| h.root.join("var/lib/etcd/data/member/wal").exists()));
+        world.until(|w| w.hosts.iter().all(|h| log(h).exists()));
         let before: Vec<String> = world.hosts.iter().map(|h| h.member_id()).collect();
         for host in &mut world.hosts {
             host.kill();

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::cluster::snapshot_of;
 use crate::store::cluster::{claim, sharing};
 use crate::support::fixture::{sha256, zstd};
+use crate::wal_disk::apart;
 use crate::world::{Fault, World};
 
 /// Worlds at a time: nearly all of a join is waiting for etcd's health window of five seconds.
@@ -209,6 +210,21 @@ fn a_founder_that_restores_may_die_anywhere() {
         let before = || World::with(3, &["--restore-url", &url, "--restore-sha256", &sha256]);
         every_death_of(&Plan { name, of, before: &before, happens: World::boot_all, again: false });
     }
+}
+
+/// The log has a disk of its own: on two disks nothing changes at once.
+#[test]
+fn a_founder_that_restores_onto_two_disks_may_die_anywhere() {
+    let (_source, file, sha256) = a_snapshot();
+    let url = format!("file://{}", file.display());
+    let before = || apart(World::with(1, &["--restore-url", &url, "--restore-sha256", &sha256]));
+    every_death_of(&Plan {
+        name: "restore, two disks",
+        of: "run",
+        before: &before,
+        happens: World::boot_all,
+        again: false,
+    });
 }
 
 #[test]

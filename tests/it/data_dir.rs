@@ -5,9 +5,10 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use bootstrapper::observe::data_dir::{consistent_index, identify, locked, look, written_by};
-use bootstrapper::observe::{bolt::Bolt, data_dir::database_path};
+use bootstrapper::observe::data_dir::{self, consistent_index, written_by};
+use bootstrapper::observe::{bolt::Bolt, data_dir::database_path, wal};
 use plan::facts::{Database, Disk, Wal};
+use plan::member::{ClusterId, MemberId};
 
 use super::support::etcd::{Etcd, binary, output, port};
 use super::support::scratch::{Scratch, until};
@@ -15,18 +16,34 @@ use super::support::scratch::{Scratch, until};
 const NOTHING: Disk =
     Disk { member: false, wal: Wal::Absent, snap_index: None, database: Database::Absent, locked: false };
 
+fn log(data: &Path) -> PathBuf {
+    data.join("member/wal")
+}
+
+fn look(data: &Path) -> anyhow::Result<Disk> {
+    data_dir::look(data, &log(data))
+}
+
+fn locked(data: &Path) -> anyhow::Result<bool> {
+    data_dir::locked(data, &log(data))
+}
+
+fn identify(data: &Path) -> anyhow::Result<Option<(ClusterId, MemberId)>> {
+    wal::identify(&log(data))
+}
+
 /// Last index, commit index and whether the end is torn, of a log that must be valid.
 fn valid(disk: &Disk) -> (u64, u64, bool) {
     match &disk.wal {
         Wal::Valid { last_index, commit, torn, .. } => (*last_index, *commit, *torn),
-        Wal::Absent | Wal::Broken { .. } => panic!("not a valid log: {disk:?}"),
+        Wal::Absent | Wal::Missing { .. } | Wal::Broken { .. } => panic!("not a valid log: {disk:?}"),
     }
 }
 
 fn broken(disk: &Disk) -> String {
     match &disk.wal {
         Wal::Broken { what } => what.clone(),
-        Wal::Absent | Wal::Valid { .. } => panic!("not a broken log: {disk:?}"),
+        Wal::Absent | Wal::Missing { .. } | Wal::Valid { .. } => panic!("not a broken log: {disk:?}"),
     }
 }
 
@@ -103,7 +120,7 @@ fn a_founding_that_heard_nobody_holds_its_bootstrap_entries_only() {
         Wal::Valid { last_index: 3, .. } => fs::read_to_string(data.with_extension("log"))
             .is_ok_and(|log| log.contains("became pre-candidate at term"))
             .then_some(()),
-        Wal::Valid { .. } | Wal::Absent | Wal::Broken { .. } => None,
+        Wal::Valid { .. } | Wal::Absent | Wal::Missing { .. } | Wal::Broken { .. } => None,
     });
     assert!(look(&data).unwrap().locked);
     etcd.kill();

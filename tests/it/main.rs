@@ -39,4 +39,5 @@ mod soaked;
 mod store;
 mod support;
 mod waiting;
+mod wal_disk;
 mod world;

@@ -12,6 +12,7 @@ fn config(minor: u16, fits: u64, options: &BTreeMap<String, String>) -> EtcdConf
     EtcdConfig {
         name: "etcd-1".parse().expect("a name"),
         data_dir: "/d".into(),
+        wal_dir: Some("/w".into()),
         pki: "/p".into(),
         initial_cluster: Vec::new(),
         new: true,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bootstrapper::exit::Exit;
-use bootstrapper::observe::data_dir::look;
+use bootstrapper::observe::{data_dir, wal};
 use bootstrapper::paths::Paths;
 use bootstrapper::secrets::Places;
 use bootstrapper::snapshot::origin::Origin;
@@ -14,16 +14,21 @@ use bootstrapper::snapshot::source::Access;
 use bootstrapper::snapshot::stage::{Staging, discard, install, stage, staged};
 use bootstrapper::sys::fs::Owner;
 use plan::document::Source;
-use plan::facts::Wal;
+use plan::facts::{Disk, Wal};
 use plan::founding::{Founder, Founding, REVISION_BUMP, Terms};
 use plan::restore::RestoreEntry;
 use plan::spec::Secret;
 use plan::store::SecretText;
+use plan::wal_disk::WalDisk;
 
 use super::support::etcd::{Etcd, binary, port};
 use super::support::fixture::{KEYS, REVISION, gzip, sha256, snapshot, value, zstd};
 use super::support::scratch::Scratch;
 use super::support::store::{Reply, Store};
+
+fn look(host: &Host) -> Disk {
+    data_dir::look(&host.paths.data(), &host.paths.wal(host.wal.as_ref())).unwrap()
+}
 
 /// A host with a snapshot on a USB stick.
 pub struct Host {
@@ -36,6 +41,7 @@ pub struct Host {
     quota: Option<u64>,
     age_identity: Option<String>,
     minisign_key: Option<String>,
+    wal: Option<WalDisk>,
 }
 
 impl Host {
@@ -74,6 +80,7 @@ impl Host {
             quota: Some(8 << 30),
             age_identity: None,
             minisign_key: None,
+            wal: None,
         }
     }
 
@@ -115,7 +122,7 @@ impl Host {
     }
 
     fn install(&self) -> anyhow::Result<()> {
-        install(&self.paths, &self.founding.id())
+        install(&self.paths, &self.founding.id(), self.wal.as_ref())
     }
 
     pub fn home(&self) -> PathBuf {
@@ -164,7 +171,7 @@ async fn a_restored_cluster_has_the_keys_under_its_own_id_and_a_higher_revision(
 
     host.install().unwrap();
     host.install().unwrap();
-    assert!(!host.staged() && look(&host.paths.data()).unwrap().member);
+    assert!(!host.staged() && look(&host).member);
     discard(&host.paths).unwrap();
     assert!(!host.paths.staging().exists() && !host.paths.download().exists());
 
@@ -207,7 +214,55 @@ async fn all_members_restore_the_same_log_but_for_their_own_ids() {
         commit: 3,
         torn: false,
     };
-    assert_eq!(look(&host.paths.data()).unwrap().wal, wal);
+    assert_eq!(look(&host).wal, wal);
+}
+
+/// A power cut leaves the log in both places, in one of them or in part of one.
+#[tokio::test]
+async fn a_log_with_a_disk_of_its_own_is_set_apart_whole_whenever_that_is_cut_short() {
+    let wal = WalDisk { directory: "a".into(), uuid: None, volume: Default::default() };
+    let host = Host { wal: Some(wal.clone()), ..Host::new(3, snapshot()) };
+    let home = host.paths.wal_home(&wal);
+    fs::create_dir_all(&home).unwrap();
+    host.stage().await.unwrap();
+    let (inside, outside) = (host.home().join("data/member/wal"), home.join("wal"));
+    let name = "0000000000000000-0000000000000000.wal";
+    let whole = fs::read(inside.join(name)).unwrap();
+
+    fs::create_dir_all(&outside).unwrap();
+    fs::write(outside.join(name), &whole[..100]).unwrap();
+    host.install().unwrap();
+    assert_eq!(fs::read(outside.join(name)).unwrap(), whole, "what was half copied is copied again");
+    assert!(!host.paths.data().join("member/wal").exists(), "a second log, in the data dir");
+
+    for moment in ["the data dir has no name yet", "the log is in both places"] {
+        fs::rename(host.paths.data(), host.home().join("data")).unwrap();
+        if moment == "the log is in both places" {
+            fs::rename(host.home().join("wal"), &inside).unwrap();
+        }
+        host.install().expect(moment);
+        host.install().expect(moment);
+        let Disk { wal: Wal::Valid { last_index: 3, .. }, member: true, .. } = look(&host) else {
+            panic!("{moment}: {:?}", look(&host));
+        };
+    }
+
+    // A data disk that was put back to before the founding, beside the log of what came after it.
+    fs::rename(host.paths.data(), host.home().join("data")).unwrap();
+    fs::rename(host.home().join("wal"), &inside).unwrap();
+    let other = Host { wal: Some(wal.clone()), ..Host::new(5, snapshot()) };
+    fs::create_dir_all(other.paths.wal_home(&wal)).unwrap();
+    other.stage().await.unwrap();
+    fs::copy(other.home().join("data/member/wal").join(name), outside.join(name)).unwrap();
+    let error = host.install().expect_err("a longer log");
+    assert!(format!("{error:#}").contains("it is not replaced"), "{error:#}");
+    fs::copy(inside.join(name), outside.join(name)).unwrap();
+    fs::rename(&inside, host.home().join("wal")).unwrap();
+
+    fs::remove_dir_all(&outside).unwrap();
+    let error = host.install().expect_err("the log is nowhere");
+    assert!(format!("{error:#}").contains("does not hold the log that was restored"), "{error:#}");
+    assert!(wal::identify(&outside).unwrap().is_none() && !host.paths.data().exists(), "nothing was installed");
 }
 
 #[tokio::test]

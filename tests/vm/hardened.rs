@@ -61,6 +61,9 @@ pub fn look(flavour: Flavour, machine: &mut Machine, tools: &Tools) -> Result<()
     let mut faults = Vec::new();
 
     let mut published = rows(&readme, MOUNTS)?;
+    if machine.parts.special.wal.is_none() {
+        published.retain(|row| !row.starts_with("/var/lib/etcd-wal "));
+    }
     if flavour == Flavour::CloudInit {
         published.insert(OVERLAY.to_owned());
     }

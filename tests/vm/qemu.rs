@@ -58,6 +58,8 @@ pub struct Special {
     pub medium: Option<PathBuf>,
     /// Whether that is in an optical drive; it is a stick otherwise.
     pub drive: bool,
+    /// A disk for the write-ahead log, with its serial number.
+    pub wal: Option<(Disk, &'static str)>,
     /// Whether both of its disks have one serial number.
     pub twins: bool,
     /// Whether disks can be plugged into it while it runs.
@@ -136,6 +138,9 @@ pub fn arguments(tools: &Tools, parts: &Parts) -> Result<Vec<String>> {
     }
     if parts.special.slots {
         add("-device", "virtio-scsi-pci,id=slots".into());
+    }
+    if let Some((wal, serial)) = &parts.special.wal {
+        disk(&mut add, "wal", wal, &format!("serial={serial}"));
     }
     if let Some(medium) = &parts.special.medium {
         add("-blockdev", format!("driver=file,node-name=medium,read-only=on,filename={}", show(medium)));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cidr::Cidr;
 use crate::discovery::Discovery;
-use crate::document::{Address, Document, PeerEntry, Source};
+use crate::document::{Address, Data, Device, Document, PeerEntry, Source};
 use crate::member::is_name_or_address;
 use crate::source::misplaced;
 use crate::spec::{Host, Problem, Set, Spec, Store};
@@ -73,6 +73,7 @@ pub(crate) fn check(document: Document) -> Result<(Spec, Host), Vec<Problem>> {
     check_restore(&document, &mut problems);
     check_recover(&document, &mut problems);
     check_member(&document, &mut problems);
+    check_disks(&document, &mut problems);
     check_tls(&document, &mut problems);
     let etcd = check_etcd(&document, &mut problems);
     if !problems.0.is_empty() {
@@ -109,6 +110,7 @@ pub(crate) fn check(document: Document) -> Result<(Spec, Host), Vec<Problem>> {
         discovery: document.discovery,
         address: document.member.address,
         device: document.data.device,
+        wal_device: document.data.wal_device,
         tls: document.tls,
         firewall: document.firewall,
         logs: document.logs,
@@ -260,6 +262,22 @@ fn check_member(document: &Document, problems: &mut Problems) {
 
 /// The shortest validity that a renewal can keep up with: the timer comes twice a day and up to six hours late.
 const SHORTEST: Duration = Duration::from_secs(72 * 3600);
+
+/// A log without its database is worth nothing, so both disks are said, or neither.
+fn check_disks(document: &Document, problems: &mut Problems) {
+    let Data { device, wal_device } = &document.data;
+    match wal_device {
+        None => {}
+        Some(Device::Auto) => problems.add("data.wal_device", "is never chosen: name the disk by its serial"),
+        Some(wal) if wal == device => {
+            problems.add("data.wal_device", "is the disk of `data.device`: leave it out, or name another disk");
+        }
+        Some(_) if *device == Device::Auto => {
+            problems.add("data.wal_device", "needs `data.device` to name the data disk as well");
+        }
+        Some(_) => {}
+    }
+}
 
 fn check_tls(document: &Document, problems: &mut Problems) {
     for (path, source) in [("tls.ca.cert", &document.tls.ca.cert), ("tls.ca.key", &document.tls.ca.key)] {

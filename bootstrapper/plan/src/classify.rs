@@ -52,7 +52,9 @@ fn by_content(disk: &Disk, life: &Life, identity: Option<&Identity>) -> DataDir 
             let index = (*last_index).max(disk.snap_index.unwrap_or(0));
             with_log(disk, life, identity, (*member_id, *cluster_id), index, *commit > 0)
         }
-        Wal::Absent => without_log(disk, life, identity),
+        // Never begun again in another place: what it held, others were told.
+        Wal::Missing { what } if life.is_bound() && life.archiving.is_none() => DataDir::Damaged { what: what.clone() },
+        Wal::Absent | Wal::Missing { .. } => without_log(disk, life, identity),
     }
 }
 

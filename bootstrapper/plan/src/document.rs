@@ -208,6 +208,9 @@ pub struct Data {
     /// Which disk.
     #[serde(default)]
     pub device: Device,
+    /// Which disk the write-ahead log has for itself; without it the log is on the data disk.
+    #[serde(default)]
+    pub wal_device: Option<Device>,
 }
 
 /// `data.device:`.

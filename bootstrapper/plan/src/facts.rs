@@ -401,6 +401,11 @@ pub struct Disk {
 pub enum Wal {
     /// No `.wal` file.
     Absent,
+    /// The directory that the journal names is not on the disk that the log has for itself, or that disk is not there.
+    Missing {
+        /// What was recorded, and what is there instead.
+        what: String,
+    },
     /// Its metadata could be read and every record up to a possibly torn end checks.
     Valid {
         /// From its metadata record.

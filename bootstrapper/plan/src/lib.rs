@@ -36,6 +36,7 @@ pub mod source;
 mod source_check;
 pub mod spec;
 pub mod store;
+pub mod wal_disk;
 
 pub use decide::{decide, silent};
 pub use founding_rows::terms;

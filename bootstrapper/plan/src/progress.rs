@@ -12,6 +12,7 @@ use crate::decision::short;
 use crate::facts::{Added, Identity, Past};
 use crate::founding::{Founding, FoundingId};
 use crate::member::{ClusterId, MemberId, Nonce};
+use crate::wal_disk::WalDisk;
 
 /// One line of `journal.jsonl`; fields that this program does not know, such as a time, are ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +22,11 @@ pub enum Record {
     Nonce {
         /// Its name, never used before on this disk.
         nonce: Nonce,
+    },
+    /// Where this life's log will be: on a disk of its own, or in the data dir as without this record.
+    WalDisk {
+        /// `None` for the data dir.
+        wal: Option<WalDisk>,
     },
     /// Ready is answered for this founding from here on.
     Ready {
@@ -131,6 +137,8 @@ impl Record {
 pub struct Life {
     /// The nonce; absent while the journal is empty.
     pub nonce: Option<Nonce>,
+    /// Where its log is; `None` for the data dir.
+    pub wal: Option<WalDisk>,
     /// What `decide` is told.
     pub past: Past,
     /// The founding that this nonce committed.
@@ -220,6 +228,13 @@ impl Life {
         }
         match record {
             Record::Nonce { .. } | Record::RemovedPrevious { .. } => Ok(()),
+            Record::WalDisk { wal } => {
+                if self.is_bound() {
+                    return Err("moves the log of a member that was committed or handed off".into());
+                }
+                self.wal.clone_from(wal);
+                Ok(())
+            }
             Record::Ready { founding } => {
                 if !founding.founders.iter().any(|f| f.nonce == *nonce) {
                     return Err(format!("readies founding {}, which is not of this disk", short(&founding.id())));
@@ -284,6 +299,7 @@ impl Life {
             let alone = vec![(identity.name.to_string(), identity.peer_url.to_string())];
             *self = Life {
                 nonce: Some(nonce.clone()),
+                wal: self.wal.take().map(|wal| wal.with(recovering.founding.as_str())),
                 past: Past { epoch: self.past.epoch, spent: true, ..Past::default() },
                 alone: recovering.alone,
                 lived: Some(identity.clone()),
@@ -375,6 +391,11 @@ impl Life {
         self.led = true;
         self.lived = Some(identity);
         Ok(())
+    }
+
+    /// Whether an etcd may have written for this life: where its log is does not change any more.
+    pub fn is_bound(&self) -> bool {
+        self.committed.is_some() || self.handed_off.is_some()
     }
 
     /// The member whose log may lie here: the one handed off last, else the one of the committed founding.

@@ -13,6 +13,8 @@ pub struct EtcdConfig {
     pub name: MemberName,
     /// etcd's data dir, absolute.
     pub data_dir: String,
+    /// The directory of its log, absolute; `None` for the one in the data dir.
+    pub wal_dir: Option<String>,
     /// Directory of `ca.crt`, `server.crt`, `server.key`, `peer.crt` and `peer.key`, absolute.
     pub pki: String,
     /// Names and peer URLs.
@@ -107,8 +109,10 @@ impl EtcdConfig {
             ("ETCD_PEER_CERT_FILE", pki("peer.crt")),
             ("ETCD_PEER_KEY_FILE", pki("peer.key")),
         ]
+        .into_iter()
+        .chain(self.wal_dir.iter().map(|wal| ("ETCD_WAL_DIR", wal.clone())))
         .map(|(k, v)| (k.to_owned(), v))
-        .to_vec()
+        .collect()
     }
 }
 

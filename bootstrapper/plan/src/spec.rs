@@ -101,6 +101,8 @@ pub struct Host {
     pub discovery: Option<Discovery>,
     /// `data.device`.
     pub device: Device,
+    /// `data.wal_device`.
+    pub wal_device: Option<Device>,
     /// `tls`.
     pub tls: Tls,
     /// `firewall`.

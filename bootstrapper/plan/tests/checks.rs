@@ -42,7 +42,7 @@ fn a_document_that_means_something_has_no_problem() {
 #[test]
 fn each_problem_names_its_path_and_what_to_write_instead() {
     type Change = fn(&mut Value);
-    let cases: [(Change, &str, &str); 17] = [
+    let cases: [(Change, &str, &str); 20] = [
         (|d| d["version"] = json!(2), "version", "reads version 1"),
         (|d| d["cluster"]["epoch"] = json!(0), "cluster.epoch", "count from 1"),
         (|d| d["peers"][1]["name"] = json!("etcd-1"), "peers[1].name", "already the name of peers[0]"),
@@ -53,6 +53,13 @@ fn each_problem_names_its_path_and_what_to_write_instead() {
         (|d| (d["mode"], d["restore"]) = (json!("join"), restore("https://x/y")), "restore", "which never founds"),
         (|d| d["restore"] = restore("s3://bucket/prod.db"), "restore", "needs its `region`"),
         (|d| d["store"] = json!({"url": "s3://bucket/prod"}), "store", "needs its `region`"),
+        (|d| d["data"] = json!({"wal_device": {"serial": "a"}}), "data.wal_device", "name the data disk as well"),
+        (|d| d["data"] = json!({"device": {"serial": "a"}, "wal_device": "auto"}), "data.wal_device", "never chosen"),
+        (
+            |d| d["data"] = json!({"device": {"serial": "a"}, "wal_device": {"serial": "a"}}),
+            "data.wal_device",
+            "is the disk of `data.device`",
+        ),
         (
             |d| d["recover"] = json!({"survivor": "etcd-9", "epoch": 2}),
             "recover.survivor",

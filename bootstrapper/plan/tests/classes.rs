@@ -139,6 +139,34 @@ fn a_committed_founding_is_one_until_its_log_goes_past_the_bootstrap_entries() {
     }
 }
 
+/// Whatever else lies there: its disk may have been another one's when the last write was acknowledged.
+#[test]
+fn a_log_that_is_not_on_its_own_disk_is_never_begun_again() {
+    let t = founding([1, 2, 3]);
+    let me = founder(&t, 1);
+    let missing = || Wal::Missing { what: "the log is not there".into() };
+    let run = and(committed(), &[handed_off(&me, How::Founded)]);
+    let joined = [begin(1), added(7), handed_off(&joiner(7), How::Joined)];
+    for (records, expected) in [
+        (vec![begin(1)], ["empty", "aborted", "orphan"]),
+        (vec![begin(1), ready(&t)], ["empty", "aborted", "orphan"]),
+        (vec![begin(1), added(7)], ["empty", "aborted", "orphan"]),
+        (committed(), ["damaged: the log is not there"; 3]),
+        (run.clone(), ["damaged: the log is not there"; 3]),
+        (and(run.clone(), &[settled(&me)]), ["damaged: the log is not there"; 3]),
+        (joined.to_vec(), ["damaged: the log is not there"; 3]),
+        // The archive that was begun took it away, or the disk was not there for it.
+        (and(run, &[archived(true)]), ["lost", "lost", "orphan"]),
+    ] {
+        for (disk, expected) in
+            [bare(), leftovers(Database::Tiny), leftovers(Database::Sound)].into_iter().zip(expected)
+        {
+            let found = word(&classify(&Disk { wal: missing(), ..disk }, &life(&records), None));
+            assert!(found.starts_with(expected), "{records:?}: {found}, not {expected}");
+        }
+    }
+}
+
 #[test]
 fn a_restoring_founding_has_its_data_from_the_hand_off_on() {
     let snapshot = "a".repeat(64).parse().ok();

@@ -3,7 +3,9 @@
 use plan::facts::{Added, Identity};
 use plan::founding::Founding;
 use plan::member::{ClusterId, MemberId};
+use plan::place::VolumeId;
 use plan::progress::{Archiving, How, Life, Record, whole};
+use plan::wal_disk::WalDisk;
 
 use crate::support::{founder, founding, founding_under, nonce, terms};
 
@@ -260,4 +262,29 @@ fn a_sequence_that_cannot_be_is_an_error_that_names_its_line() {
     }
     let blank = Life::replay("\n").expect_err("a blank line");
     assert!(blank.starts_with("line 1 of the journal is not a record"), "{blank}");
+}
+
+fn on(directory: &str) -> Record {
+    let volume = VolumeId { serial: Some("wal-1".into()), wwid: None };
+    Record::WalDisk { wal: Some(WalDisk { directory: directory.into(), uuid: Some("u".into()), volume }) }
+}
+
+#[test]
+fn the_log_s_disk_is_of_one_life_and_chosen_before_anything_is_written_to_it() {
+    let t = founding([1, 2, 3]);
+    let me = founder(&t, 1);
+    let wal = |records: &[Record]| life(records).wal.map(|wal| wal.directory);
+    assert_eq!(wal(&[begin(1), on("a"), ready(&t), on("b")]), Some("b".into()));
+    assert_eq!(wal(&[begin(1), on("a"), Record::WalDisk { wal: None }]), None);
+    assert_eq!(wal(&[begin(1), on("a"), ready(&t), commit(&t), handed_off(&me, How::Founded)]), Some("a".into()));
+    assert_eq!(wal(&[begin(1), on("a"), archived(false), begin(2)]), None, "another life, another log");
+    let recovered = Record::Recovered { identity: me.clone(), founding: t.id(), alone: None, to: "trash/1".into() };
+    let survivor = [begin(1), on("a"), ready(&t), commit(&t), handed_off(&me, How::Founded), recovered, begin(2)];
+    assert_eq!(wal(&survivor), Some(t.id().as_str().into()), "on the same disk, under the founding's name");
+
+    for bound in [vec![ready(&t), commit(&t)], vec![added(7), handed_off(&joiner(7), How::Joined)]] {
+        let mut life = life(&[&[begin(1), on("a")][..], &bound].concat());
+        assert!(life.push(&on("b")).unwrap_err().contains("moves the log"), "{bound:?}");
+        assert_eq!(life.wal.map(|wal| wal.directory), Some("a".into()));
+    }
 }

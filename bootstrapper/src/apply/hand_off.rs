@@ -1,6 +1,7 @@
 //! The hand-off to etcd: its environment, its data dir, the proof that this boot's run succeeded, and the queued start.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 
 use anyhow::Result;
 use plan::facts::Identity;
@@ -8,6 +9,8 @@ use plan::place::{Kept, Place};
 use plan::render::{EtcdConfig, QUOTA, fits, listen_on};
 
 use super::Tools;
+use super::journal::Journal;
+use crate::observe::data_dir;
 use crate::report::Report;
 use crate::sys::disk::Bytes;
 use crate::sys::fs::Owner;
@@ -31,9 +34,11 @@ pub struct HandOff {
 /// When something cannot be written, or systemd refuses to queue etcd.
 pub async fn hand_off(tools: &Tools<'_>, to: &HandOff, report: &mut Report) -> Result<()> {
     let paths = tools.paths;
+    let wal = Journal::of(paths).read()?.wal;
     let config = EtcdConfig {
         name: to.identity.name.clone(),
         data_dir: paths.data().display().to_string(),
+        wal_dir: wal.as_ref().map(|wal| paths.wal(Some(wal)).display().to_string()),
         pki: paths.pki().display().to_string(),
         initial_cluster: to.initial_cluster.clone(),
         new: to.new,
@@ -47,7 +52,13 @@ pub async fn hand_off(tools: &Tools<'_>, to: &HandOff, report: &mut Report) -> R
         options: tools.host.etcd.clone(),
     };
     keep_identity(tools, &to.identity)?;
-    make_data_dir(tools, tools.owner)?;
+    make_own(&paths.data(), tools.owner)?;
+    if let Some(wal) = &wal {
+        let home = paths.wal_home(wal);
+        // Made when the journal named it. What would be made now would be empty.
+        anyhow::ensure!(data_dir::is_dir(&home)?, "{} is not there: the log's disk, {wal}, is missing", home.display());
+        make_own(&home, tools.owner)?;
+    }
     fs::create_dir(&paths.run(), 0o755, None)?;
     fs::write_atomic(&paths.environment(), config.environment().as_bytes(), 0o600, None)?;
     fs::write_atomic(&paths.me(), serde_json::to_string(tools.me)?.as_bytes(), 0o600, None)?;
@@ -123,9 +134,8 @@ fn keep_identity(tools: &Tools<'_>, identity: &Identity) -> Result<()> {
 }
 
 /// etcd makes its directory 0700, and cannot make it in one that belongs to root.
-fn make_data_dir(tools: &Tools<'_>, owner: Option<Owner>) -> Result<()> {
-    let data = tools.paths.data();
-    let theirs = fs::owner_of(&data);
+fn make_own(directory: &Path, owner: Option<Owner>) -> Result<()> {
+    let theirs = fs::owner_of(directory);
     if theirs.is_some() && owner.is_none_or(|owner| theirs == Some(owner)) {
         return Ok(());
     }
@@ -133,11 +143,11 @@ fn make_data_dir(tools: &Tools<'_>, owner: Option<Owner>) -> Result<()> {
         // The numeric user of an older image; sealing is what makes the data readable for today's.
         tracing::info!(
             "{} belongs to user {} and is this member's: it now belongs to etcd, user {}",
-            data.display(),
+            directory.display(),
             theirs.uid,
             ours.uid
         );
-        return fs::seal_tree(&data, owner);
+        return fs::seal_tree(directory, owner);
     }
-    fs::create_dir(&data, 0o700, owner)
+    fs::create_dir(directory, 0o700, owner)
 }

@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use plan::member::Nonce;
-use plan::progress::{Life, Record};
+use plan::progress::{Life, Record, Recovering};
+use plan::wal_disk::WalDisk;
 
+use super::wal_disk;
 use crate::exit::Exit;
 use crate::paths::Paths;
 use crate::snapshot::stage;
@@ -86,7 +88,8 @@ impl Journal {
         }
     }
 
-    /// Makes the bootstrapper's directory, a first nonce, and completes an archive or a recovery that was begun; then reads.
+    /// Makes the bootstrapper's directory, a first nonce, and completes an archive or a recovery that was begun; gives a
+    /// life that is not bound yet the log's disk of now; then reads.
     ///
     /// # Errors
     /// When the disk cannot be written, or the journal cannot be understood.
@@ -95,20 +98,28 @@ impl Journal {
         let life = self.read()?;
         if let Some(archiving) = &life.archiving {
             self.move_away(&archiving.to)?;
+            wal_disk::put_away(&self.paths, life.wal.as_ref(), &archiving.to)?;
             // Stagings of the life that ends decide nothing and are remade from the snapshot.
             fs::remove(&self.paths.staging())?;
         } else if let Some(recovering) = &life.recovering {
-            // What is installed already is not moved away again: the staging is gone then.
-            if stage::staged(&self.paths, &recovering.founding) {
-                // The identity stays: it says where this disk belongs, and a copy of it must be known when this is done.
-                self.aside(&recovering.to, &[self.paths.data()])?;
-            }
-            stage::install(&self.paths, &recovering.founding)?;
+            self.recover(recovering, life.wal.as_ref())?;
         } else if life.nonce.is_some() {
-            return Ok(life);
+            return wal_disk::bind(self, &self.paths, life);
         }
         self.append(&Record::Nonce { nonce: new_nonce()? })?;
-        self.read()
+        wal_disk::bind(self, &self.paths, self.read()?)
+    }
+
+    fn recover(&self, recovering: &Recovering, before: Option<&WalDisk>) -> Result<()> {
+        let Recovering { founding, to, .. } = recovering;
+        let wal = wal_disk::succeed(&self.paths, before, founding.as_str(), to)?;
+        // What is installed already is not moved away again: the staging is gone then.
+        if stage::staged(&self.paths, founding) {
+            // The identity stays: it says where this disk belongs, and a copy of it must be known when this is done.
+            self.aside(to, &[self.paths.data()])?;
+        }
+        stage::install(&self.paths, founding, wal.as_ref())?;
+        wal_disk::put_away(&self.paths, before, to)
     }
 
     /// Renames the data dir and the identity into a directory of `trash/`; what is there already stays.

@@ -4,6 +4,7 @@
 pub mod hand_off;
 pub mod journal;
 mod members;
+mod wal_disk;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -13,11 +14,11 @@ use plan::decision::{Plan, Step};
 use plan::facts::{Claim, ClaimState, DataDir, Identity, Me};
 use plan::founding::{Founding, FoundingId};
 use plan::place::Place;
-use plan::progress::{How, Record};
+use plan::progress::{How, Life, Record};
 use plan::spec::{Host, Sha256, Spec};
 
 use crate::exit::Exit;
-use crate::observe;
+use crate::observe::{self, data_dir};
 use crate::paths::Paths;
 use crate::report::Report;
 use crate::secrets::{Near, Places};
@@ -175,14 +176,15 @@ async fn recover(
     journal: &Journal,
     report: &mut Report,
 ) -> Result<Made> {
-    let (class, _) = observe::classify(tools.paths, tools.etcd, tools.place)?;
+    let (class, life) = observe::classify(tools.paths, tools.etcd, tools.place)?;
     if class != DataDir::Member(identity.clone()) {
         return Ok(Made::Stale("the data dir is not the survivor's any more".into()));
     }
-    if !survivor::kept(tools.paths, founding)? {
+    let log = tools.paths.wal(life.wal.as_ref());
+    if !survivor::kept(tools.paths, &log, founding)? {
         let mut say = |text: String| report.say(&text);
         let me = (&tools.me.name, &tools.me.peer_url);
-        survivor::keep(tools.paths, founding, me, tools.owner, &mut say).await?;
+        survivor::keep((tools.paths, &log), founding, me, tools.owner, &mut say).await?;
         return Ok(Made::Stale("the survivor's data is staged and proven; everybody is asked once more".into()));
     }
     let alone = Identity::founder(founding, &tools.me.nonce).context("the recovery was planned for another disk")?;
@@ -258,11 +260,15 @@ async fn from_store(tools: &Tools<'_>, snapshot: &Sha256) -> Result<Origin> {
 ///
 /// # Errors
 /// When the staging that was proven is not there any more, or the disk cannot be written.
-pub fn install(paths: &Paths, founding: &Founding) -> Result<()> {
+pub fn install(paths: &Paths, founding: &Founding, life: &Life) -> Result<()> {
     let id: FoundingId = founding.id();
     if founding.terms.snapshot.is_some() {
-        return stage::install(paths, &id);
+        return stage::install(paths, &id, life.wal.as_ref());
     }
     // One that nothing was written to; etcd would go on from it.
-    if paths.data().join("member/wal").exists() { Journal::of(paths).move_away(&trash_name()?) } else { Ok(()) }
+    match &life.wal {
+        _ if !data_dir::is_dir(&paths.wal(life.wal.as_ref()))? => Ok(()),
+        Some(wal) => wal_disk::put_log_away(paths, wal, &trash_name()?),
+        None => Journal::of(paths).move_away(&trash_name()?),
+    }
 }

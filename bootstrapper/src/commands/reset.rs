@@ -177,11 +177,13 @@ fn in_place(paths: &Paths, loaded: Option<&Loaded>) -> Result<()> {
         Volume::Missing { what } => what,
         Volume::Refused { found, expected } => format!("found {found}, expected {expected}"),
     };
+    // A log's disk that is gone is what a reset may be for.
     Err(Exit::Refused.because(format!("nothing was reset: the data disk is not in its place: {why}")))
 }
 
 fn quiet(paths: &Paths) -> Result<()> {
-    if locked(&paths.data())? {
+    let wal = Journal::of(paths).read().ok().and_then(|life| life.wal);
+    if locked(&paths.data(), &paths.wal(wal.as_ref()))? {
         return Err(Exit::Refused.because(format!(
             "nothing was reset: etcd runs on {}; run `systemctl stop etcd.service` first",
             paths.data().display()

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use plan::install::Selector;
 use plan::installing::{Content, Lived, Receipt, Target, matches};
 use plan::member::ClusterId;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::gpt::{self, Partition, SECTOR, Table};
 use super::iso9660;
-use crate::observe::data_dir;
+use crate::observe::wal;
 use crate::paths::Paths;
 use crate::sys::disk::{self, Disk, Kind, Layer};
 use crate::sys::{fs, imaging, regular};
@@ -198,19 +198,55 @@ fn clusters(dir: &Path) -> Result<Vec<Option<ClusterId>>> {
         let beside = |dir: &Path| identity(&dir.join("bootstrapper/identity.json"));
         let written = beside(&home)?;
         if home.join("member").is_dir() {
-            let own = data_dir::identify(&home)?.map(|(cluster, _)| cluster).or(written);
+            let own = wal::identify(&home.join("member/wal"))?.map(|(cluster, _)| cluster).or(written);
             // A damaged log says nothing; the bootstrapper's own record lies beside the data dir.
             found.push(own.or(beside(&home.join(".."))?));
         } else {
             found.extend(written.map(Some));
         }
     }
+    found.extend(logs(dir)?);
     found.sort();
     found.dedup();
+    Ok(found)
+}
+
+/// The clusters of members whose logs alone are on this disk, in a directory of each life's.
+fn logs(dir: &Path) -> Result<Vec<Option<ClusterId>>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))? {
+        let log = entry?.path().join("wal");
+        // What is no directory has no log in it.
+        if log.is_dir() && !wal::segments(&log)?.is_empty() {
+            found.push(wal::identify(&log)?.map(|(cluster, _)| cluster));
+        }
+    }
     Ok(found)
 }
 
 fn identity(path: &Path) -> Result<Option<ClusterId>> {
     let Some(bytes) = regular::read_regular(path, TEXT, false)? else { return Ok(None) };
     Ok(Some(serde_json::from_slice::<Kept>(&bytes)?.identity.cluster_id))
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_with_a_member_s_log_alone_has_that_member_on_it() {
+        let dir = std::env::temp_dir().join(format!("eb-logs-{}", std::process::id()));
+        std::fs::remove_dir_all(&dir).ok();
+        let (log, empty) = (dir.join("0a/wal"), dir.join("0b/wal"));
+        std::fs::create_dir_all(&log).unwrap();
+        std::fs::create_dir_all(&empty).unwrap();
+        assert_eq!(clusters(&dir).unwrap(), []);
+        let (metadata, file) = ([0x08, 7, 0x10, 9], log.join("0000000000000000-0000000000000000.wal"));
+        std::fs::write(&file, wal::of_records([(1, &metadata[..])])).unwrap();
+        assert_eq!(clusters(&dir).unwrap(), [Some(ClusterId(9))]);
+        std::fs::write(&file, "of whom nobody knows").unwrap();
+        assert_eq!(clusters(&dir).unwrap(), [None], "a log that says nothing is a member's all the same");
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 }

@@ -48,8 +48,9 @@ impl fmt::Display for Piece {
 const IDENTITY: [&str; 6] = ["cluster.name", "cluster.epoch", "mode", "restore.url", "restore.sha256", "tls.ca.cert"];
 
 /// Mappings of which one key is chosen: laid over one another they would choose two.
-const CHOICES: [&str; 8] = [
+const CHOICES: [&str; 9] = [
     "data.device",
+    "data.wal_device",
     "logs.ca",
     "logs.cert",
     "logs.key",

@@ -7,7 +7,7 @@ use super::fault::{Fault, nearest};
 use super::tree::{Key, Node, Place, Style, Value};
 
 /// Each key, and whether its value is a text whatever it looks like, or a number, true or false.
-const KEYS: [(&str, Style); 26] = [
+const KEYS: [(&str, Style); 31] = [
     ("allow_inline_secrets", Style::Plain),
     ("cluster.epoch", Style::Plain),
     ("cluster.found_until", Style::Quoted),
@@ -19,6 +19,11 @@ const KEYS: [(&str, Style); 26] = [
     ("data.device.name", Style::Quoted),
     ("data.device.serial", Style::Quoted),
     ("data.device.wwid", Style::Quoted),
+    ("data.wal_device.label", Style::Quoted),
+    ("data.wal_device.lun", Style::Plain),
+    ("data.wal_device.name", Style::Quoted),
+    ("data.wal_device.serial", Style::Quoted),
+    ("data.wal_device.wwid", Style::Quoted),
     ("discovery.file", Style::Quoted),
     ("member.address", Style::Quoted),
     ("member.address.cidr", Style::Quoted),

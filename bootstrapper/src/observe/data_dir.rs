@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use plan::facts::{Database, Disk, Wal};
-use plan::member::{ClusterId, Member, MemberId, Version};
+use plan::member::{Member, Version};
 
 use super::bolt::Bolt;
 use super::peers::PeerMember;
@@ -26,39 +26,31 @@ const MAX_MEMBERS: usize = 1000;
 /// A `.snap` holds a list of members; one that is larger than this is none.
 const MAX_SNAP: u64 = 64 * 1024 * 1024;
 
-/// Reads the whole data dir: every record of the log, the database's meta pages, the newest `.snap`.
+/// Reads the whole data dir: every record of its log, wherever that is, the database's meta pages, the newest `.snap`.
 ///
-/// Takes as long as reading `member/wal` takes; [`identify`] is for a disk whose owner is known. While an etcd runs on it
+/// Takes as long as reading the log takes; [`wal::identify`] is for a disk whose owner is known. While an etcd runs on it
 /// (`locked`) everything else is a moving target.
 ///
 /// # Errors
 /// When something is there and cannot be read.
-pub fn look(data_dir: &Path) -> Result<Disk> {
+pub fn look(data_dir: &Path, log: &Path) -> Result<Disk> {
     let member = data_dir.join("member");
     if !is_dir(&member)? {
         let (wal, database) = (Wal::Absent, Database::Absent);
         return Ok(Disk { member: false, wal, snap_index: None, database, locked: false });
     }
-    let locked = locked(data_dir)?;
-    let wal = wal::read(&member.join("wal"))?;
+    let locked = locked(data_dir, log)?;
+    let wal = wal::read(log)?;
     let database = database(&member.join("snap/db"), wal == Wal::Absent)?;
     let snap_index = newest_snap(&member.join("snap"))?;
     Ok(Disk { member: true, wal, snap_index, database, locked })
-}
-
-/// Whose data dir it is, from the first kilobytes of the log; `None` when there is no log or its head does not check.
-///
-/// # Errors
-/// When something is there and cannot be read.
-pub fn identify(data_dir: &Path) -> Result<Option<(ClusterId, MemberId)>> {
-    wal::identify(&data_dir.join("member/wal"))
 }
 
 /// Whether an etcd runs on the data dir: it holds bolt's flock on the database and its own lock on the last log file.
 ///
 /// # Errors
 /// When a file cannot be opened or asked for its lock.
-pub fn locked(data_dir: &Path) -> Result<bool> {
+pub fn locked(data_dir: &Path, log: &Path) -> Result<bool> {
     let db = database_path(data_dir);
     if let Some(file) = open(&db)? {
         // A shared lock, as another reader's is none of our business; dropped at once with the file.
@@ -70,7 +62,7 @@ pub fn locked(data_dir: &Path) -> Result<bool> {
             }
         }
     }
-    let Some(last) = wal::segments(&data_dir.join("member/wal"))?.pop() else { return Ok(false) };
+    let Some(last) = wal::segments(log)?.pop() else { return Ok(false) };
     let Some(file) = open(&last)? else { return Ok(false) };
     // etcd locks the log by open file description (client/pkg/fileutil/lock_linux.go), which flock does not see.
     let mut lock = libc::flock {
@@ -117,6 +109,17 @@ pub fn version_of(bolt: &Bolt) -> Result<Option<Version>, Unsound> {
 pub fn consistent_index(bolt: &Bolt) -> Result<u64, Unsound> {
     let value = bolt.get("meta", "consistent_index")?;
     Ok(value.and_then(|v| v.try_into().ok()).map_or(0, u64::from_be_bytes))
+}
+
+/// [`consistent_index`] of a data dir's database; 0 where there is none, or it is damaged.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn applied(data_dir: &Path) -> Result<u64> {
+    let path = database_path(data_dir);
+    let Some(file) = open(&path)? else { return Ok(0) };
+    let index = Bolt::open(file).and_then(|bolt| consistent_index(&bolt));
+    Ok(finding(index).with_context(|| format!("cannot read {}", path.display()))?.unwrap_or_default())
 }
 
 /// The members that the database of a data dir lists, as old as what is applied to it; it may be open in an etcd.
@@ -217,7 +220,11 @@ fn snap_checks(path: &Path) -> io::Result<bool> {
     }))
 }
 
-fn is_dir(path: &Path) -> Result<bool> {
+/// Whether this is a directory.
+///
+/// # Errors
+/// When that cannot be told: not knowing is not absence.
+pub(crate) fn is_dir(path: &Path) -> Result<bool> {
     match fs::metadata(path) {
         Ok(meta) => Ok(meta.is_dir()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),

@@ -12,6 +12,7 @@ mod quorum;
 pub mod unsound;
 pub mod volume;
 pub mod wal;
+mod wal_disk;
 
 pub use group::Group;
 pub use observer::{Observer, classify, identity, kept, newer, own_answer, place, settled};

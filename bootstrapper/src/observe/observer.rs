@@ -34,7 +34,10 @@ pub fn classify(paths: &Paths, etcd: Version, here: &Place) -> Result<(DataDir, 
     // A staging decides nothing, so its loss costs only the time to make it again.
     life.past.prepared = life.past.prepared.filter(|id| stage::staged(paths, id));
     let kept = kept(paths)?;
-    let disk = super::data_dir::look(&paths.data())?;
+    let mut disk = super::data_dir::look(&paths.data(), &paths.wal(life.wal.as_ref()))?;
+    if let Some(astray) = super::wal_disk::astray(paths, &life)? {
+        disk.wal = astray;
+    }
     let class = plan::classify::classify(&disk, &life, kept.as_ref(), here);
     Ok((newer(paths, etcd)?.filter(|_| matches!(class, DataDir::Member(_))).unwrap_or(class), life))
 }
@@ -77,8 +80,9 @@ pub fn settled(paths: &Paths, life: &Life) -> Result<Option<Identity>> {
     else {
         return Ok(None);
     };
-    let here = super::data_dir::identify(&paths.data())?;
-    Ok((here == Some((identity.cluster_id, identity.member_id))).then_some(identity))
+    let here = super::wal::identify(&paths.wal(life.wal.as_ref()))?;
+    let whole = super::wal_disk::astray(paths, life)?.is_none();
+    Ok((whole && here == Some((identity.cluster_id, identity.member_id))).then_some(identity))
 }
 
 /// Looks around, and remembers how long each member has been silent.

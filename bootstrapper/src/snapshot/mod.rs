@@ -4,6 +4,7 @@
 //! held against its hash once more.
 
 pub mod about;
+mod apart;
 mod beside;
 pub mod decode;
 pub mod fetch;

@@ -135,7 +135,7 @@ impl Restore<'_> {
 
 /// Holds what `etcdutl` left against what the founding wants: its last step of all is the database's applied index.
 fn hold_against(data: &Path, cluster_id: ClusterId, member_id: MemberId, members: u64) -> Result<()> {
-    let disk = data_dir::look(data)?;
+    let disk = data_dir::look(data, &data.join("member/wal"))?;
     let wal = Wal::Valid { member_id, cluster_id, last_index: members, commit: members, torn: false };
     let wanted = Disk { member: true, wal, snap_index: disk.snap_index, database: Database::Sound, locked: false };
     if disk != wanted {

@@ -12,8 +12,10 @@ use plan::member::{ClusterId, MemberId, MemberName, PeerUrl};
 use plan::restore::RestoreEntry;
 use plan::spec::Sha256;
 use plan::store::SecretText;
+use plan::wal_disk::WalDisk;
 use serde::{Deserialize, Serialize};
 
+use super::apart::set_apart;
 use super::decode::{self, Most, Opening};
 use super::fetch::{Order, Progress, fetch};
 use super::intake::blocking;
@@ -23,8 +25,7 @@ use super::shelf::Shelf;
 use super::verify::Summary;
 use super::{about, room, signature};
 use crate::exit::Exit;
-use crate::observe::data_dir;
-use crate::observe::wal::End;
+use crate::observe::wal::{self, End};
 use crate::paths::Paths;
 use crate::secrets::Places;
 use crate::store::manifest::Manifest;
@@ -139,18 +140,19 @@ pub fn staged(paths: &Paths, id: &FoundingId) -> bool {
     proof(paths, id).is_some() && home(paths, id).join("data").is_dir()
 }
 
-/// Puts the staged data in the place of the data dir; done already is fine, and never over data.
+/// Puts the staged data in the place of the data dir, and its log on a disk of its own where it has one; done already is
+/// fine, and never over data.
 ///
 /// # Errors
 /// When it was never proven, or something else lies in the data dir.
-pub fn install(paths: &Paths, id: &FoundingId) -> Result<()> {
+pub fn install(paths: &Paths, id: &FoundingId, wal: Option<&WalDisk>) -> Result<()> {
     let (home, data) = (home(paths, id), paths.data());
     let Some(proof) = proof(paths, id) else {
         bail!("{} holds no proof that the snapshot was restored whole, so it is not used", home.display());
     };
     let staged = home.join("data");
     if !staged.is_dir() {
-        return match data_dir::identify(&data)? {
+        return match wal::identify(&paths.wal(wal))? {
             Some(found) if found == (proof.cluster_id, proof.member_id) => Ok(()),
             Some(_) | None => bail!(
                 "{} is gone and {} is not what was restored there (member {} of cluster {})",
@@ -160,6 +162,9 @@ pub fn install(paths: &Paths, id: &FoundingId) -> Result<()> {
                 proof.cluster_id
             ),
         };
+    }
+    if let Some(wal) = wal {
+        set_apart(&staged, &paths.wal_home(wal), (proof.cluster_id, proof.member_id))?;
     }
     // rename(2) replaces a directory by a directory only when it is empty, and nothing else at all.
     fs::rename(&staged, &data).with_context(|| format!("{} must be empty or absent for a restore", data.display()))

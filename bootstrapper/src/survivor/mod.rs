@@ -7,7 +7,7 @@
 
 mod replay;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use plan::founding::Founding;
@@ -24,12 +24,12 @@ use crate::snapshot::stage::{home, prove, staged_from};
 use crate::sys::fs::{self, Owner};
 use crate::sys::random;
 
-/// Whether the data that lies here now, to its last record, is staged for this founding, whole and durable.
+/// Whether the data that lies here now, to the last record of its log, is staged for this founding, whole and durable.
 ///
 /// # Errors
 /// When the log cannot be read.
-pub fn kept(paths: &Paths, founding: &Founding) -> Result<bool> {
-    Ok(staged_from(paths, &founding.id(), &end(paths)?))
+pub fn kept(paths: &Paths, log: &Path, founding: &Founding) -> Result<bool> {
+    Ok(staged_from(paths, &founding.id(), &end(log)?))
 }
 
 /// Stages the survivor's data for a founding of itself alone; the data dir is only read.
@@ -37,7 +37,7 @@ pub fn kept(paths: &Paths, founding: &Founding) -> Result<bool> {
 /// # Errors
 /// 78 for data that cannot be replayed or does not check, and for a disk that is too small; nothing is staged then.
 pub async fn keep(
-    paths: &Paths,
+    (paths, log): (&Paths, &Path),
     founding: &Founding,
     (name, peer_url): (&MemberName, &PeerUrl),
     owner: Option<Owner>,
@@ -47,7 +47,7 @@ pub async fn keep(
     fs::remove(&home)?;
     fs::create_dir(&paths.staging(), 0o711, None)?;
     fs::create_dir(&home, 0o711, None)?;
-    let staged = stage(paths, founding, (name, peer_url), owner, &home, say).await;
+    let staged = stage((paths, log), founding, (name, peer_url), owner, &home, say).await;
     if staged.is_err() {
         fs::remove(&home)?;
     }
@@ -55,21 +55,21 @@ pub async fn keep(
 }
 
 async fn stage(
-    paths: &Paths,
+    (paths, log): (&Paths, &Path),
     founding: &Founding,
     (name, peer_url): (&MemberName, &PeerUrl),
     owner: Option<Owner>,
     home: &Path,
     say: &mut (dyn FnMut(String) + Send),
 ) -> Result<()> {
-    let end = end(paths)?;
+    let end = end(log)?;
     say("copying the survivor's data: the original stays as it is".into());
     // A name of its own: an etcd that outlived a crash of ours may still write under the one of before.
     let copy = home.join(format!("copy-{}", random::hex16()?));
-    let (from, to) = (paths.data(), copy.clone());
-    let room = admit(paths)?;
+    let (from, log, to) = (paths.data(), log.to_owned(), copy.clone());
+    let room = admit(paths, &log)?;
     let last = blocking(move || {
-        copy_data(&from, &to, owner)?;
+        copy_data(&from, &log, &to, owner)?;
         commit_all(&to.join("data/member/wal"))
     })
     .await?;
@@ -84,8 +84,8 @@ async fn stage(
 }
 
 /// Where the survivor's log ends.
-fn end(paths: &Paths) -> Result<End> {
-    wal::end(&paths.data().join("member/wal")).map_err(unusable)
+fn end(log: &Path) -> Result<End> {
+    wal::end(log).map_err(unusable)
 }
 
 fn unusable(error: anyhow::Error) -> anyhow::Error {
@@ -96,10 +96,10 @@ fn unusable(error: anyhow::Error) -> anyhow::Error {
 }
 
 /// Bytes of the database, if copy and restore fit on the disk.
-fn admit(paths: &Paths) -> Result<u64> {
+fn admit(paths: &Paths, log: &Path) -> Result<u64> {
     let size = |path: &Path| std::fs::metadata(path).map(|m| m.len()).unwrap_or_default();
     let database = size(&database_path(&paths.data()));
-    let log: u64 = wal::segments(&paths.data().join("member/wal"))?.iter().map(|file| size(file)).sum();
+    let log: u64 = wal::segments(log)?.iter().map(|file| size(file)).sum();
     let room = fs::room(&paths.volume())?;
     let copies = if room.shares { 1 } else { 2 };
     // The replaying etcd rewrites what it touches, and its log begins a further file.
@@ -108,23 +108,24 @@ fn admit(paths: &Paths) -> Result<u64> {
 }
 
 /// What etcd reads of a data dir: its log, its database, its raft snapshots.
-fn copy_data(from: &Path, to: &Path, owner: Option<Owner>) -> Result<()> {
-    for below in ["", "data", "data/member", "data/member/wal", "data/member/snap"] {
-        fs::create_dir(&to.join(below), 0o700, owner)?;
+fn copy_data(from: &Path, log: &Path, to: &Path, owner: Option<Owner>) -> Result<()> {
+    let member = to.join("data/member");
+    let (to_log, to_snap) = (member.join("wal"), member.join("snap"));
+    for directory in [to, &to.join("data"), &member, &to_log, &to_snap] {
+        fs::create_dir(directory, 0o700, owner)?;
     }
-    let mut files: Vec<PathBuf> = wal::segments(&from.join("member/wal"))?;
+    let copy = |file: &Path, to: &Path| fs::copy(file, &to.join(file.file_name().unwrap_or_default()), owner);
+    for file in wal::segments(log)? {
+        copy(&file, &to_log)?;
+    }
     let snap = from.join("member/snap");
     for entry in std::fs::read_dir(&snap).with_context(|| format!("cannot list {}", snap.display()))? {
         let path = entry.with_context(|| format!("cannot list {}", snap.display()))?.path();
         let kind = path.extension().unwrap_or_default();
         if kind == "snap" || path.file_name().is_some_and(|n| n == "db") || path.to_string_lossy().ends_with(".snap.db")
         {
-            files.push(path);
+            copy(&path, &to_snap)?;
         }
-    }
-    for file in files {
-        let below = file.strip_prefix(from).context("a file of the data dir lies below it")?;
-        fs::copy(&file, &to.join("data").join(below), owner)?;
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use plan::place::VolumeId;
 use super::mount::mounts;
 use super::probe::{Probe, probe};
 
-pub use super::mount::{Mount, is_mount_point, mount_data, mount_read_only, mount_replayed, mounted_at, unmount};
+pub use super::mount::{Mount, is_mount_point, mount_read_only, mount_replayed, mount_volume, mounted_at, unmount};
 pub use super::probe::{Kind, OURS};
 
 /// A block device with something to hold data in.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use nix::fcntl::OFlag;
 
-use super::probe::{Kind, MARKER, OURS, Probe, UNFINISHED, marker_at, probe_file, size};
+use super::probe::{Kind, MARKER, Probe, UNFINISHED, marker_at, probe_file, size};
 use super::process::{Program, run};
 
 /// mkfs.xfs of xfsprogs 6.13 makes no smaller file system: 300 MB is what it says, MiB is what it means.
@@ -41,15 +41,15 @@ impl Default for Programs {
     }
 }
 
-/// Makes a provably blank device, or one with an unfinished format of ours, a data disk.
+/// Makes a provably blank device, or one with an unfinished format of ours, a disk of ours with this label.
 ///
 /// A marker is made durable first, mkfs labels the file system [`UNFINISHED`], then the marker goes, and last the
-/// label becomes [`OURS`]: one sector, so it is there or it is not. Old blocks are not discarded, which would take the
+/// label becomes the one that counts: one sector, so it is there or it is not. Old blocks are not discarded, which would take the
 /// marker with them.
 ///
 /// # Errors
 /// When anything else is on the device, it is in use, is too small, or one of the programs fails.
-pub async fn format_xfs(device: &Path, programs: &Programs) -> Result<Probe> {
+pub async fn format_xfs(device: &Path, finished: &str, programs: &Programs) -> Result<Probe> {
     let at = device.display();
     let path = device.to_str().with_context(|| format!("the path {at} is not UTF-8"))?;
     let file = open_unused(device)?;
@@ -81,12 +81,12 @@ pub async fn format_xfs(device: &Path, programs: &Programs) -> Result<Probe> {
     let fixed = ["-q", "-K", "-m", "reflink=1", "-L", UNFINISHED, path];
     program(&programs.mkfs_xfs, force.iter().chain(&fixed), MKFS).await?;
     file.sync_all().and_then(|()| write(&[0; 4096])).with_context(|| format!("cannot write to {at}"))?;
-    let label = format!("label {OURS}");
+    let label = format!("label {finished}");
     program(&programs.xfs_db, ["-x", "-p", "xfs_admin", "-c", &label, path].iter(), QUICK).await?;
     file.sync_all().with_context(|| format!("cannot sync {at}"))?;
     let made = probe_file(&file).with_context(|| format!("cannot read {at}"))?;
-    if !made.is_ours() {
-        bail!("{at} was formatted and does not read back: found {made}, expected XFS labelled `{OURS}`");
+    if !made.is_ours(finished) {
+        bail!("{at} was formatted and does not read back: found {made}, expected XFS labelled `{finished}`");
     }
     Ok(made)
 }

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags};
 
+use super::volume::Role;
 use super::{fs, systemd};
 use crate::paths::Paths;
 
@@ -75,12 +76,12 @@ pub fn mount_replayed(device: &Path, dir: &Path, fstype: &str) -> Result<()> {
     mount(device, dir, fstype, MsFlags::MS_RDONLY | NOTHING_RUNS, data)
 }
 
-/// Mounts the data disk's XFS at `/var/lib/etcd`, for everybody: nothing on it is a device or runs, reading writes no times.
+/// Mounts a volume's XFS where it belongs, for everybody: nothing on it is a device or runs, reading writes no times.
 ///
 /// # Errors
 /// When the kernel refuses, with device and directory; when systemd does.
-pub async fn mount_data(device: &Path, paths: &Paths) -> Result<()> {
-    let dir = paths.volume();
+pub async fn mount_volume(device: &Path, role: Role, paths: &Paths) -> Result<()> {
+    let dir = role.directory(paths);
     mount(device, &dir, "xfs", MsFlags::MS_NOATIME | NOTHING_RUNS, None)?;
     if !systemd::is_here() {
         return Ok(());
@@ -88,8 +89,11 @@ pub async fn mount_data(device: &Path, paths: &Paths) -> Result<()> {
     // In a service of systemd's that was this service's own, and it has said why, if the kernel refuses: systemd tells only
     // the journal.
     unmount(&dir)?;
-    fs::link(&paths.data_device(), device)?;
-    systemd::mount_data().await
+    match role {
+        Role::Data => fs::link(&paths.data_device(), device)?,
+        Role::Wal => fs::link(&paths.wal_device(), device)?,
+    }
+    systemd::mount(role).await
 }
 
 /// Mounts the firmware's variables.

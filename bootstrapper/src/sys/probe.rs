@@ -14,7 +14,9 @@ use nix::fcntl::OFlag;
 
 /// Label of a data disk of ours, finished.
 pub const OURS: &str = "etcd-data";
-/// Label of a data disk of ours while it is being formatted.
+/// Label of a disk of ours that the write-ahead log has for itself, finished.
+pub const OURS_WAL: &str = "etcd-wal";
+/// Label of a disk of ours while it is being formatted.
 pub const UNFINISHED: &str = "etcd-init";
 /// Written before mkfs runs and erased before the final label: mkfs syncs only once, at its end, so that a power cut may
 /// leave any of its blocks without the superblock that would name them.
@@ -83,9 +85,9 @@ impl Probe {
         Probe { kind, label: None, uuid: None, bytes: None }
     }
 
-    /// Whether this is a finished data disk of ours.
-    pub fn is_ours(&self) -> bool {
-        self.kind == Kind::Xfs && self.label.as_deref() == Some(OURS)
+    /// Whether this is a finished disk of ours with this label.
+    pub fn is_ours(&self, label: &str) -> bool {
+        self.kind == Kind::Xfs && self.label.as_deref() == Some(label)
     }
 
     /// Whether the label is this one, whatever the case: FAT and ISO 9660 make `CIDATA` of `cidata`.

@@ -6,6 +6,7 @@ use anyhow::Result;
 use sd_notify::NotifyState;
 
 use super::process::{Program, run};
+use super::volume::Role;
 
 /// The unit that runs etcd.
 const ETCD: &str = "etcd.service";
@@ -21,6 +22,9 @@ const NETWORK: &str = "systemd-networkd.service";
 
 /// The unit that mounts the data disk; its `What=` is [`Paths::data_device`].
 const DATA: &str = "var-lib-etcd.mount";
+
+/// The unit that mounts the disk of the write-ahead log; its `What=` is [`Paths::wal_device`].
+const WAL: &str = "var-lib-etcd\\x2dwal.mount";
 
 /// The unit that runs this program.
 const BOOTSTRAPPER: &str = "etcd-bootstrapper.service";
@@ -81,12 +85,16 @@ pub async fn restart_upload() -> Result<()> {
     systemctl(&["restart", "--no-block", UPLOAD]).await
 }
 
-/// Mounts the data disk for everybody, and waits until that is done: what this service mounts, no other sees.
+/// Mounts a volume for everybody, and waits until that is done: what this service mounts, no other sees.
 ///
 /// # Errors
 /// When systemctl cannot be run, or the mount fails.
-pub async fn mount_data() -> Result<()> {
-    systemctl(&["start", DATA]).await
+pub async fn mount(role: Role) -> Result<()> {
+    let unit = match role {
+        Role::Data => DATA,
+        Role::Wal => WAL,
+    };
+    systemctl(&["start", unit]).await
 }
 
 async fn systemctl(arguments: &[&str]) -> Result<()> {

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use bootstrapper::sys::format::{Programs, format_xfs};
-use bootstrapper::sys::probe::{Kind, probe};
+use bootstrapper::sys::probe::{Kind, OURS, probe};
 
 use super::{MIB, image, programs, tool};
 use crate::support::scratch::Scratch;
@@ -20,15 +20,15 @@ async fn a_power_cut_at_any_instant_of_a_format_leaves_blank_unfinished_or_ours(
 
     let (marked, made, done) = (disk("marked"), disk("made"), disk("done"));
     let no_mkfs = Programs { mkfs_xfs: fails(), ..programs.clone() };
-    assert!(format_xfs(&marked, &no_mkfs).await.is_err());
+    assert!(format_xfs(&marked, OURS, &no_mkfs).await.is_err());
     assert_eq!(probe(&marked).kind, Kind::Unfinished, "before mkfs");
     let no_label = Programs { xfs_db: fails(), ..programs.clone() };
-    assert!(format_xfs(&made, &no_label).await.is_err());
+    assert!(format_xfs(&made, OURS, &no_label).await.is_err());
     assert_eq!(probe(&made).kind, Kind::Unfinished, "after mkfs, before the label");
-    let finished = format_xfs(&done, &programs).await.unwrap();
-    assert!(finished.is_ours() && finished.uuid.is_some(), "{finished:?}");
+    let finished = format_xfs(&done, OURS, &programs).await.unwrap();
+    assert!(finished.is_ours(OURS) && finished.uuid.is_some(), "{finished:?}");
     assert_eq!(probe(&done), finished);
-    assert!(format_xfs(&done, &programs).await.is_err(), "a volume of ours is never formatted");
+    assert!(format_xfs(&done, OURS, &programs).await.is_err(), "a volume of ours is never formatted");
 
     let (written, marker) = (sectors(&made), sectors(&marked));
     assert!(written.len() > 20, "mkfs wrote {} sectors", written.len());
@@ -48,7 +48,7 @@ async fn a_power_cut_at_any_instant_of_a_format_leaves_blank_unfinished_or_ours(
         copy(&made, &torn, &kept);
         assert_eq!(probe(&torn).kind, Kind::Unfinished, "round {round}");
         if round < 3 {
-            assert!(format_xfs(&torn, &programs).await.unwrap().is_ours(), "round {round}");
+            assert!(format_xfs(&torn, OURS, &programs).await.unwrap().is_ours(OURS), "round {round}");
         }
     }
 
@@ -63,7 +63,7 @@ async fn a_power_cut_at_any_instant_of_a_format_leaves_blank_unfinished_or_ours(
         let renamed = superblocks.iter().enumerate().filter(|(i, _)| subset >> i & 1 == 1);
         copy(&labelled, &torn, &renamed.map(|(_, at)| *at).collect::<Vec<_>>());
         let found = probe(&torn);
-        let whole = if subset & 1 == 1 { found.is_ours() } else { found.kind == Kind::Unfinished };
+        let whole = if subset & 1 == 1 { found.is_ours(OURS) } else { found.kind == Kind::Unfinished };
         assert!(whole, "superblocks {subset:04b}: {found}");
     }
 }
@@ -109,7 +109,7 @@ async fn nothing_but_a_blank_disk_is_formatted() {
         (image(&scratch, "small", 299 * MIB), "XFS needs at least 314572800"),
     ] {
         let before = sectors(&disk);
-        let error = format!("{:#}", format_xfs(&disk, &programs).await.unwrap_err());
+        let error = format!("{:#}", format_xfs(&disk, OURS, &programs).await.unwrap_err());
         assert!(error.contains(expected), "{error}");
         assert_eq!(sectors(&disk), before, "{error}, and something was written");
     }

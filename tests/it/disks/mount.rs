@@ -7,7 +7,7 @@ use std::process::Command;
 
 use bootstrapper::paths::Paths;
 use bootstrapper::sys::disk::{self, Kind, Layer};
-use bootstrapper::sys::volume::{Remembered, Work, prepare, remembered};
+use bootstrapper::sys::volume::{Remembered, Role, Work, prepare, remembered};
 
 use super::{MIB, image, programs, tool};
 use crate::support::scratch::Scratch;
@@ -48,7 +48,13 @@ async fn a_blank_disk_becomes_the_data_volume_and_grows_with_its_disk() {
     let file = image(&scratch, "disk", 400 * MIB);
     let mut device = Loop::on(&file);
     device.mounts.push(paths.volume());
-    let work = |bytes, format| Work { device: device.device.clone(), bytes, serial: Some("S".into()), format };
+    let work = |bytes, format| Work {
+        role: Role::Data,
+        device: device.device.clone(),
+        bytes,
+        serial: Some("S".into()),
+        format,
+    };
     assert_eq!(remembered(&paths).unwrap(), None);
 
     prepare(&paths, &work(400 * MIB, true), &programs).await.unwrap();

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 
-use bootstrapper::sys::probe::{Kind, Probe, probe};
+use bootstrapper::sys::probe::{Kind, OURS, Probe, probe};
 
 use super::{MIB, image, tool};
 use crate::support::scratch::Scratch;
@@ -106,7 +106,7 @@ fn bytes_inside_of_our_file_system_are_no_signature_and_behind_it_they_are() {
         file.write_all_at(&0x00ba_b10c_u64.to_le_bytes(), 200 << 10).unwrap();
         let found = probe(&disk);
         assert!(found.to_string().starts_with(expected), "{found}");
-        assert_eq!(found.is_ours(), mib == 320);
+        assert_eq!(found.is_ours(OURS), mib == 320);
         fs::remove_file(&disk).unwrap();
     }
 }

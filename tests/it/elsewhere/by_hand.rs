@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Output};
 use std::time::{Duration, Instant};
 
-use bootstrapper::observe::data_dir::identify;
 use bootstrapper::observe::peers::Asker;
+use bootstrapper::observe::wal::identify;
 use bootstrapper::paths::Paths;
 use bootstrapper::tls::client_config;
 use plan::facts::Heard;
@@ -70,7 +70,7 @@ impl ByHand {
 
     /// As [`ByHand::ids`], when there is a log.
     pub fn try_ids(&self, on: usize) -> Option<(String, String)> {
-        let (cluster, member) = identify(&self.data(on)).ok()??;
+        let (cluster, member) = identify(&self.data(on).join("member/wal")).ok()??;
         Some((cluster.to_string(), member.to_string()))
     }
 

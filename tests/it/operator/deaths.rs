@@ -1,18 +1,22 @@
 //! The member of a cluster of one that is told to go on alone, or that is reset, and dies at one point of it.
 
-use super::{in_trash, journal, say_to_all, settled};
+use super::{in_trash, journal, say_to_all};
+use crate::wal_disk::APART;
 use crate::world::{Fault, World};
 
-fn stopped() -> World {
-    let mut world = settled(1);
+/// With this in its configuration beside what `config new` writes.
+fn stopped(more: &str) -> World {
+    let mut world = World::new(1);
+    say_to_all(&world, more);
+    world.boot_all();
     world.put(0, "acknowledged", "before the crash");
     world.hosts[0].kill();
     world
 }
 
 /// The points that `happens` passes, when nothing dies; then every one of them is where it dies, in a world each.
-fn at_every_point(name: &str, happens: &(dyn Fn(&mut World, String) + Sync)) {
-    let mut world = stopped();
+fn at_every_point(name: &str, more: &str, happens: &(dyn Fn(&mut World, String) + Sync)) {
+    let mut world = stopped(more);
     let file = world.dir.join("points");
     happens(&mut world, format!("note:{}", file.display()));
     let points =
@@ -26,7 +30,7 @@ fn at_every_point(name: &str, happens: &(dyn Fn(&mut World, String) + Sync)) {
                     if number > points {
                         return;
                     }
-                    happens(&mut stopped(), format!("lose:{number}"));
+                    happens(&mut stopped(more), format!("lose:{number}"));
                 }
             });
         }
@@ -36,8 +40,17 @@ fn at_every_point(name: &str, happens: &(dyn Fn(&mut World, String) + Sync)) {
 
 #[test]
 fn a_survivor_may_die_anywhere() {
-    at_every_point("recover", &|world, what| {
-        say_to_all(world, "recover: {survivor: etcd-1, epoch: 2}");
+    survivor_dies("recover", "");
+}
+
+#[test]
+fn a_survivor_whose_log_has_a_disk_of_its_own_may_die_anywhere() {
+    survivor_dies("recover, two disks", APART);
+}
+
+fn survivor_dies(name: &str, more: &str) {
+    at_every_point(name, more, &|world, what| {
+        say_to_all(world, &format!("{more}recover: {{survivor: etcd-1, epoch: 2}}"));
         let host = &mut world.hosts[0];
         host.fault = Some(Fault { of: "run", what: what.clone() });
         host.boot();
@@ -51,7 +64,16 @@ fn a_survivor_may_die_anywhere() {
 
 #[test]
 fn a_reset_may_die_anywhere() {
-    at_every_point("reset", &|world, what| {
+    reset_dies("reset", "");
+}
+
+#[test]
+fn a_reset_of_two_disks_may_die_anywhere() {
+    reset_dies("reset, two disks", APART);
+}
+
+fn reset_dies(name: &str, more: &str) {
+    at_every_point(name, more, &|world, what| {
         let host = &mut world.hosts[0];
         let mut died = host.program(&["reset", "--yes"]);
         let _dies = died.env("ETCD_BOOTSTRAPPER_FAULT", &what).output().expect("reset runs");

@@ -32,37 +32,37 @@ fn word_in(said: &str) -> String {
     said[from + 1..].split('`').next().expect("a closing backtick").to_owned()
 }
 
-fn trash(host: &Host) -> PathBuf {
+pub fn trash(host: &Host) -> PathBuf {
     host.root.join("var/lib/etcd/bootstrapper/trash")
 }
 
 /// The data dirs in the trash.
-fn in_trash(host: &Host) -> Vec<PathBuf> {
+pub fn in_trash(host: &Host) -> Vec<PathBuf> {
     let entries = fs::read_dir(trash(host)).map(|d| d.filter_map(Result::ok).collect()).unwrap_or_else(|_| Vec::new());
     entries.into_iter().map(|e| e.path().join("data/member")).filter(|p| p.exists()).collect()
 }
 
-fn journal(host: &Host) -> String {
+pub fn journal(host: &Host) -> String {
     fs::read_to_string(host.root.join("var/lib/etcd/bootstrapper/journal.jsonl")).expect("a journal")
 }
 
-fn reset(host: &Host, args: &[&str]) -> Output {
+pub fn reset(host: &Host, args: &[&str]) -> Output {
     host.program(&[&["reset"], args].concat()).output().expect("reset runs")
 }
 
-fn stderr(output: &Output) -> String {
+pub fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// A load that writes one key after another through a host and notes each that was acknowledged.
-struct Load {
+pub struct Load {
     child: Child,
     acknowledged: PathBuf,
     prefix: String,
 }
 
 impl Load {
-    fn on(world: &World, on: usize, number: usize) -> Load {
+    pub fn on(world: &World, on: usize, number: usize) -> Load {
         let host = &world.hosts[on];
         let pki = world.dir.join("prod");
         let prefix = format!("load-{on}-{number}-");
@@ -86,7 +86,7 @@ impl Load {
         fs::read_to_string(&self.acknowledged).expect("a file").lines().count()
     }
 
-    fn wait_for(&self, writes: usize) {
+    pub fn wait_for(&self, writes: usize) {
         let deadline = Instant::now() + PATIENCE;
         while self.written() < writes {
             assert!(Instant::now() < deadline, "{} writes of {writes}", self.written());
@@ -95,7 +95,7 @@ impl Load {
     }
 
     /// Every key that was acknowledged, with its value.
-    fn end(mut self) -> BTreeSet<(String, String)> {
+    pub fn end(mut self) -> BTreeSet<(String, String)> {
         let _ended_by_itself = self.child.kill();
         let _reaped = self.child.wait();
         let text = fs::read_to_string(&self.acknowledged).expect("a file");
@@ -104,7 +104,7 @@ impl Load {
 }
 
 /// All keys of the loads, as one host serves them.
-fn keys(world: &World, on: usize) -> BTreeSet<(String, String)> {
+pub fn keys(world: &World, on: usize) -> BTreeSet<(String, String)> {
     let output = world.etcdctl(on, &["get", "load-", "--prefix"]);
     assert!(output.status.success(), "{}", stderr(&output));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -113,7 +113,7 @@ fn keys(world: &World, on: usize) -> BTreeSet<(String, String)> {
 }
 
 /// The host whose etcd leads.
-fn leader(world: &World) -> usize {
+pub fn leader(world: &World) -> usize {
     let status = world.ask(0, &["endpoint", "status"]);
     let leader = status[0]["Status"]["leader"].as_u64().expect("a leader");
     let id = format!("{leader:x}");
@@ -121,7 +121,7 @@ fn leader(world: &World) -> usize {
 }
 
 /// Boots the blank hosts and, when they answer, the survivor, so that its first look finds them; all settle.
-fn recover_all(world: &mut World, survivor: usize) {
+pub fn recover_all(world: &mut World, survivor: usize) {
     for i in (0..world.hosts.len()).filter(|i| *i != survivor) {
         world.hosts[i].boot();
         world.hosts[i].wait_for("run", "wait (row ");

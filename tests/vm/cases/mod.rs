@@ -24,6 +24,7 @@ mod system_disk;
 mod total_loss;
 mod unsynced;
 mod verity;
+mod wal_disk;
 
 pub use alone::{PHASES, Phase, cuts, forgetful};
 pub use chaos::{CHAOS, Chaos, Outcome, judge, run as chaos};
@@ -68,7 +69,7 @@ fn under_load(suite: &mut Suite, what: Chaos) -> Result<()> {
 pub const APART: [&str; 4] = ["cloud-init", "debug", "growing", "stuck"];
 
 /// All of them; the letters are those of the issues that asked for them.
-pub const CASES: [Case; 23] = [
+pub const CASES: [Case; 24] = [
     Case {
         name: "found",
         what: "three fresh members become one cluster that speaks mutual TLS and nothing else",
@@ -128,6 +129,12 @@ pub const CASES: [Case; 23] = [
         what: "what lies on disks that were made larger grows with them, whenever the power fails meanwhile",
         run: growth::run,
         letter: "u",
+    },
+    Case {
+        name: "wal-disk",
+        what: "the write-ahead log has a disk of its own, and etcd never starts with a copy of it",
+        run: wal_disk::run,
+        letter: "x",
     },
     Case {
         name: "aftermath",

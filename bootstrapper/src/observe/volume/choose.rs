@@ -5,13 +5,15 @@ use std::fmt;
 use plan::document::Device;
 use plan::installing::plain;
 
-use crate::sys::disk::{self, Disk, Kind, Layer, OURS};
+use crate::sys::disk::{self, Disk, Kind, Layer};
 use crate::sys::format::SMALLEST;
-use crate::sys::volume::Remembered;
+use crate::sys::volume::{Remembered, Role};
 
 /// What else the choice depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
+    /// What the volume is for.
+    pub role: Role,
     /// The volume that this host used last.
     pub remembered: Option<Remembered>,
     /// What lies in the directory on `/var`, where a volume would hide it.
@@ -63,7 +65,7 @@ pub fn choose<'a>(device: &Device, disks: &'a [Disk], known: &Known) -> Choice<'
 }
 
 fn automatic<'a>(disks: &'a [Disk], known: &Known) -> Choice<'a> {
-    let ours: Vec<&Disk> = disks.iter().filter(|d| is_volume(d)).collect();
+    let ours: Vec<&Disk> = disks.iter().filter(|d| is_volume(d, known.role)).collect();
     if let [_, _, ..] = ours[..] {
         return refuse(
             format!("{} data volumes: {}", ours.len(), join(&ours)),
@@ -72,8 +74,8 @@ fn automatic<'a>(disks: &'a [Disk], known: &Known) -> Choice<'a> {
     }
     if let Some(volume) = &known.remembered {
         return match ours.first().filter(|d| d.probe.uuid.as_ref() == Some(&volume.uuid)) {
-            Some(disk) => usable(disk, Choice::Use),
-            None => missing_remembered(volume, disks),
+            Some(disk) => usable(disk, Choice::Use, known.role),
+            None => missing_remembered(volume, disks, known.role),
         };
     }
     match (ours.first(), known.directory) {
@@ -86,7 +88,7 @@ fn automatic<'a>(disks: &'a [Disk], known: &Known) -> Choice<'a> {
         (_, Directory::Unused | Directory::Begun) if known.settling => {
             Choice::Missing("the kernel is still finding disks".into())
         }
-        (Some(disk), Directory::Unused | Directory::Begun) => usable(disk, Choice::Use),
+        (Some(disk), Directory::Unused | Directory::Begun) => usable(disk, Choice::Use, known.role),
         (None, Directory::Unused) => offered(disks),
     }
 }
@@ -129,22 +131,25 @@ fn named<'a>(device: &Device, disks: &'a [Disk], known: &Known) -> Choice<'a> {
             return refuse(format!("{} of {}: {}", found.len(), Selector(device), join(&found)), &format!("one{more}"));
         }
     };
-    let inside: Vec<&Disk> = partitions(disk, disks).into_iter().filter(|d| is_volume(d)).collect();
+    let inside: Vec<&Disk> = partitions(disk, disks).into_iter().filter(|d| is_volume(d, known.role)).collect();
     let labelled = matches!(device, Device::Label(_)) && disk.probe.kind == Kind::Xfs;
     let holds = match inside[..] {
-        _ if disk.probe.is_ours() || labelled => Some(disk),
+        _ if disk.probe.is_ours(known.role.label()) || labelled => Some(disk),
         [partition] => Some(partition),
         _ => None,
     };
     let choice = match (holds, &disk.probe.kind) {
-        (Some(disk), _) => usable(disk, Choice::Use),
+        (Some(disk), _) => usable(disk, Choice::Use, known.role),
         (None, Kind::Unreadable(_)) => Choice::Missing(format!("cannot tell what is on {disk}")),
-        (None, Kind::Blank | Kind::Unfinished) if partitions(disk, disks).is_empty() => usable(disk, Choice::Format),
+        (None, Kind::Blank | Kind::Unfinished) if partitions(disk, disks).is_empty() => {
+            usable(disk, Choice::Format, known.role)
+        }
         (None, _) => refuse(
             disk.to_string(),
             &format!(
-                "{} to be blank or labelled `{OURS}`: name another disk, or erase this one with `wipefs -a` elsewhere",
-                Selector(device)
+                "{} to be blank or labelled `{}`: name another disk, or erase this one with `wipefs -a` elsewhere",
+                Selector(device),
+                known.role.label()
             ),
         ),
     };
@@ -184,7 +189,7 @@ fn against_memory<'a>(
     if disk.probe.uuid.as_ref() == Some(&volume.uuid) {
         return choice;
     }
-    let elsewhere = disks.iter().find(|d| is_volume(d) && d.probe.uuid.as_ref() == Some(&volume.uuid));
+    let elsewhere = disks.iter().find(|d| is_volume(d, known.role) && d.probe.uuid.as_ref() == Some(&volume.uuid));
     let by_name = matches!(device, Device::Name(_));
     match (elsewhere, &choice) {
         (Some(other), Choice::Format(_)) => refuse(
@@ -193,31 +198,32 @@ fn against_memory<'a>(
         ),
         (Some(other), _) if by_name => refuse(
             format!("{disk}, while this host's data is on {other}"),
-            "the disk with this host's data: name it in `data.device` by its serial",
+            &format!("the disk with this host's data: name it in `{}` by its serial", known.role.key()),
         ),
-        (None, _) if by_name => missing_remembered(volume, disks),
+        (None, _) if by_name => missing_remembered(volume, disks, known.role),
         _ => choice,
     }
 }
 
-fn missing_remembered<'a>(volume: &Remembered, disks: &[Disk]) -> Choice<'a> {
+fn missing_remembered<'a>(volume: &Remembered, disks: &[Disk], role: Role) -> Choice<'a> {
     Choice::Missing(format!(
-        "{volume}, which this host used last; {}; to go on with another disk name it in `data.device` by its serial",
-        listing(disks)
+        "{volume}, which this host used last; {}; to go on with another disk name it in `{}` by its serial",
+        listing(disks),
+        role.key()
     ))
 }
 
 /// The disk, unless something is in its way.
-fn usable<'a>(disk: &'a Disk, choice: fn(&'a Disk) -> Choice<'a>) -> Choice<'a> {
+pub(super) fn usable<'a>(disk: &'a Disk, choice: fn(&'a Disk) -> Choice<'a>, role: Role) -> Choice<'a> {
     let cut = disk.probe.bytes.filter(|bytes| *bytes > disk.bytes);
-    let small = disk.bytes < SMALLEST && disk.probe.kind == Kind::Blank;
+    let small = disk.bytes < role.smallest() && disk.probe.kind == Kind::Blank;
     match (obstacle(disk), cut) {
         (Some(why), _) => refuse(format!("{disk}, {why}"), "a writable disk that nothing else uses"),
         (None, Some(bytes)) => refuse(
             format!("{disk}, with a file system of {}", disk::Bytes(bytes)),
             "a disk no smaller than its file system: this one was cut short, attach the whole one",
         ),
-        (None, None) if small => refuse(disk.to_string(), &format!("at least {}", disk::Bytes(SMALLEST))),
+        (None, None) if small => refuse(disk.to_string(), &format!("at least {}", disk::Bytes(role.smallest()))),
         (None, None) => choice(disk),
     }
 }
@@ -236,8 +242,8 @@ fn obstacle(disk: &Disk) -> Option<String> {
 }
 
 /// A finished volume of ours that is not the system's own and not merely seen through what another device is made of.
-fn is_volume(disk: &Disk) -> bool {
-    disk.probe.is_ours() && !disk.system && disk.holders.is_empty() && disk.layer != Layer::Backed
+fn is_volume(disk: &Disk, role: Role) -> bool {
+    disk.probe.is_ours(role.label()) && !disk.system && disk.holders.is_empty() && disk.layer != Layer::Backed
 }
 
 fn partitions<'a>(whole: &Disk, disks: &'a [Disk]) -> Vec<&'a Disk> {
@@ -276,7 +282,7 @@ fn refuse<'a>(found: String, expected: &str) -> Choice<'a> {
     Choice::Refuse { found, expected: expected.to_owned() }
 }
 
-fn join(disks: &[&Disk]) -> String {
+pub(super) fn join(disks: &[&Disk]) -> String {
     disks.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 

@@ -1,6 +1,7 @@
-//! Which disk is this host's data volume. Nothing here writes: what is to be done is [`Volume::Prepare`]'s.
+//! Which disks are this host's volumes. Nothing here writes: what is to be done is [`Volume::Prepare`]'s.
 
 mod choose;
+mod wal;
 
 use std::path::Path;
 
@@ -9,13 +10,14 @@ use plan::document::Device;
 
 use crate::paths::Paths;
 use crate::sys::disk::{self, Disk, Layer, OURS};
-use crate::sys::volume::{Work, remembered};
+use crate::sys::volume::{Role, Work, remembered};
 use crate::system_disk::{self, Copied};
 use choose::{Selector, listing, matches};
 
 pub use choose::{Choice, Directory, Known, choose};
+pub use wal::{choose_wal, look_wal};
 
-/// What is known of the data volume.
+/// What is known of a volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Volume {
     /// It is where it belongs.
@@ -54,7 +56,7 @@ pub fn look(paths: &Paths, device: &Device) -> Result<Volume> {
         return Ok(Volume::Refused { found, expected });
     }
     if let Some(mount) = disk::mounted_at(&paths.volume())? {
-        return Ok(mounted(device, &mount, &disks));
+        return Ok(mounted(device, &mount, &disks, Role::Data));
     }
     let known = Known {
         remembered: remembered(paths)?,
@@ -64,10 +66,11 @@ pub fn look(paths: &Paths, device: &Device) -> Result<Volume> {
             (false, false) => Directory::Unused,
         },
         settling: disk::settling(paths.root()),
+        ..Known::default()
     };
     Ok(match choose(device, &disks, &known) {
-        Choice::Use(disk) => Volume::Prepare(work(disk, false)),
-        Choice::Format(disk) => Volume::Prepare(work(disk, true)),
+        Choice::Use(disk) => Volume::Prepare(work(disk, known.role, false)),
+        Choice::Format(disk) => Volume::Prepare(work(disk, known.role, true)),
         Choice::Directory if known.directory == Directory::Unused => {
             directory(&format!("no disk is blank or labelled `{OURS}`: {}", listing(&disks)))
         }
@@ -77,12 +80,12 @@ pub fn look(paths: &Paths, device: &Device) -> Result<Volume> {
     })
 }
 
-fn work(disk: &Disk, format: bool) -> Work {
-    Work { device: disk.device.clone(), bytes: disk.bytes, serial: disk.serial.clone(), format }
+fn work(disk: &Disk, role: Role, format: bool) -> Work {
+    Work { role, device: disk.device.clone(), bytes: disk.bytes, serial: disk.serial.clone(), format }
 }
 
 /// Something is mounted already: by an earlier run, or by a person, whose word it is unless the spec names another disk.
-fn mounted(device: &Device, mount: &disk::Mount, disks: &[Disk]) -> Volume {
+fn mounted(device: &Device, mount: &disk::Mount, disks: &[Disk], role: Role) -> Volume {
     let disk = disks.iter().find(|d| d.number == mount.number);
     let whole = |d: &Disk| disks.iter().find(|w| d.layer == Layer::Partition(w.name.clone())).cloned();
     let named = disk.is_some_and(|d| matches(device, d) || whole(d).is_some_and(|w| matches(device, &w)));
@@ -92,6 +95,6 @@ fn mounted(device: &Device, mount: &disk::Mount, disks: &[Disk]) -> Volume {
     }
     Volume::Refused {
         found: format!("{description}, mounted at {}", mount.target.display()),
-        expected: format!("{}: reboot when `data.device` has changed", Selector(device)),
+        expected: format!("{}: reboot when `{}` has changed", Selector(device), role.key()),
     }
 }

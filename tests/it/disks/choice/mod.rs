@@ -3,10 +3,11 @@
 mod auto;
 mod named;
 mod remembered;
+mod wal;
 
 use bootstrapper::observe::volume::{Choice, Directory, Known, choose};
 use bootstrapper::sys::disk::{Disk, Kind, Layer};
-use bootstrapper::sys::probe::Probe;
+use bootstrapper::sys::probe::{OURS, Probe};
 use bootstrapper::sys::volume::Remembered;
 use plan::document::Device;
 
@@ -159,14 +160,14 @@ fn no_mixture_of_disks_formats_what_is_not_blank_or_falls_back_from_a_name() {
                                 "{disks:?}"
                             );
                         }
-                        Choice::Use(d) => assert!(d.probe.is_ours() && !d.system && !d.read_only, "{d:?}"),
+                        Choice::Use(d) => assert!(d.probe.is_ours(OURS) && !d.system && !d.read_only, "{d:?}"),
                         Choice::Directory => {
                             assert!(
                                 *device == Device::Auto && known.remembered.is_none(),
                                 "{device:?} {known:?} {disks:?}"
                             );
                             assert!(
-                                !disks.iter().any(|d| d.probe.is_ours() && !d.system && d.holders.is_empty()),
+                                !disks.iter().any(|d| d.probe.is_ours(OURS) && !d.system && d.holders.is_empty()),
                                 "{disks:?}"
                             );
                         }
