@@ -9,7 +9,7 @@
 set -eu
 . "$(dirname "$0")/../tools/lib.sh"
 usage='usage: iso.sh DIR [--out FILE]'
-[ $# -gt 0 ] || die "$usage"
+[ $# -gt 0 ] && [ -f "$1/manifest.json" ] || die "$usage; DIR has what build.sh made"
 if [ -z "${IN_TOOL_ROOT:-}" ]; then
   for file in "${MINISIGN_KEY:-}" "${MINISIGN_PUBLIC_KEY:-}" "${SECURE_BOOT_KEY:-}" "${SECURE_BOOT_CERT:-}"; do
     [ -z "$file" ] || ENTER_BIND="${ENTER_BIND:-} $(dirname "$(realpath "$file")")"
