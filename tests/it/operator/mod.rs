@@ -120,13 +120,21 @@ pub fn leader(world: &World) -> usize {
     world.hosts.iter().position(|h| h.member_id() == id).expect("one of them leads")
 }
 
-/// Boots the blank hosts and, when they answer, the survivor, so that its first look finds them; all settle.
+/// Boots the blank hosts and, when they answer, the survivor, so that it finds them; all settle.
 pub fn recover_all(world: &mut World, survivor: usize) {
     for i in (0..world.hosts.len()).filter(|i| *i != survivor) {
         world.hosts[i].boot();
         world.hosts[i].wait_for("run", "wait (row ");
     }
     world.hosts[survivor].boot();
+    world.hosts[survivor].hand_off();
+    // On a busy machine it may not have heard all of them; then `finish` does, and systemd starts the unit again.
+    while !world.hosts[survivor].rows().contains(&3) {
+        world.hosts[survivor].wait_for("finish", "this host decides anew");
+        world.hosts[survivor].kill();
+        world.hosts[survivor].start_run();
+        world.hosts[survivor].hand_off();
+    }
     world.settle_all();
 }
 
