@@ -58,8 +58,9 @@ fn elsewhere(paths: &Paths, wal: &WalDisk) -> Result<Option<String>> {
 /// An entry is in the log before it is in the database (etcd server/etcdserver/raft.go), whenever the power fails: where it
 /// is not, the log is an older one, and what it lacks of entries and votes was acknowledged.
 fn behind(data: &Path, log: &Path) -> Result<Option<String>> {
-    let Wal::Valid { last_index, .. } = wal::read(log)? else { return Ok(None) };
+    // Before the log: an etcd that runs has more in that a moment later.
     let applied = applied(data)?;
+    let Wal::Valid { last_index, .. } = wal::read(log)? else { return Ok(None) };
     Ok((applied > last_index).then(|| {
         format!(
             "the write-ahead log ends at index {last_index} and the database is at {applied}: the log is an older one"
