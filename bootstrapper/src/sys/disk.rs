@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use nix::libc;
 use plan::place::VolumeId;
 
+use super::disk_name::provider_name;
 use super::mount::mounts;
 use super::probe::{Probe, probe};
 
@@ -33,6 +34,9 @@ pub struct Disk {
     pub serial: Option<String>,
     /// Its World Wide ID, or that of the disk it is part of.
     pub wwid: Option<String>,
+    /// What its provider calls it, where a whole disk tells that: EC2's name in the block device mapping, Google's device
+    /// name.
+    pub provider_name: Option<String>,
     /// Where a SCSI disk is attached.
     pub scsi: Option<Scsi>,
     /// Whether it cannot be written.
@@ -75,6 +79,7 @@ impl fmt::Display for Disk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({}", self.name, Bytes(self.bytes))?;
         self.serial.as_ref().map_or(Ok(()), |s| write!(f, ", serial {s}"))?;
+        self.provider_name.as_ref().map_or(Ok(()), |n| write!(f, ", {n} to its provider"))?;
         write!(f, "): {}", self.probe)
     }
 }
@@ -192,15 +197,18 @@ fn describe(root: &Path, sys: &Path) -> Option<Disk> {
     } else {
         Layer::Whole
     };
+    // A `/` in the name of a node is a `!` in sysfs.
+    let device = root.join("dev").join(name.replace('!', "/"));
+    let provider_name = if partition { None } else { provider_name(&device, whole) };
     Some(Disk {
-        // A `/` in the name of a node is a `!` in sysfs.
-        device: root.join("dev").join(name.replace('!', "/")),
+        device,
         number,
         layer,
         // The kernel's sectors, 512 bytes whatever the disk's are.
         bytes: sectors * 512,
         serial: serial(whole),
         wwid: wwid(whole),
+        provider_name,
         scsi: scsi(whole),
         read_only: attribute(&real, "ro").as_deref() == Some("1"),
         removable: attribute(whole, "removable").as_deref() == Some("1"),
@@ -242,14 +250,14 @@ fn whole_disks(sys: &Path, found: &mut BTreeSet<PathBuf>) {
     }
 }
 
-fn attribute(sys: &Path, name: &str) -> Option<String> {
+pub(super) fn attribute(sys: &Path, name: &str) -> Option<String> {
     let text = fs::read(sys.join(name)).ok()?;
     let text = String::from_utf8_lossy(&text).trim_matches(|c: char| c.is_whitespace() || c == '\0').to_owned();
     (!text.is_empty()).then_some(text)
 }
 
 /// virtio has it beside the disk, NVMe at its controller, SCSI and SATA in the page of Vital Product Data with that number.
-fn serial(whole: &Path) -> Option<String> {
+pub(super) fn serial(whole: &Path) -> Option<String> {
     let page = || {
         let page = fs::read(whole.join("device/vpd_pg80")).ok()?;
         let text = String::from_utf8_lossy(page.get(4..)?).trim_matches([' ', '\0']).to_owned();

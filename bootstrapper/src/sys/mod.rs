@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod console;
 pub mod disk;
+mod disk_name;
 pub mod efi;
 pub mod env;
 pub mod fault;

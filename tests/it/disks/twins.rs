@@ -22,6 +22,7 @@ fn disk(path: &Path, layer: Layer) -> Disk {
         layer,
         bytes: path.metadata().unwrap().len(),
         wwid: None,
+        provider_name: None,
         scsi: None,
         read_only: false,
         removable: false,

@@ -118,12 +118,16 @@ fn ambiguous<'a>(blank: &[&Disk]) -> Choice<'a> {
 
 fn named<'a>(device: &Device, disks: &'a [Disk], known: &Known) -> Choice<'a> {
     let found: Vec<&Disk> = disks.iter().filter(|d| matches(device, d)).collect();
-    let found = if matches!(device, Device::Lun(_)) { beside_the_system(found, disks) } else { found };
+    let found = match device {
+        Device::Lun(_) => beside_the_system(found, disks),
+        Device::Name(name) => as_its_provider_says(found, name),
+        Device::Auto | Device::Serial(_) | Device::Wwid(_) | Device::Label(_) => found,
+    };
     let disk = match found[..] {
         [] => return Choice::Missing(format!("{}; {}", Selector(device), listing(disks))),
         [disk] => disk,
         [_, _, ..] => {
-            let more = if matches!(device, Device::Label(_) | Device::Lun(_)) {
+            let more = if matches!(device, Device::Label(_) | Device::Lun(_) | Device::Name(_)) {
                 ": name it by its serial"
             } else {
                 ": two paths to one disk are not supported"
@@ -166,6 +170,17 @@ fn beside_the_system<'a>(found: Vec<&'a Disk>, disks: &[Disk]) -> Vec<&'a Disk> 
     let system = disks.iter().filter(|d| d.system).find_map(host);
     let elsewhere: Vec<&Disk> = found.iter().copied().filter(|d| host(d) != system).collect();
     if elsewhere.is_empty() { found } else { elsewhere }
+}
+
+/// EC2's `sdf` may be any of the kernel's names, and the kernel's `sdf` another disk.
+fn as_its_provider_says<'a>(found: Vec<&'a Disk>, name: &str) -> Vec<&'a Disk> {
+    let called: Vec<&Disk> = found.iter().copied().filter(|disk| called(disk, name)).collect();
+    if called.is_empty() { found } else { called }
+}
+
+fn called(disk: &Disk, name: &str) -> bool {
+    let whole = !matches!(disk.layer, Layer::Partition(_));
+    whole && disk.provider_name.as_deref() == Some(name.trim_start_matches("/dev/"))
 }
 
 /// Holds a named disk against what this host used last: a kernel name can move from disk to disk, a serial cannot.
@@ -258,7 +273,7 @@ pub(super) fn matches(device: &Device, disk: &Disk) -> bool {
         Device::Wwid(wwid) => whole && disk.wwid.as_deref().is_some_and(|w| plain(w) == plain(wwid)),
         Device::Label(label) => disk.holders.is_empty() && disk.probe.label.as_ref() == Some(label),
         Device::Lun(lun) => whole && disk.scsi.is_some_and(|scsi| scsi.lun == *lun),
-        Device::Name(name) => disk.name == name.trim_start_matches("/dev/"),
+        Device::Name(name) => called(disk, name) || disk.name == name.trim_start_matches("/dev/"),
     }
 }
 

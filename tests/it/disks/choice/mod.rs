@@ -23,6 +23,7 @@ fn disk(name: &str, kind: Kind) -> Disk {
         bytes: 20 * GIB,
         serial: Some(format!("S-{}", &name[..3])),
         wwid: Some(format!("naa.50000000000000{}", &name[2..3])),
+        provider_name: None,
         scsi: None,
         read_only: false,
         removable: false,

@@ -10,6 +10,10 @@ fn at(host: u32, lun: u32, disk: Disk) -> Disk {
     with(disk, |d| d.scsi = Some(Scsi { host, lun }))
 }
 
+fn to_provider(name: &str, disk: Disk) -> Disk {
+    with(disk, |d| d.provider_name = Some(name.into()))
+}
+
 fn system_at(host: u32) -> Disk {
     at(host, 0, with(disk("vdx", GPT), |d| d.system = true))
 }
@@ -101,6 +105,34 @@ fn a_named_disk_is_that_disk_or_nothing() {
         ("no such LUN", Device::Lun(7), vec![at(1, 0, blank("vdb"))], none(), &["missing the SCSI disk with LUN 7"]),
         ("by kernel name", name("vdc"), vec![blank("vdb"), blank("vdc")], none(), &["format vdc"]),
         ("by node", name("/dev/vdc"), vec![blank("vdb"), blank("vdc")], none(), &["format vdc"]),
+        (
+            "by its provider's name",
+            name("/dev/sdf"),
+            vec![blank("vdb"), to_provider("sdf", blank("vdc"))],
+            none(),
+            &["format vdc"],
+        ),
+        (
+            "by its provider's name, which is the kernel's of another",
+            name("vdb"),
+            vec![blank("vdb"), to_provider("vdb", blank("vdc"))],
+            none(),
+            &["format vdc"],
+        ),
+        (
+            "two of one provider's name",
+            name("sdf"),
+            vec![to_provider("sdf", blank("vdb")), to_provider("sdf", blank("vdc"))],
+            none(),
+            &["refuse 2 of", "S-vdb, sdf to its provider", "S-vdc", "serial"],
+        ),
+        (
+            "no such name",
+            name("sdg"),
+            vec![to_provider("sdf", blank("vdb"))],
+            none(),
+            &["missing the disk sdg; there is vdb", "sdf to its provider"],
+        ),
         ("by label", label("prod"), vec![xfs("vdb", "prod", "u"), blank("vdc")], none(), &["use vdb"]),
         ("by our label", label("etcd-data"), vec![ours("vdb")], none(), &["use vdb"]),
         ("no such label", label("prod"), vec![blank("vdb")], none(), &["missing the XFS file system labelled `prod`"]),
