@@ -192,16 +192,16 @@ fn start(paths: &Paths, consoles: &Consoles, target: &Target, now: u64) -> Resul
     consoles.say(&format!(
         "\n{target} has this image and this configuration already: nothing is written, and it is started. Take the medium out.\n"
     ));
-    boot_next(paths, consoles, table.as_ref(), false);
+    boot_next(paths, consoles, table.as_ref());
     Ok(Power::Reboot)
 }
 
 /// As good as the firmware allows; who stands before the machine takes the medium out otherwise.
-fn boot_next(paths: &Paths, consoles: &Consoles, table: Option<&Table>, always: bool) {
+fn boot_next(paths: &Paths, consoles: &Consoles, table: Option<&Table>) {
     let Some(esp) = table.and_then(|table| table.named(gpt::ESP)) else { return };
     let sectors = esp.bytes() / gpt::SECTOR;
     let loader = Loader { number: esp.number, first: esp.first, sectors, id: esp.id };
-    if let Err(error) = efi::start_next(paths, &loader, always) {
+    if let Err(error) = efi::start_next(paths, &loader) {
         consoles.say(&format!("The firmware was not told to start the disk next: {error:#}."));
     }
 }
@@ -263,7 +263,7 @@ fn write(
         None => disk.finish(head)?,
     }
     drop(disk);
-    boot_next(paths, consoles, Some(last.as_ref().unwrap_or(table)), true);
+    boot_next(paths, consoles, Some(last.as_ref().unwrap_or(table)));
     Ok(())
 }
 

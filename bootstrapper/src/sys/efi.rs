@@ -54,11 +54,11 @@ impl Loader {
     }
 }
 
-/// Makes the firmware start this loader once, before anything else, and `always` from then on.
+/// Makes the firmware start this loader next, and before anything else from then on.
 ///
 /// # Errors
 /// When there are no variables, or the firmware takes none: whoever stands before the machine has to choose then.
-pub fn start_next(paths: &Paths, loader: &Loader, always: bool) -> Result<()> {
+pub fn start_next(paths: &Paths, loader: &Loader) -> Result<()> {
     let dir = paths.host(VARIABLES);
     if std::fs::read_dir(&dir).is_ok_and(|mut entries| entries.next().is_none()) {
         // systemd mounts it before the driver is there.
@@ -81,12 +81,10 @@ pub fn start_next(paths: &Paths, loader: &Loader, always: bool) -> Result<()> {
     if read(paths, &name).is_none() {
         write(paths, &name, &option)?;
     }
-    if always {
-        let mut order = number.to_le_bytes().to_vec();
-        let before = read(paths, "BootOrder").unwrap_or_default();
-        order.extend(before.chunks_exact(2).filter(|pair| **pair != number.to_le_bytes()).flatten());
-        write(paths, "BootOrder", &order)?;
-    }
+    let mut order = number.to_le_bytes().to_vec();
+    let before = read(paths, "BootOrder").unwrap_or_default();
+    order.extend(before.chunks_exact(2).filter(|pair| **pair != number.to_le_bytes()).flatten());
+    write(paths, "BootOrder", &order)?;
     write(paths, "BootNext", &number.to_le_bytes())
 }
 
@@ -121,7 +119,7 @@ mod tests {
         write(&paths, "Boot0000", b"another").expect("an entry");
         let loader = Loader { number: 1, first: 2048, sectors: 1 << 20, id: [7; 16] };
         for _ in 0..2 {
-            start_next(&paths, &loader, true).expect("a firmware that takes it");
+            start_next(&paths, &loader).expect("a firmware that takes it");
             assert_eq!(read(&paths, "BootNext"), Some(vec![1, 0]));
             assert_eq!(read(&paths, "BootOrder"), Some(vec![1, 0, 0, 0]));
             assert_eq!(read(&paths, "Boot0001"), Some(loader.option()));
