@@ -29,11 +29,12 @@ const NOTED: Duration = Duration::from_secs(20);
 const DENIED: &str = "dmesg | grep 'apparmor=\"DENIED\"' | grep -v 'comm=\"sh\"' || true";
 const TRIED: &str = "dmesg | grep 'apparmor=\"DENIED\"' | grep -c 'comm=\"sh\"'";
 /// Our units and their profiles.
-const CONFINED: [(&str, &str); 6] = [
+const CONFINED: [(&str, &str); 7] = [
     ("etcd", "etcd"),
     ("etcd-bootstrapper", "etcd-bootstrapper"),
     ("etcd-bootstrapper-finish", "etcd-bootstrapper"),
     ("etcd-bootstrapper-network", "etcd-bootstrapper"),
+    ("etcd-bootstrapper-system-disk", "etcd-bootstrapper"),
     ("etcd-backup", "etcd-bootstrapper"),
     ("etcd-certs", "etcd-bootstrapper"),
 ];
