@@ -1,27 +1,28 @@
-//! The log: in systemd's journal an entry with etcd's terms as fields and a copy on the console, elsewhere a line on
+//! The log: in systemd's journal an entry with etcd's terms as fields and a copy on the consoles, elsewhere a line on
 //! standard error.
 
 use std::fmt::{Debug, Write as _};
-use std::io::{self, IsTerminal, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io::{self, IsTerminal};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use nix::fcntl::OFlag;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
+use super::console::Consoles;
 use super::{clock, env};
 
 /// Where journald takes entries in its native protocol (systemd: docs/JOURNAL_NATIVE_PROTOCOL.md).
 const SOCKET: &str = "/run/systemd/journal/socket";
 
-/// Names a terminal that shows a copy of what goes to the journal; set by the units that a person at a console follows.
-const CONSOLE: &str = "ETCD_BOOTSTRAPPER_CONSOLE";
+/// Names the kernel's list of consoles, each of which shows a copy of what goes to the journal; set by the units that a person
+/// before the machine follows.
+const CONSOLES: &str = "ETCD_BOOTSTRAPPER_CONSOLES";
 
 const NAME: &str = "etcd-bootstrapper";
 
@@ -53,7 +54,7 @@ pub fn last_words(text: &str) {
 
 struct Sink {
     journal: Option<UnixDatagram>,
-    console: Option<PathBuf>,
+    consoles: Option<Consoles>,
     stamped: bool,
 }
 
@@ -65,8 +66,8 @@ impl Sink {
         };
         let stream = env::var("JOURNAL_STREAM").filter(ours);
         let journal = stream.as_ref().and_then(|_| connect(Path::new(SOCKET)).ok());
-        let console = env::var(CONSOLE).map(PathBuf::from);
-        Sink { journal, console, stamped: stream.is_none() && !io::stderr().is_terminal() }
+        let consoles = env::var(CONSOLES).map(|list| Consoles::listed(Path::new(&list), Path::new("/dev")));
+        Sink { journal, consoles, stamped: stream.is_none() && !io::stderr().is_terminal() }
     }
 
     fn log(&self, level: Level, text: &str, fields: &[(&str, String)]) {
@@ -74,11 +75,9 @@ impl Sink {
         if !sent {
             let time = if self.stamped { format!("{} ", plan::spec::Timestamp(clock::now())) } else { String::new() };
             super::output::complain(&format!("{time}{level:>5} {text}"));
-        } else if let Some(console) = &self.console {
-            // As journald does; a console that hangs must not hang us.
-            let flags = (OFlag::O_NOCTTY | OFlag::O_NONBLOCK).bits();
-            let open = std::fs::OpenOptions::new().write(true).custom_flags(flags).open(console);
-            let _ = open.and_then(|mut terminal| terminal.write_all(for_console(level, text).as_bytes()));
+        } else if let Some(consoles) = &self.consoles {
+            // systemd's own `journal+console` knows the last of them alone.
+            consoles.show(&for_console(level, text));
         }
     }
 }
@@ -178,12 +177,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_has_its_fields_and_the_console_the_text_line_by_line() {
+    fn an_entry_has_its_fields_and_each_console_the_text_line_by_line() {
         let dir = tempfile::tempdir().expect("a directory");
-        let (socket, console) = (dir.path().join("socket"), dir.path().join("console"));
+        let (socket, list) = (dir.path().join("socket"), dir.path().join("active"));
         let journald = UnixDatagram::bind(&socket).expect("a socket");
-        std::fs::write(&console, "").expect("a console");
-        let sink = Sink { journal: connect(&socket).ok(), console: Some(console.clone()), stamped: false };
+        std::fs::write(&list, "tty0 ttyS0\n").expect("a list");
+        let consoles = ["tty0", "ttyS0"].map(|name| dir.path().join(name));
+        for console in &consoles {
+            std::fs::write(console, "").expect("a console");
+        }
+        let listed = Some(Consoles::listed(&list, dir.path()));
+        let sink = Sink { journal: connect(&socket).ok(), consoles: listed, stamped: false };
         let fields = [("ETCD_ROW", "14".to_owned()), ("ETCD_PEER", "etcd-2".into()), ("ETCD_PEER", "etcd-3".into())];
         sink.log(Level::WARN, "replace (row 14)\n  1. remove a1", &fields);
 
@@ -192,10 +196,13 @@ mod tests {
         let expected = b"PRIORITY=4\nSYSLOG_IDENTIFIER=etcd-bootstrapper\nMESSAGE\n\x1f\0\0\0\0\0\0\0\
             replace (row 14)\n  1. remove a1\nETCD_ROW=14\nETCD_PEER=etcd-2\nETCD_PEER=etcd-3\n";
         assert_eq!(String::from_utf8_lossy(&bytes[..length]), String::from_utf8_lossy(expected));
-        let shown = std::fs::read_to_string(&console).expect("a console");
-        let lines: Vec<&str> = shown.lines().filter_map(|line| line.split_once("]: ")).map(|(_, text)| text).collect();
-        assert_eq!(lines, [" WARN replace (row 14)", "  1. remove a1"]);
-        assert!(shown.contains(&format!("] etcd-bootstrapper[{}]: ", std::process::id())), "{shown}");
+        for console in &consoles {
+            let shown = std::fs::read_to_string(console).expect("a console");
+            let lines: Vec<&str> =
+                shown.lines().filter_map(|line| line.split_once("]: ")).map(|(_, text)| text).collect();
+            assert_eq!(lines, [" WARN replace (row 14)", "  1. remove a1"]);
+            assert!(shown.contains(&format!("] etcd-bootstrapper[{}]: ", std::process::id())), "{shown}");
+        }
     }
 
     #[test]
