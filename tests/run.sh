@@ -7,7 +7,7 @@ logs=out/test-logs
 mkdir -p "$logs"
 times=$(mktemp)
 trap 'rm -f "$times"; [ -z "${building:-}" ] || kill "$building" 2>/dev/null || true' EXIT
-failed=0 passed=0
+failed=0 passed=0 since=$(date +%s)
 
 # What a failed suite says of its failures; its end, when it did not live to say so.
 failures() { # log
@@ -75,6 +75,7 @@ step() { # name, command...
   if "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); say "$name: failed"; fi
   echo "$(($(date +%s) - began)) $name" >>"$times"
 }
+nameless() { ! grep -qaE "$repo/|${CARGO_HOME:-$HOME/.cargo}/" out/etcd-bootstrapper; }
 small() { [ "$(stat -c %s out/etcd-bootstrapper)" -le $((10 << 20)) ]; }
 # Told as it happens: it takes most of the time. A pipeline ends as tee does, so the status goes through a file.
 machines() {
@@ -87,6 +88,7 @@ machines() {
 if [ -z "${SKIP_VM:-}" ]; then
   step "the program, static: what was left to build" program_built
   step "the program is at most 10 MiB" small
+  step "the program does not say where it was built" nameless
   step "image, gate and checksums by Packer" make --no-print-directory packer
   step "the image, and the same one built again" tests/image.sh out
   step "the installation medium, and the same one made again" tests/iso.sh out
@@ -96,5 +98,6 @@ fi
 echo
 echo "The ten slowest tests:"
 sort -rn "$times" | head -n 10 | awk '{printf "%8.1f s  %s\n", $1, substr($0, index($0, $2))}'
-echo "$passed passed, $failed failed"
+took=$(($(date +%s) - since))
+echo "$passed passed, $failed failed, in $((took / 60)) min $((took % 60)) s"
 [ "$failed" = 0 ]
