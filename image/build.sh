@@ -46,6 +46,8 @@ case $flavour in
 esac
 
 cd "$repo/image"
+# secure-boot.sh has made that one: its own is in another directory, and would be as new as this.
+! grep -q '"secure_boot"' "$out/manifest.json" 2>/dev/null || die "$out has a signed image, and what is built here is not signed: name another directory"
 inputs=$({ echo "$version $flavour $root"; cat "$etcd"/etcd*; [ -z "$debs" ] || cat "${PACKAGES_LOCK:-packages.lock}"; [ "$flavour" != debug ] || cat "$DEBUG_SSH_KEYS"; sha256sum <"$binary"
   sha256sum <"$repo/cloud-init/etcd_bootstrapper.py"
   find . -type f ! -name '*.md' ! -name packages.lock -exec sha256sum {} + | sort; find . -type l -printf '%p %l\n' | sort; } | sha256sum | cut -c1-64)

@@ -32,6 +32,7 @@ build {
         "${var.output_dir}/${var.name}.raw",
         "${var.output_dir}/${var.name}.qcow2",
         "${var.output_dir}/${var.name}.efi",
+        "${var.output_dir}/${var.name}.pcrs.json",
         "${var.output_dir}/${var.name}.packages",
         "${var.output_dir}/${var.name}.spdx.json",
         "${var.output_dir}/${var.name}.cdx.json",
