@@ -58,6 +58,5 @@ while :; do
 done
 api PUT "$machine/config" --max-time 60 --data-urlencode delete="ide2${CONFIG_ISO:+,ide3}" --data-urlencode boot=order=scsi0 >/dev/null
 answer=$(api POST "$machine/template" --max-time 60 --data '')
-# Releases before 7 have no task for it.
-[ "$(printf %s "$answer" | jq -r .data)" = null ] || done_by "$answer"
+done_by "$answer"
 say "the template $NAME is $VM_ID"

@@ -14,6 +14,10 @@ variable "zones" {
 variable "cluster" {
   type        = string
   description = "cluster.name of the user-data."
+  validation {
+    condition     = length(var.cluster) <= 25
+    error_message = "A service account's name, etcd-CLUSTER, has 30 characters at most."
+  }
 }
 
 variable "size" {
