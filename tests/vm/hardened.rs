@@ -102,6 +102,11 @@ pub fn look(flavour: Flavour, machine: &mut Machine, tools: &Tools) -> Result<()
             faults.push(format!("{unit}.service has the profile {found:?}, not {profile}"));
         }
     }
+    // Not on the serial line alone, which is read everywhere else here.
+    let screen = machine.ask("cat /dev/vcs1")?;
+    if !screen.contains(" etcd-bootstrapper[") {
+        faults.push(format!("on the screen is not what the program says, but {}", screen.trim()));
+    }
     let confined = machine.ask("cat /proc/$(systemctl show -P MainPID etcd)/attr/current")?;
     if confined != "etcd (enforce)" {
         faults.push(format!("the kernel calls etcd's process {confined}"));
