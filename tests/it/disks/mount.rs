@@ -7,6 +7,7 @@ use std::process::Command;
 
 use bootstrapper::paths::Paths;
 use bootstrapper::sys::disk::{self, Kind, Layer};
+use bootstrapper::sys::imaging;
 use bootstrapper::sys::volume::{Remembered, Role, Work, prepare, remembered};
 
 use super::{MIB, image, programs, tool};
@@ -84,6 +85,22 @@ async fn a_blank_disk_becomes_the_data_volume_and_grows_with_its_disk() {
     assert!(size(&paths) > small + 150 * MIB, "{} after {small}", size(&paths));
     assert_eq!(fs::read_to_string(paths.volume().join("kept")).unwrap(), "kept");
     assert_ne!(paths.volume().metadata().unwrap().dev(), scratch.path().metadata().unwrap().dev());
+}
+
+#[test]
+fn an_image_is_never_written_to_a_disk_that_is_in_use() {
+    let scratch = Scratch::new();
+    let file = image(&scratch, "disk", 8 * MIB);
+    tool(&format!("mkfs.ext4 -q {}", file.display()));
+    let device = Loop::on(&file);
+    let dir = scratch.join("mnt");
+    fs::create_dir(&dir).unwrap();
+    disk::mount_read_only(&device.device, &dir, Kind::Ext.fstype().unwrap()).unwrap();
+    let refused = imaging::Disk::open(&device.device).map(|disk| disk.bytes());
+    disk::unmount(&dir).unwrap();
+    let error = format!("{:#}", refused.unwrap_err());
+    assert!(error.contains("for nobody else to use") && error.contains("busy"), "{error}");
+    assert_eq!(imaging::Disk::open(&device.device).unwrap().bytes(), 8 * MIB);
 }
 
 #[test]
