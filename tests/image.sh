@@ -58,29 +58,6 @@ login-key|mkdir -p root/root/.ssh; echo x >root/root/.ssh/authorized_keys
 END
 }
 
-# What the lock is held against says so where it cannot be: of packages, and of an etcd.
-locks() {
-  packages=$tmp/trees/x.metadata.cache/lib/apt/lists status=$tmp/trees/x.cache/var/lib/dpkg
-  mkdir -p "$packages" "$status"
-  printf 'Package: a\nVersion: 1\nArchitecture: all\nFilename: pool/a.deb\nSHA256: aa\n\n' >"$packages/mirror_Packages"
-  printf 'Package: a\nStatus: install ok installed\nVersion: 1\nArchitecture: all\n\n' >"$status/status"
-  list() { DEBIAN_SNAPSHOT='' image/lock.sh list "$tmp/trees" "$tmp" 2>"$tmp/said"; }
-  [ "$(list)" = 'a 1 all aa pool/a.deb' ] || fail "lock.sh lists \"$(list)\""
-  printf 'Package: b\nStatus: install ok installed\nVersion: 1\nArchitecture: all\n\n' >>"$status/status"
-  if list >/dev/null || ! grep -q 'no mirror says the sha256 of b 1 all' "$tmp/said"; then fail "lock.sh list drops a package whose sha256 nobody knows"; fi
-
-  printf '%s\n' 'a 1 all aa pool/a minimal' 'b 1 all bb pool/b cloud-init,minimal' 'c 1 all cc pool/c cloud-init,minimal' 'd 1 all dd pool/d minimal' >"$tmp/old"
-  printf '%s\n' 'a 1 all aa pool/a cloud-init,minimal' 'b 2 all b2 pool/b cloud-init,minimal' 'c 1 all cc pool/c cloud-init' 'e 1 all ee pool/e minimal' >"$tmp/new"
-  said=$(image/lock.sh changes "$tmp/old" "$tmp/new" | sort -u | xargs -d '\n' printf '%s;')
-  [ "$said" = 'a 1 (new in cloud-init);b 1 → 2;c (gone from minimal);d (gone);e 1 (new);' ] || fail "lock.sh says that these have changed: $said"
-
-  mkdir -p "$tmp/etcd-v3.5.0-linux-amd64"
-  for program in etcd etcdctl etcdutl; do printf '#!/bin/sh\nexit 1\n' >"$tmp/etcd-v3.5.0-linux-amd64/$program"; done
-  tar -czf "$tmp/etcd.tar.gz" -C "$tmp" etcd-v3.5.0-linux-amd64
-  if ETCD_BOOTSTRAPPER_CACHE=$tmp/cache ETCD_SOURCE=$tmp/etcd.tar.gz ETCD_SHA256=$(sha256sum <"$tmp/etcd.tar.gz" | cut -c1-64) image/etcd.sh 2>"$tmp/said" ||
-    ! grep -q 'does not say its version' "$tmp/said"; then fail "an etcd that does not run is taken: $(cat "$tmp/said")"; fi
-}
-
 limit() { # what, value, most, unit
   if [ "$2" -le "$3" ]; then echo "note: $1: $2 $4, at most $3"; else fail "$1: $2 $4, more than $3"; fi
 }
@@ -214,7 +191,7 @@ dir=$(realpath "${1:-out}")
 manifest=$dir/manifest.json
 name=$(of .name)
 tools/enter.sh tests/image.sh rules || failed=1
-locks
+tests/lock.sh || failed=1
 mkdir "$tmp/first"
 image/unpack.sh "$dir/$name.raw" "$tmp/first"
 tools/enter.sh image/lint.sh "$tmp/first" || fail "$name.raw has in it what no image may have"
