@@ -87,14 +87,15 @@ sign() { # image directory
   mv "$work/pcrs.json" "$work/$name.pcrs.json"
   sum() { sha256sum "$work/$1" | cut -d' ' -f1; }
   by=$(openssl x509 -in "$cert" -outform DER | sha256sum | cut -d' ' -f1)
-  raw=$(sum "$name.raw") efi=$(sum "$name.efi")
+  raw=$(sum "$name.raw") efi=$(sum "$name.efi") unsigned=$(sha256sum <"$from/$name.raw" | cut -c1-64)
   enter jq --sort-keys --arg name "$name" --arg raw "$raw" --arg efi "$efi" --arg by "$by" \
     '.files["\($name).raw"].sha256 = $raw | .files["\($name).efi"].sha256 = $efi | .secure_boot = {certificate_sha256: $by}' \
     <"$from/manifest.json" >"$work/manifest.json"
-  enter jq --sort-keys --arg by "$by" --arg name "$name" --arg raw "$raw" --arg efi "$efi" --arg pcrs "$(sum "$name.pcrs.json")" --arg manifest "$(sum manifest.json)" \
+  enter jq --sort-keys --arg by "$by" --arg name "$name" --arg raw "$raw" --arg efi "$efi" --arg unsigned "$unsigned" --arg pcrs "$(sum "$name.pcrs.json")" --arg manifest "$(sum manifest.json)" \
     '({"\($name).raw": $raw, "\($name).efi": $efi, "\($name).pcrs.json": $pcrs, "manifest.json": $manifest}) as $sums
       | .subject |= map(.digest.sha256 = ($sums[.name] // .digest.sha256))
-      | .predicate.buildDefinition.externalParameters.secure_boot = {certificate_sha256: $by}' \
+      | .predicate.buildDefinition.externalParameters.secure_boot = {certificate_sha256: $by}
+      | .predicate.buildDefinition.resolvedDependencies |= [{name: "\($name).raw", digest: {sha256: $unsigned}}] + .' \
     <"$from/$name.provenance.json" >"$work/$name.provenance.json"
   rm -f "$to/SHA256SUMS" "$to/SHA256SUMS.minisig" "$to/$name.qcow2"
   for file in "$name".efi "$name".pcrs.json "$name".packages "$name".spdx.json "$name".cdx.json "$name".provenance.json "$name".raw manifest.json; do

@@ -145,6 +145,31 @@ published() {
   ! verify || fail "a changed SHA256SUMS passes for signed"
 }
 
+# Signed by a key of one's own, it is another disk: all that is beside it says so, and of which disk it was made.
+signed() {
+  lab=$tmp/keys/secure-boot signed=$tmp/signed
+  image/secure-boot.sh keys "$tmp/keys" 2>"$tmp/said" && SECURE_BOOT_KEY=$lab.key SECURE_BOOT_CERT=$lab.crt image/secure-boot.sh sign "$dir" "$signed" 2>"$tmp/said" ||
+    { fail "no disk was signed: $(cat "$tmp/said")"; return; }
+  # A file of which they say different things is listed twice, and is one of them.
+  {
+    tools/enter.sh jq -r '.files | to_entries[] | "\(.value.sha256)  \(.key)"' "$signed/manifest.json"
+    tools/enter.sh jq -r '.subject[] | "\(.digest.sha256)  \(.name)"' "$signed/$name.provenance.json"
+  } | sort -u >"$tmp/sums"
+  (cd "$signed" && sha256sum --quiet -c "$tmp/sums" && [ "$(wc -l <"$tmp/sums")" = 6 ]) || fail "signed files are not what stands beside them: $(cat "$tmp/sums")"
+  by=$(openssl x509 -in "$lab.crt" -noout -fingerprint -sha256 | sed 's/.*=//; s/://g' | tr A-F a-f)
+  unsigned=$(of ".files[\"$name.raw\"].sha256")
+  tools/enter.sh jq --null-input --exit-status --arg by "$by" --arg raw "$name.raw" --arg unsigned "$unsigned" '[inputs] as [$manifest, $provenance]
+    | $provenance.predicate.buildDefinition as $built
+    | all($manifest, $built.externalParameters; .secure_boot == {certificate_sha256: $by})
+      and any($built.resolvedDependencies[]; . == {name: $raw, digest: {sha256: $unsigned}})' \
+    "$signed/manifest.json" "$signed/$name.provenance.json" >/dev/null || fail "they do not say that $by has signed $unsigned"
+  tools/enter.sh mcopy -i "$signed/$name.raw@@1M" "::/EFI/Linux/*.efi" "$tmp/uki" && cmp "$tmp/uki" "$signed/$name.efi" || fail "the UKI in the signed disk is another"
+  verifies() { tools/enter.sh sbverify --cert "$lab.crt" "$1" >"$tmp/said" 2>&1; }
+  verifies "$signed/$name.efi" || fail "$name.efi is not signed by the key: $(cat "$tmp/said")"
+  ! verifies "$dir/$name.efi" || fail "what nobody has signed passes for signed"
+  rm -rf "$signed"
+}
+
 # Another folder, umask, time zone and locale; and nothing of the first build but the packages, each by its sha256.
 again() {
   mirrors
@@ -199,5 +224,6 @@ sizes
 exposure
 bills
 published
+signed
 again
 [ "$failed" = 0 ]
