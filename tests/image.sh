@@ -82,6 +82,42 @@ exposure() {
   done
 }
 
+# The table of image/README.md: partitions of disks that are in use can never be changed.
+layout() {
+  sed -n 's/^| \([0-9]\) | `\(.*\)` | `\(.*\)` | \([0-9]*\) MiB.*/\1 \2 \3 \4/p' image/README.md | sed "s/<version>/$(of .version)/" >"$tmp/published"
+  tools/enter.sh sfdisk --json "$dir/$name.raw" | tools/enter.sh jq -r '.partitiontable | .sectorsize as $s | .partitions | to_entries[] |
+    "\(.key + 1) \(.value | "\(.name) \(.type) \(.size * $s / 1048576)")"' |
+    while read -r number label type size; do echo "$number $label $(tools/enter.sh systemd-id128 show --no-legend "$type" | cut -d' ' -f1) $size"; done >"$tmp/found"
+  said=$(diff "$tmp/published" "$tmp/found") || fail "the disk is not what image/README.md says (<) but this (>): $said"
+}
+
+# One image for clouds, hypervisors and metal: mkosi.conf leaves none of their disks and cards out, and the initrd finds a root behind
+# any of the first.
+drivers() {
+  disks='aacraid ahci ata_piix ehci_pci hpsa hv_storvsc hv_vmbus megaraid_sas mpi3mr mpt3sas nvme sd_mod smartpqi uas usb_storage
+    virtio_blk virtio_pci virtio_scsi vmd vmw_pvscsi xen_blkfront xhci_pci'
+  cards='atlantic be2net bnx2x bnxt_en cxgb4 e1000 e1000e ena enic gve hv_netvsc i40e iavf ice igb igc ionic ixgbe ixgbevf mana
+    mlx4_en mlx5_core pci_hyperv qede r8169 sfc tg3 virtio_net vmxnet3 xen_netfront'
+  for tree in root initrd; do
+    wanted=$disks
+    [ $tree = initrd ] || wanted="$disks $cards"
+    (cd "$tmp/first/$tree/usr/lib/modules" && { find . -name '*.ko*'; cat ./*/modules.builtin; }) | sed 's,.*/,,; s,\.ko.*,,' | tr - _ | sort >"$tmp/modules"
+    missing=$(echo "$wanted" | xargs -n 1 | sort | comm -23 - "$tmp/modules" | xargs)
+    [ -z "$missing" ] || fail "these drivers are not in the $tree: $missing"
+  done
+}
+
+# What etcd it says it has, and of which one it takes over data: its own minor version's, and the one's before.
+etcd() {
+  version=$("$tmp/first/root/usr/bin/etcd" --version | sed -n 's/^etcd Version: //p')
+  case $version in
+    3.5.*) oldest=3.4 ;;
+    3.6.*) oldest=3.5 ;;
+    *) oldest="not known here for $version" ;;
+  esac
+  [ "$(of '"\(.etcd.version) \(.etcd.oldest_data)"')" = "$version $oldest" ] || fail "of etcd $version and data of $oldest, $manifest says: $(of .etcd)"
+}
+
 # Both bills of materials are what their formats say, and name what is in the image; the provenance speaks of these files.
 bills() {
   "$(tools/debsbom.sh)/bin/python" - "$dir" "$name" <<'END' || fail "the bills of materials, or the provenance"
@@ -220,6 +256,9 @@ tests/lock.sh || failed=1
 mkdir "$tmp/first"
 image/unpack.sh "$dir/$name.raw" "$tmp/first"
 tools/enter.sh image/lint.sh "$tmp/first" || fail "$name.raw has in it what no image may have"
+layout
+drivers
+etcd
 sizes
 exposure
 bills
