@@ -2,6 +2,7 @@
 # Says what must not be in an image: lint.sh DIR, as unpack.sh makes it. One line for each find, `rule: path`; fails if there is one.
 set -eu
 export LC_ALL=C
+ids=$(realpath "$(dirname "$0")/ids")
 cd "$1"
 found=$(mktemp)
 trap 'rm -f "$found"' EXIT
@@ -22,8 +23,8 @@ grep -rlIE --exclude='*.py' -e '-----BEGIN ([A-Z]+ )*PRIVATE KEY-----|AGE-SECRET
 grep -rlIE --exclude='*.py' -e '-----BEGIN (TRUSTED )?CERTIFICATE-----' . |
   grep -vE '^\./root/(etc/ssl/certs/|usr/share/ca-certificates/)' | finds certificate || true
 find . -type f \( -path '*/var/log/*' -o -name '*.journal' -o -name '*.log' \) | finds log
-# The initrd's are Debian's own, and nobody but root is there.
-find . -type f -perm /6000 ! -path './initrd/*' | finds setuid
+# The initrd's two are Debian's own, and nobody but root is there.
+find . -type f -perm /6000 ! -path ./initrd/usr/bin/mount ! -path ./initrd/usr/bin/umount | finds setuid
 getcap -r . 2>/dev/null | finds capability || true
 find . -name '.*_history' -o -name .lesshst -o -name .viminfo -o -name .wget-hsts | finds history
 find . ! -type l -perm -0002 ! \( -type d -perm -1000 \) ! -path './initrd/dev/*' ! -path './esp/*' | finds world-writable
@@ -35,6 +36,11 @@ done | finds password
 for file in ./*/etc/passwd; do
   [ ! -f "$file" ] || awk -F: -v file="$file" '$7 !~ /\/(nologin|false|sync)$/ { print file " (" $1 ")" }' "$file"
 done | finds login-shell
+# Debian fixes those below 100, and nobody's.
+for file in ./*/etc/passwd ./*/etc/group; do
+  [ ! -f "$file" ] || awk -F'[: ]' -v file="$file" 'FILENAME == ARGV[1] { if (!/^#/) id[$2] = $1; next }
+    $1 in id ? $3 != id[$1] : $3 >= 100 && $3 != 65534 { print file " (" $1 " " $3 ")" }' "$ids" "$file"
+done | finds numeric-id
 find . -name 'authorized_keys*' -o -path '*/.ssh/*' | finds login-key
 # For labs, and nobody's release.
 for file in ./*/usr/lib/os-release; do

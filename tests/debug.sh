@@ -23,6 +23,6 @@ mkdir "$tmp/parts"
 image/unpack.sh "$raw" "$tmp/parts"
 said=$(tools/enter.sh image/lint.sh "$tmp/parts") || true
 rules=$(echo "$said" | cut -d: -f1 | sort -u | xargs)
-[ "$rules" = 'debug-image login-key login-shell' ] || die "the lint says of $raw: $said"
+[ "$rules" = 'debug-image login-key login-shell numeric-id' ] || die "the lint says of $raw: $said"
 rm -rf "$tmp/parts"
 DEBUG_SSH_KEY=$tmp/key tests/vm.sh test debug --image "$raw"

@@ -30,6 +30,10 @@ rules() {
     esac
   done <<'END'
 nothing|:
+nothing|echo 'etcd:x:870:870::/var/lib/etcd:/usr/sbin/nologin' >>root/etc/passwd; echo 'etcd:x:870:' >root/etc/group
+numeric-id|echo 'etcd:x:871:870::/var/lib/etcd:/usr/sbin/nologin' >>root/etc/passwd
+numeric-id|echo 'etcd:x:99:' >root/etc/group
+numeric-id|echo 'newcomer:x:988:' >root/etc/group
 machine-id|echo 6f0e4c1a52bd4d399a830c4de7b1e870 >root/etc/machine-id
 machine-id|mkdir -p root/var/lib/dbus; echo 6f0e4c1a52bd4d399a830c4de7b1e870 >root/var/lib/dbus/machine-id
 host-key|mkdir root/etc/ssh; echo x >root/etc/ssh/ssh_host_ed25519_key
@@ -44,6 +48,7 @@ log|mkdir -p root/var/log; echo x >root/var/log/dpkg
 log|echo x >var/lib/system.journal
 setuid|echo x >root/usr/bin/su; chmod 4755 root/usr/bin/su
 setuid|echo x >root/usr/bin/wall; chmod 2755 root/usr/bin/wall
+setuid|mkdir -p initrd/usr/bin; echo x | tee initrd/usr/bin/su >initrd/usr/bin/mount; chmod 4755 initrd/usr/bin/*
 capability|echo x >root/usr/bin/ping; setcap cap_net_raw+ep root/usr/bin/ping
 history|echo x >root/.bash_history
 world-writable|echo x >root/etc/motd; chmod 666 root/etc/motd
