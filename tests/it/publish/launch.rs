@@ -10,11 +10,16 @@ use super::{repository, said};
 
 const READ: &str = "import hcl2, json, sys; print(json.dumps(hcl2.load(open(sys.argv[1]))))";
 
-/// A file of an example, without the reader's own marks and quotes.
+/// A file of an example.
 fn read(target: &str, file: &str) -> Value {
+    hcl(&format!("{target}/launch/{file}"))
+}
+
+/// A file below `packer/`, without the reader's own marks and quotes.
+pub(super) fn hcl(file: &str) -> Value {
     let python = Command::new(repository().join("tools/hcl2.sh")).output().expect("tools/hcl2.sh runs");
     assert!(python.status.success(), "{}", said(&python));
-    let path = repository().join("packer").join(target).join("launch").join(file);
+    let path = repository().join("packer").join(file);
     let output = Command::new(String::from_utf8_lossy(&python.stdout).trim()).args(["-c", READ]).arg(&path).output();
     let output = output.expect("Python runs");
     assert!(output.status.success(), "{}: {}", path.display(), said(&output));

@@ -134,7 +134,7 @@ fn client(name: &str, sha256: &str) -> Scratch {
 }
 
 /// A directory with a program of this text for the shell.
-fn program(name: &str, text: &str) -> Scratch {
+pub(super) fn program(name: &str, text: &str) -> Scratch {
     let path = Scratch::new();
     std::fs::write(path.join(name), format!("#!/bin/sh\n{text}")).expect("a program");
     std::fs::set_permissions(path.join(name), std::fs::Permissions::from_mode(0o755)).expect("a program");

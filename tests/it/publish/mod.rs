@@ -4,6 +4,7 @@ mod aws;
 mod formats;
 mod launch;
 mod missing;
+mod requests;
 mod sums;
 mod templates;
 
