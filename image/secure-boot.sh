@@ -85,13 +85,14 @@ sign() { # image directory
   mv "$work/disk.raw" "$work/$name.raw"
   mv "$work/uki.efi" "$work/$name.efi"
   mv "$work/pcrs.json" "$work/$name.pcrs.json"
-  sum() { sha256sum "$work/$1" | cut -d' ' -f1; }
+  # By the tool root, which is three times as fast as an older host.
+  sum() { enter sha256sum <"$1" | cut -c1-64; }
   by=$(openssl x509 -in "$cert" -outform DER | sha256sum | cut -d' ' -f1)
-  raw=$(sum "$name.raw") efi=$(sum "$name.efi") unsigned=$(sha256sum <"$from/$name.raw" | cut -c1-64)
+  raw=$(sum "$work/$name.raw") efi=$(sum "$work/$name.efi") unsigned=$(sum "$from/$name.raw")
   enter jq --sort-keys --arg name "$name" --arg raw "$raw" --arg efi "$efi" --arg by "$by" \
     '.files["\($name).raw"].sha256 = $raw | .files["\($name).efi"].sha256 = $efi | .secure_boot = {certificate_sha256: $by}' \
     <"$from/manifest.json" >"$work/manifest.json"
-  enter jq --sort-keys --arg by "$by" --arg name "$name" --arg raw "$raw" --arg efi "$efi" --arg unsigned "$unsigned" --arg pcrs "$(sum "$name.pcrs.json")" --arg manifest "$(sum manifest.json)" \
+  enter jq --sort-keys --arg by "$by" --arg name "$name" --arg raw "$raw" --arg efi "$efi" --arg unsigned "$unsigned" --arg pcrs "$(sum "$work/$name.pcrs.json")" --arg manifest "$(sum "$work/manifest.json")" \
     '({"\($name).raw": $raw, "\($name).efi": $efi, "\($name).pcrs.json": $pcrs, "manifest.json": $manifest}) as $sums
       | .subject |= map(.digest.sha256 = ($sums[.name] // .digest.sha256))
       | .predicate.buildDefinition.externalParameters.secure_boot = {certificate_sha256: $by}

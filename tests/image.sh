@@ -196,7 +196,7 @@ signed() {
     tools/enter.sh jq -r '.files | to_entries[] | "\(.value.sha256)  \(.key)"' "$signed/manifest.json"
     tools/enter.sh jq -r '.subject[] | "\(.digest.sha256)  \(.name)"' "$signed/$name.provenance.json"
   } | sort -u >"$tmp/sums"
-  (cd "$signed" && sha256sum --quiet -c "$tmp/sums" && [ "$(wc -l <"$tmp/sums")" = 6 ]) || fail "signed files are not what stands beside them: $(cat "$tmp/sums")"
+  (cd "$signed" && "$repo/tools/enter.sh" sha256sum --quiet -c "$tmp/sums" && [ "$(wc -l <"$tmp/sums")" = 6 ]) || fail "signed files are not what stands beside them: $(cat "$tmp/sums")"
   by=$(openssl x509 -in "$lab.crt" -noout -fingerprint -sha256 | sed 's/.*=//; s/://g' | tr A-F a-f)
   unsigned=$(of ".files[\"$name.raw\"].sha256")
   tools/enter.sh jq --null-input --exit-status --arg by "$by" --arg raw "$name.raw" --arg unsigned "$unsigned" '[inputs] as [$manifest, $provenance]
