@@ -99,10 +99,10 @@ layout() {
 # One image for clouds, hypervisors and metal: mkosi.conf leaves none of their disks and cards out, and the initrd finds a root behind
 # any of the first.
 drivers() {
-  disks='aacraid ahci ata_piix ehci_pci hpsa hv_storvsc hv_vmbus megaraid_sas mpi3mr mpt3sas nvme sd_mod smartpqi uas usb_storage
+  disks='aacraid ahci ata_piix ehci_pci hpsa hv_storvsc hv_vmbus megaraid_sas mpi3mr mpt3sas nvme pci_hyperv sd_mod smartpqi uas usb_storage
     virtio_blk virtio_pci virtio_scsi vmd vmw_pvscsi xen_blkfront xhci_pci'
   cards='atlantic be2net bnx2x bnxt_en cxgb4 e1000 e1000e ena enic gve hv_netvsc i40e iavf ice igb igc ionic ixgbe ixgbevf mana
-    mlx4_en mlx5_core pci_hyperv qede r8169 sfc tg3 virtio_net vmxnet3 xen_netfront'
+    mlx4_en mlx5_core qede r8169 sfc tg3 virtio_net vmxnet3 xen_netfront'
   for tree in root initrd; do
     wanted=$disks
     [ $tree = initrd ] || wanted="$disks $cards"

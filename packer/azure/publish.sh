@@ -27,7 +27,7 @@ az storage blob upload --auth-mode login --account-name "$STORAGE_ACCOUNT" --con
 # Specialized, since a generalized one must tell Azure by an agent that it is up, or the machine counts as failed.
 in_gallery image-definition show --output none 2>/dev/null || in_gallery image-definition create \
   --location "$LOCATION" --publisher etcd-bootstrapper --offer etcd --sku "$DEFINITION" --os-type Linux --os-state Specialized \
-  --hyper-v-generation V2 --architecture x64 --features SecurityType=TrustedLaunchSupported --output none
+  --hyper-v-generation V2 --architecture x64 --features 'SecurityType=TrustedLaunchSupported DiskControllerTypes=SCSI,NVMe' --output none
 account=$(az storage account show --name "$STORAGE_ACCOUNT" --resource-group "$RESOURCE_GROUP" --query id --output tsv)
 url=$(az storage account show --name "$STORAGE_ACCOUNT" --resource-group "$RESOURCE_GROUP" --query primaryEndpoints.blob --output tsv)
 in_gallery image-version create --location "$LOCATION" --gallery-image-version "$VERSION" --os-vhd-uri "$url$CONTAINER/$blob" \

@@ -64,7 +64,7 @@ fn azure_is_asked_for_machines_of_the_second_generation() {
         ("--architecture", "x64"),
         ("--os-type", "Linux"),
         ("--os-state", "Specialized"),
-        ("--features", "SecurityType=TrustedLaunchSupported"),
+        ("--features", "SecurityType=TrustedLaunchSupported DiskControllerTypes=SCSI,NVMe"),
     ] {
         assert_eq!(values(definition, option), [value], "{definition:?}");
     }
