@@ -7,5 +7,5 @@ if ! command -v cargo >/dev/null; then
   export PATH CARGO_HOME="$cache/cargo"
 fi
 # What is shipped is the same whoever builds it, wherever: where it fails it names files below these two.
-export CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_RUSTFLAGS="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src=/crates --remap-path-prefix=$repo=/src"
-exec cargo "$@"
+crates=${CARGO_HOME:-$HOME/.cargo}/registry/src
+exec cargo --config "target.x86_64-unknown-linux-musl.rustflags = ['--remap-path-prefix=$crates=/crates', '--remap-path-prefix=$repo=/src']" "$@"
