@@ -33,7 +33,7 @@ impl Finish<'_> {
         for url in voters_of(quorum) {
             let mut voter = Etcd::at(url, tls::etcd_tls(self.paths)?).await?;
             match voter.promote(status.member_id).await {
-                Ok(()) => return Ok(Next::Look(self.promoted())),
+                Ok(()) => return Ok(Next::Did(self.promoted())),
                 // A follower before 3.5.28 may not pass on what its leader allows (etcd pull request 20874).
                 Err(error @ EtcdError::Denied(_)) => denied = Some(error),
                 Err(error) => why = error.to_string(),

@@ -30,7 +30,10 @@ use crate::run::etcd_version;
 use crate::sys::{clock, fs};
 use crate::tls;
 
-/// Between two looks at etcd.
+/// Between something that was done and the next look at etcd; twice as long after each look that finds nothing to do.
+const SOON: Duration = Duration::from_millis(40);
+
+/// As long as that becomes, since each look costs a handshake or more.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// Without a leader for so long, a majority may be lost; when a whole site boots, its hosts come up within this.
@@ -66,6 +69,7 @@ pub async fn finish(paths: &Paths) -> Result<()> {
     let mut report = Report::open(paths);
     let mut finish = Finish::begin(paths).await?;
     let pace = Pace::begin(paths, finish.group.as_ref());
+    let mut pause = SOON;
     loop {
         let next = match finish.step(&mut report).await {
             // A person gives the permission while this waits.
@@ -83,9 +87,15 @@ pub async fn finish(paths: &Paths) -> Result<()> {
             pace.votes();
         }
         match next {
+            Next::Did(what) => {
+                report.say(&what);
+                pause = SOON;
+                tokio::time::sleep(pause).await;
+            }
             Next::Look(why) => {
                 report.say(&why);
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LOOK);
             }
             Next::Later(why) => {
                 report.say(&why);
@@ -103,6 +113,7 @@ pub async fn finish(paths: &Paths) -> Result<()> {
 }
 
 enum Next {
+    Did(String),
     Look(String),
     Later(String),
     Done,

@@ -23,7 +23,7 @@ impl Finish<'_> {
         };
         if !listed.has_peer_url(&self.me.peer_url) {
             own.update(listed.id, &self.me.peer_url).await?;
-            return Ok(Next::Look(format!("told the cluster the new peer URL {}", self.me.peer_url)));
+            return Ok(Next::Did(format!("told the cluster the new peer URL {}", self.me.peer_url)));
         }
         if matches!(self.life.how, Some(How::Restored | How::Recovered))
             && !self.life.settled
