@@ -3,7 +3,7 @@
 #   packer.sh assemble | smoke | publish | build     packer/qemu: make the image, boot it, sum it up; all three, in this order
 #   packer.sh aws | azure | gcp | openstack | proxmox | vsphere [-var NAME=VALUE | -var-file=FILE]...   give it to a platform
 #   packer.sh validate [TARGET]...                   all of them, with each one's example of its variables
-#   OUT (default: the repository's out)  BOOTSTRAPPER_BIN  IMAGE_FLAVOUR (minimal, cloud-init)  ACCEL
+#   OUT (default: the repository's out, where `make` has put that flavour)  BOOTSTRAPPER_BIN  IMAGE_FLAVOUR (minimal, cloud-init)  ACCEL
 #   PACKER (any from 1.6.6 on; a later one installs its plugins first). Default: Debian's 1.6.6 of the tool root, which root alone
 #   can make; a platform, whose credentials are a person's and not root's, is given the disk by the `packer` in PATH if there is one
 set -eu
@@ -17,11 +17,13 @@ case $does in assemble | smoke | publish | build) [ $# = 0 ] || usage ;; esac
 
 root=
 tool_root() { [ -n "$root" ] || root=$("$repo/tools/toolroot.sh") || exit 1; }
-out=${OUT:-$repo/out}
+flavour=${IMAGE_FLAVOUR:-minimal}
+out=$repo/out
+[ "$flavour" = minimal ] || out=$out/$flavour
+out=${OUT:-$out}
+[ "$flavour" != debug ] || die "a debug image is for labs: Packer gives it to nobody; \`make image FLAVOUR=debug DEBUG_SSH_KEYS=FILE\` makes one"
 mkdir -p "$out"
 out=$(cd "$out" && pwd -P)
-flavour=${IMAGE_FLAVOUR:-minimal}
-[ "$flavour" != debug ] || die "a debug image is for labs: Packer gives it to nobody; \`make image FLAVOUR=debug DEBUG_SSH_KEYS=FILE\` makes one"
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' "$repo/Cargo.toml" | head -n 1)
 name=etcd-bootstrapper
 [ "$flavour" = minimal ] || name=$name-$flavour
@@ -52,25 +54,32 @@ qemu() { # verb, build
     -var "image_flavour=$flavour" -var "accelerator=$accel" -var "seed=$out/smoke-seed.iso" \
     -var "ovmf_code=$root/usr/share/OVMF/OVMF_CODE_4M.fd" -var "ovmf_vars=$out/smoke-vars.fd" "$repo/packer/qemu"
 }
-cloud() { # verb, target, argument...
+# Variables of the environment are the only ones that count less than a person's own file.
+default() { # variable, value
+  [ -n "$(printenv "PKR_VAR_$1")" ] || export "PKR_VAR_$1=$2"
+}
+cloud() ( # verb, target, argument...
   verb=$1 target=$2
   shift 2
   case $target in
-    proxmox | vsphere) bytes="iso=$out/$name.iso" ;;
-    *) bytes="image=$out/$name.raw" ;;
+    proxmox | vsphere) default iso "$out/$name.iso" ;;
+    *) default image "$out/$name.raw" ;;
   esac
+  default version "$version"
   # Beside the minimal one, and not taken for it.
   [ "$flavour" = minimal ] || case $target in
-    azure) set -- -var "definition=etcd-bootstrapper-$flavour" "$@" ;;
-    gcp) set -- -var "name=$(echo "$name" | tr _. --)" -var "family=etcd-bootstrapper-$flavour" "$@" ;;
-    proxmox) set -- -var "name=$(echo "$name" | tr _. --)" "$@" ;;
-    *) set -- -var "name=$name" "$@" ;;
+    azure) default definition "etcd-bootstrapper-$flavour" ;;
+    gcp)
+      default name "$(echo "$name" | tr _. --)"
+      default family "etcd-bootstrapper-$flavour" ;;
+    proxmox) default name "$(echo "$name" | tr _. --)" ;;
+    *) default name "$name" ;;
   esac
   # Root has built it, who is known to the cloud may not write there.
-  [ -w "$out" ] || [ "$target" != gcp ] || { mkdir -p "$cache" && set -- -var "tar=$cache/$name.raw.tar.gz" "$@"; }
+  [ -w "$out" ] || [ "$target" != gcp ] || { mkdir -p "$cache" && default tar "$cache/$name.raw.tar.gz"; }
   # shellcheck disable=SC2086
-  "$packer" $verb -var "$bytes" -var "version=$version" "$@" "$repo/packer/$target"
-}
+  "$packer" $verb "$@" "$repo/packer/$target"
+)
 accel=tcg
 step() {
   case $1 in
@@ -91,6 +100,9 @@ case $does in
     grep -q '"secure_boot"' "$out/manifest.json" 2>/dev/null || step assemble
     if [ "$out/SHA256SUMS" -nt "$out/$name.raw" ] && [ "$out/$name.iso" -nt "$out/SHA256SUMS" ]; then
       # A medium has come to it.
+      step publish
+    elif [ "$out/SHA256SUMS" -nt "$out/$name.raw" ] && [ -n "${MINISIGN_KEY:-}" ] && [ ! -e "$out/SHA256SUMS.minisig" ]; then
+      # A key has come to it.
       step publish
     elif [ "$out/SHA256SUMS" -nt "$out/$name.raw" ]; then
       say "$out/$name.raw has passed its smoke test and is published"

@@ -4,6 +4,8 @@
 set -eu
 . "$(dirname "$0")/../lib.sh"
 dir=$1 name=$2
+key=
+[ -z "${MINISIGN_KEY:-}" ] || key=$(realpath -e "$MINISIGN_KEY")
 cd "$dir"
 no_debug "$dir"
 [ smoke-evidence.log -nt "$name.raw" ] && grep -q '^SMOKE-PASS' smoke-evidence.log || die "$name.raw has not passed the smoke test"
@@ -17,8 +19,7 @@ if [ -f "$name.iso" ]; then
   sha256sum "$name.iso" >>SHA256SUMS.new
 fi
 rm -f SHA256SUMS.minisig
-if [ -n "${MINISIGN_KEY:-}" ]; then
-  key=$(realpath -e "$MINISIGN_KEY")
+if [ -n "$key" ]; then
   # minisign would ask whoever is at the terminal.
   ENTER_BIND=${key%/*} "$repo/tools/enter.sh" minisign -S -W -s "$key" -m "$dir/SHA256SUMS.new" -x "$dir/SHA256SUMS.minisig" \
     -t "$name sha256=$(sha256sum <"$name.raw" | cut -c1-64)" </dev/null >&2 || die "$key could not sign: is it minisign's, and without a password?"

@@ -71,6 +71,27 @@ fn packer_names_the_variable_that_was_not_given() {
     }
 }
 
+/// What was built here is what Packer is given unless a person says otherwise, in any of its ways.
+#[test]
+fn another_disk_of_a_person_s_own_variables_is_the_one_that_is_published() {
+    let own = Scratch::new();
+    let disk = own.join("other.raw");
+    let file = own.join("mine.pkrvars.hcl");
+    let lines = format!("project = \"p\"\nbucket = \"b\"\nimage = \"{}\"\n", disk.display());
+    std::fs::write(&file, lines).expect("a file of variables");
+    let image = format!("image={}", disk.display());
+    let common = ["gcp", "-var", "project=p", "-var", "bucket=b"];
+    let mut ways = [packer_sh(), packer_sh(), packer_sh()];
+    ways[0].arg("gcp").arg(format!("-var-file={}", file.display()));
+    ways[1].args(common).args(["-var", &image]);
+    ways[2].args(common).env("PKR_VAR_image", &disk);
+    for mut way in ways {
+        let output = way.output().expect("packer.sh runs");
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        assert!(said(&output).contains(&format!("there is no image {}", disk.display())), "{}", said(&output));
+    }
+}
+
 #[test]
 fn the_program_that_a_target_lacks_is_named_with_where_it_comes_from() {
     let disk = Published::new();
@@ -187,20 +208,20 @@ fn a_platform_is_given_the_disk_without_a_tool_root() {
 /// The flavours are two images, so neither is taken for the other.
 #[test]
 fn each_flavour_has_a_name_of_its_own_with_every_platform() {
-    let packer = program("packer", "[ \"$*\" = version ] && echo Packer v1.6.6 || echo \"$@\"\n");
+    let packer = program("packer", "[ \"$*\" = version ] && echo Packer v1.6.6 || printenv\n");
     let asked = |target: &str, flavour: &str| {
         let mut command = packer_sh();
         command.arg(target).env("PACKER", packer.join("packer")).env("IMAGE_FLAVOUR", flavour);
         said(&command.output().expect("packer.sh runs"))
     };
     for (target, name) in [
-        ("aws", "-var name=etcd-bootstrapper-cloud-init_"),
-        ("azure", "-var definition=etcd-bootstrapper-cloud-init "),
-        ("gcp", "-var family=etcd-bootstrapper-cloud-init "),
-        ("gcp", "-var name=etcd-bootstrapper-cloud-init-"),
-        ("openstack", "-var name=etcd-bootstrapper-cloud-init_"),
-        ("proxmox", "-var name=etcd-bootstrapper-cloud-init-"),
-        ("vsphere", "-var name=etcd-bootstrapper-cloud-init_"),
+        ("aws", "PKR_VAR_name=etcd-bootstrapper-cloud-init_"),
+        ("azure", "PKR_VAR_definition=etcd-bootstrapper-cloud-init\n"),
+        ("gcp", "PKR_VAR_family=etcd-bootstrapper-cloud-init\n"),
+        ("gcp", "PKR_VAR_name=etcd-bootstrapper-cloud-init-"),
+        ("openstack", "PKR_VAR_name=etcd-bootstrapper-cloud-init_"),
+        ("proxmox", "PKR_VAR_name=etcd-bootstrapper-cloud-init-"),
+        ("vsphere", "PKR_VAR_name=etcd-bootstrapper-cloud-init_"),
     ] {
         assert!(asked(target, "cloud-init").contains(name), "{target}: {}", asked(target, "cloud-init"));
         assert!(!asked(target, "minimal").contains("cloud-init"), "{target}: {}", asked(target, "minimal"));

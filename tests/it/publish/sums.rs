@@ -75,6 +75,28 @@ fn the_medium_of_this_disk_is_summed_up_and_that_of_another_one_refused() {
 }
 
 #[test]
+fn what_was_published_without_a_key_is_signed_once_there_is_one() {
+    let disk = built("minimal");
+    // Nothing is assembled where an image was signed for Secure Boot.
+    std::fs::write(disk.directory.join("manifest.json"), r#"{"flavour": "minimal", "secure_boot": {}}"#)
+        .expect("a manifest");
+    let output = publish(&disk);
+    assert!(output.status.success(), "{}", said(&output));
+    let key = disk.directory.join("site.key");
+    let mut minisign = Command::new(repository().join("tools/enter.sh"));
+    minisign.args(["minisign", "-G", "-W", "-s"]).arg(&key).arg("-p").arg(disk.directory.join("site.pub"));
+    let made = minisign.output().expect("minisign runs");
+    assert!(made.status.success(), "{}", said(&made));
+    for _ in ["signed", "as it is"] {
+        let build =
+            super::packer_sh().arg("build").env("OUT", disk.directory.path()).env("MINISIGN_KEY", &key).output();
+        let build = build.expect("packer.sh runs");
+        assert!(build.status.success(), "{}", said(&build));
+        assert!(disk.directory.join("SHA256SUMS.minisig").exists(), "{}", said(&build));
+    }
+}
+
+#[test]
 fn an_image_for_labs_is_given_to_nobody() {
     let disk = built("debug");
     let output = publish(&disk);
