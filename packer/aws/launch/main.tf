@@ -77,7 +77,7 @@ resource "aws_launch_template" "etcd" {
       throughput            = 125
       encrypted             = true
       kms_key_id            = var.kms_key
-      # No successor takes it up; what outlives all members is the store of `backup`.
+      # No successor takes it up; what outlives all members is the store of `backup` (var.store).
       delete_on_termination = true
     }
   }
@@ -142,7 +142,7 @@ resource "aws_autoscaling_group" "etcd" {
   }
 
   # Not before the machines may ask who the others are, and for the CA's key.
-  depends_on = [aws_iam_role_policy.members, aws_iam_role_policy.secrets]
+  depends_on = [aws_iam_role_policy.members, aws_iam_role_policy.secrets, aws_iam_role_policy.store]
 }
 
 resource "aws_iam_role" "etcd" {
@@ -168,6 +168,14 @@ resource "aws_iam_role_policy" "secrets" {
   role   = aws_iam_role.etcd.id
   policy = file("${local.policies}/aws-secrets.json")
 }
+
+resource "aws_iam_role_policy" "store" {
+  count  = var.store == null ? 0 : 1
+  name   = "store"
+  role   = aws_iam_role.etcd.id
+  policy = replace(replace(file("${local.policies}/aws-store.json"), "BUCKET", var.store.bucket), "PREFIX", var.store.prefix)
+}
+
 
 resource "aws_iam_instance_profile" "etcd" {
   name = local.name

@@ -58,3 +58,9 @@ variable "kms_key" {
   default     = null
   description = "The ARN of the key of the volumes; the account's own for EBS by default. Another one's policy, or a grant, must let Auto Scaling's service-linked role use it, or no instance starts."
 }
+
+variable "store" {
+  type        = object({ bucket = string, prefix = string })
+  default     = null
+  description = "What the user-data's store.url has, s3://BUCKET/PREFIX; the instances may use it then."
+}

@@ -69,7 +69,7 @@ resource "azapi_resource" "etcd" {
         securityProfile = {
           encryptionAtHost = true
           securityType     = "TrustedLaunch"
-          # Secure Boot needs a signed image.
+          # For Secure Boot the image is signed (image/secure-boot.sh) and its version has the certificate among its UEFI keys.
           uefiSettings = {
             secureBootEnabled = false
             vTpmEnabled       = true

@@ -62,7 +62,7 @@ resource "google_compute_instance_template" "etcd" {
     nic_type   = "GVNIC"
   }
 
-  # Secure Boot needs a signed image.
+  # For Secure Boot the image is signed (image/secure-boot.sh) and made with the certificate as its signature database.
   shielded_instance_config {
     enable_secure_boot          = false
     enable_vtpm                 = true

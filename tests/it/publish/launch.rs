@@ -111,6 +111,10 @@ fn an_instance_has_the_policies_that_the_program_was_tested_with_and_a_name_that
         assert!(resources.any(|resource| resource.ends_with(covered)), "{file} does not cover {covered}");
     }
     assert!(example("aws").contains("aws_secret: etcd-"), "the example's secret is not covered");
+    let store = &resource(&main, "aws_iam_role_policy", "store")["policy"].to_string();
+    assert!(store.contains("/aws-store.json") && store.contains("var.store.bucket"), "{store}");
+    let policy = std::fs::read_to_string(repository().join("docs/policies/aws-store.json")).expect("a policy");
+    assert!(policy.contains("\"arn:aws:s3:::BUCKET/PREFIX/*\""), "{policy}");
     for (target, files) in [("gcp", &["gce.json"][..]), ("azure", &["azure.json", "azure-secrets.json"])] {
         let text =
             std::fs::read_to_string(repository().join("packer").join(target).join("launch/main.tf")).expect("a file");
@@ -128,16 +132,20 @@ fn an_instance_has_the_policies_that_the_program_was_tested_with_and_a_name_that
 #[test]
 fn no_machine_starts_before_its_rights_are_given_or_gives_up_before_they_are_known() {
     for (target, kind, rights) in [
-        ("aws", "aws_autoscaling_group", ["aws_iam_role_policy.members", "aws_iam_role_policy.secrets"]),
+        (
+            "aws",
+            "aws_autoscaling_group",
+            &["aws_iam_role_policy.members", "aws_iam_role_policy.secrets", "aws_iam_role_policy.store"][..],
+        ),
         (
             "gcp",
             "google_compute_region_instance_group_manager",
-            ["google_project_iam_member.members", "google_secret_manager_secret_iam_member.ca_key"],
+            &["google_project_iam_member.members", "google_secret_manager_secret_iam_member.ca_key"],
         ),
-        ("azure", "azapi_resource", ["azurerm_role_assignment.members", "azurerm_role_assignment.secrets"]),
+        ("azure", "azapi_resource", &["azurerm_role_assignment.members", "azurerm_role_assignment.secrets"]),
     ] {
         let main = read(target, "main.tf");
-        let rights = rights.map(|right| format!("${{{right}}}"));
+        let rights: Vec<String> = rights.iter().map(|right| format!("${{{right}}}")).collect();
         assert_eq!(resource(&main, kind, "etcd")["depends_on"], json!(rights), "{target}");
         assert!(example(target).contains("\n      timeouts: {metadata: 15m}\n"), "{target}");
     }
