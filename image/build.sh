@@ -21,6 +21,7 @@ while [ $# -gt 0 ]; do
 done
 [ -n "$out" ] || die "$usage"
 binary=$(realpath -e "${BOOTSTRAPPER_BIN:?names the etcd-bootstrapper binary to put into the image}")
+[ -z "${PACKAGES_LOCK:-}" ] || { PACKAGES_LOCK=$(realpath -e "$PACKAGES_LOCK") && export PACKAGES_LOCK; }
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' "$repo/Cargo.toml" | head -n 1)
 root=$("$repo/tools/toolroot.sh")
 work=${IMAGE_WORK:-$cache/image}

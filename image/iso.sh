@@ -11,8 +11,11 @@ set -eu
 usage='usage: iso.sh DIR [--out FILE]'
 [ $# -gt 0 ] && [ -f "$1/manifest.json" ] || die "$usage; DIR has what build.sh made"
 if [ -z "${IN_TOOL_ROOT:-}" ]; then
-  for file in "${MINISIGN_KEY:-}" "${MINISIGN_PUBLIC_KEY:-}" "${SECURE_BOOT_KEY:-}" "${SECURE_BOOT_CERT:-}"; do
-    [ -z "$file" ] || ENTER_BIND="${ENTER_BIND:-} $(dirname "$(realpath "$file")")"
+  for variable in MINISIGN_KEY MINISIGN_PUBLIC_KEY SECURE_BOOT_KEY SECURE_BOOT_CERT; do
+    file=$(printenv $variable) && [ -n "$file" ] || continue
+    file=$(realpath -e "$file")
+    ENTER_BIND="${ENTER_BIND:-} ${file%/*}"
+    export "$variable=$file"
   done
   [ "${2:-}" != --out ] || ENTER_BIND="${ENTER_BIND:-} $(dirname "$(realpath "$3")")"
   export ENTER_BIND="${ENTER_BIND:-} $(realpath "$1")" IN_TOOL_ROOT=1
