@@ -87,6 +87,8 @@ write() {
   new=$(mktemp -d)
   trap 'rm -rf "$new"' EXIT
   [ -z "${DEBIAN_SNAPSHOT:-}${ETCD_SOURCE:-}" ] || die "the lock is of the newest packages: unset DEBIAN_SNAPSHOT and ETCD_SOURCE"
+  # etcd comes with the tools, which are as old as it.
+  rm -rf --one-file-system "$("$repo/tools/toolroot.sh")"
   for flavour in minimal cloud-init; do
     "$repo/image/build.sh" --flavour $flavour --out "$new/$flavour" --force
   done

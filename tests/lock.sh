@@ -92,6 +92,10 @@ write() {
   mkdir -p "$tmp/tree/image" "$tmp/tree/tools"
   cp image/lock.sh "$tmp/tree/image/"
   cp tools/lib.sh "$tmp/tree/tools/"
+  # etcd comes from there: what an earlier day made of it is not the newest.
+  # shellcheck disable=SC2016
+  printf '%s\n' '#!/bin/sh' 'mkdir -p "${0%/*}/root" && echo "${0%/*}/root"' >"$tmp/tree/tools/toolroot.sh"
+  chmod +x "$tmp/tree/tools/toolroot.sh"
   # shellcheck disable=SC2016
   printf '%s\n' '#!/bin/sh' 'mkdir -p "$4"' 'cp "$(dirname "$0")/$2" "$4/image.packages"' >"$tmp/tree/image/build.sh"
   chmod +x "$tmp/tree/image/build.sh"
@@ -111,9 +115,11 @@ write() {
   built minimal 'a 1' 'b 1'
   built cloud-init 'a 1' 'c 1'
   for _ in first again; do
+    touch "$("$tmp/tree/tools/toolroot.sh")/old"
     writes && said 'nothing changed' || [ "$_" = first ] || fail "of the same packages, lock.sh write says: $(cat "$tmp/said")"
     holds image/packages.lock "$(printf '%s\n' 'a 1 all sum-of-1 pool/a cloud-init,minimal' 'b 1 all sum-of-1 pool/b minimal' 'c 1 all sum-of-1 pool/c cloud-init')"
     holds CHANGELOG.md "$(changelog '')"
+    [ ! -e "$tmp/tree/tools/root/old" ] || fail "lock.sh write takes etcd from the tools of an earlier day"
   done
   long=a-package-with-a-name-so-long-that-three-of-them-fill-a-line
   for flavour in minimal cloud-init; do built $flavour 'a 2' 'c 1' "$long-1 1" "$long-2 1"; done
