@@ -102,9 +102,16 @@ pub(super) fn refuse_escaped_control_characters(tree: &Node) -> Result<(), Fault
 }
 
 /// Beside `tls.ca`, what may have lines.
-const LINES: [&str; 4] = ["logs.ca", "logs.cert", "logs.key", "store.credentials.service_account"];
+const LINES: [&str; 6] = [
+    "logs.ca",
+    "logs.cert",
+    "logs.key",
+    "restore.age_identity",
+    "restore.credentials.service_account",
+    "store.credentials.service_account",
+];
 
-/// Only PEM and a service account's key have lines; anywhere else they could end up as lines of an environment file.
+/// Only keys and certificates have lines; anywhere else they could end up as lines of an environment file.
 fn refuse_line_breaks(tree: &Node) -> Result<(), Fault> {
     let found = first(tree, |path, text| {
         let lines = path.starts_with("tls.ca.") || LINES.contains(&path);
