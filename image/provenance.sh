@@ -9,7 +9,7 @@ cd "$dir"
 sums=$(sha256sum "$name.raw" "$name.efi" "$name.pcrs.json" "$name.spdx.json" "$name.cdx.json" manifest.json | awk '{ printf "%s{\"name\":\"%s\",\"digest\":{\"sha256\":\"%s\"}}", (NR > 1 ? "," : ""), $2, $1 }')
 packages=$(awk '{ v = $2; gsub("[+]", "%2B", v); printf "%s{\"uri\":\"pkg:deb/debian/%s@%s?arch=%s\",\"digest\":{\"sha256\":\"%s\"}}", (NR > 1 ? "," : ""), $1, v, $3, $4 }' "$name.packages")
 root=$("$repo/tools/toolroot.sh")
-tools=$(chroot "$root" dpkg-query -W -f '${Package} ${Version}\n' dracut-core dosfstools e2fsprogs erofs-utils mkosi mtools reprepro systemd-boot-efi systemd-repart systemd-ukify |
+tools=$(chroot "$root" dpkg-query -W -f '${Package} ${Version}\n' dosfstools e2fsprogs erofs-utils mkosi mtools reprepro systemd-boot-efi systemd-repart systemd-ukify |
   awk '{ printf "%s\"%s\":\"%s\"", (NR > 1 ? "," : ""), $1, $2 }')
 "$repo/tools/enter.sh" jq --sort-keys --slurpfile manifest manifest.json \
   --argjson subject "[$sums]" --argjson packages "[$packages]" --argjson tools "{$tools}" --arg builder "${BUILDER_ID:-urn:etcd-bootstrapper:builder:unnamed}" \

@@ -5,32 +5,29 @@ set -eu
 . "$(dirname "$0")/../tools/lib.sh"
 dir=$1 name=$2 trees=$3 etcd=$4
 env=$("$repo/tools/debsbom.sh")
-root=$("$repo/tools/toolroot.sh")
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 tree=$(echo "$trees"/*x86-64.cache)
 version=$("$repo/tools/enter.sh" jq -r .version "$dir/manifest.json")
 
-# debsbom reads a dpkg database: here of what is left in the root, of the etcd that was copied into it, and of the tool root's
-# packages that are in the initrd alone.
+# debsbom reads a dpkg database: here of what is left in the root, of what is in the initrd alone, and of the etcd that was
+# copied into the root.
 mkdir -p "$tmp/root/var/lib/dpkg"
 paragraphs() { # names, status
   awk 'FILENAME == ARGV[1] { want[$0]; next } /^Package: / { keep = $2 in want } keep' "$1" "$2"
 }
-documented() { # names, tree
+documented() {
   while read -r package; do
-    [ ! -e "$2/usr/share/doc/$package/copyright" ] ||
-      { mkdir -p "$tmp/root/usr/share/doc/$package" && cp -L "$2/usr/share/doc/$package/copyright" "$tmp/root/usr/share/doc/$package/"; }
-  done <"$1"
+    [ ! -e "$tree/usr/share/doc/$package/copyright" ] ||
+      { mkdir -p "$tmp/root/usr/share/doc/$package" && cp -L "$tree/usr/share/doc/$package/copyright" "$tmp/root/usr/share/doc/$package/"; }
+  done <"$tmp/packages"
 }
 "$repo/tools/enter.sh" jq -r '.packages[].name' "$dir/manifest.json" | sort >"$tmp/names"
 "$repo/image/unpack.sh" --initrd "$dir/$name.efi" "$tmp"
 (cd "$tmp/initrd" && find . ! -type d | sed 's,^\.,,; s,^/\(s\?bin\|lib\|lib64\)/,/usr/\1/,') | sort >"$tmp/files"
-grep -Fxf "$tmp/files" "$root"/var/lib/dpkg/info/*.list | sed 's,.*/info/,,; s,\.list:.*,,; s,:.*,,' | sort -u |
-  comm -13 "$tmp/names" - >"$tmp/initrd.names"
+grep -Fxf "$tmp/files" "$tree"/var/lib/dpkg/info/*.list | sed 's,.*/info/,,; s,\.list:.*,,; s,:.*,,' | sort -u - "$tmp/names" >"$tmp/packages"
 {
-  paragraphs "$tmp/names" "$tree/var/lib/dpkg/status"
-  paragraphs "$tmp/initrd.names" "$root/var/lib/dpkg/status"
+  paragraphs "$tmp/packages" "$tree/var/lib/dpkg/status"
   for deb in "$etcd"/*.deb; do
     [ ! -f "$deb" ] || { echo 'Status: install ok installed'; dpkg-deb -f "$deb"; echo; }
   done
@@ -39,8 +36,7 @@ grep -Fxf "$tmp/files" "$root"/var/lib/dpkg/info/*.list | sed 's,.*/info/,,; s,\
   { print } $1 == "Package:" { name = $2 } $1 == "Architecture:" { arch = $2 }
   $1 == "Version:" && (id = name " " $2 " ") { for (a in sum) if (index(a, id) == 1) print "SHA256: " sum[a] }' \
   "$dir/$name.packages" - >"$tmp/root/var/lib/dpkg/status"
-documented "$tmp/names" "$tree"
-documented "$tmp/initrd.names" "$root"
+documented
 for deb in "$etcd"/*.deb; do [ ! -f "$deb" ] || dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$tmp/root" --wildcards './usr/share/doc/*/copyright'; done
 
 "$env/bin/debsbom" generate --root "$tmp/root" --out "$tmp/sbom" --distro-arch amd64 --with-licenses --no-recommends-deps \

@@ -112,6 +112,19 @@ drivers() {
   done
 }
 
+# What the repository adds to the initrd is in it as it is, and nothing is started there that `masked` has.
+initrd() {
+  lacks=$(cd image/initrd && find . -type f -o -type l | while read -r file; do
+    [ "$(stat -c %F "$file") $(readlink "$file")" = "$(stat -c %F "$tmp/first/initrd/$file") $(readlink "$tmp/first/initrd/$file")" ] &&
+      { [ -L "$file" ] || cmp -s "$file" "$tmp/first/initrd/$file"; } || echo "$file"
+  done 2>/dev/null)
+  [ -z "$lacks" ] || fail "the initrd lacks, or has otherwise: $lacks"
+  loose=$(grep -v '^#' image/masked | while read -r unit; do
+    [ -z "$unit" ] || [ -n "$(find "$tmp/first/initrd/etc" -name "$unit" -lname /dev/null)" ] || echo "$unit"
+  done)
+  [ -z "$loose" ] || fail "not masked in the initrd: $loose"
+}
+
 # What etcd it says it has, and of which one it takes over data: its own minor version's, and the one's before.
 etcd() {
   version=$("$tmp/first/root/usr/bin/etcd" --version | sed -n 's/^etcd Version: //p')
@@ -151,6 +164,9 @@ for named in (
     assert any("bbolt" in name for name in names), "no modules of etcd"
     # These only build it.
     assert not {"syn", "prost-build", "windows-sys"} & names, "crates that are not linked in"
+# Those of the initrd, too: what it is made of is among what was fetched, and locked.
+unknown = [c["purl"] for c in cdx["components"] if c.get("purl", "").startswith("pkg:deb/") and "arch=source" not in c["purl"] and not c.get("hashes")]
+assert not unknown, f"in the image, and nobody knows from where: {unknown}"
 linked = {r["relationshipType"] for r in spdx["relationships"]}
 assert {"STATIC_LINK", "CONTAINS"} <= linked, linked
 said = json.load(open(path + ".provenance.json"))
@@ -178,7 +194,8 @@ published() {
   tools/enter.sh minisign -G -W -p "$tmp/keys/pub" -s "$tmp/keys/sec" >/dev/null
   packer/qemu/publish.sh "$tmp/publish" "$name" 2>"$tmp/said" || fail "nothing was published: $(cat "$tmp/said")"
   grep -q 'not signed' "$tmp/said" && [ ! -e "$tmp/publish/SHA256SUMS.minisig" ] || fail "without a key: $(cat "$tmp/said")"
-  MINISIGN_KEY=$tmp/keys/sec packer/qemu/publish.sh "$tmp/publish" "$name" >"$tmp/said" 2>&1 || fail "nothing was signed: $(cat "$tmp/said")"
+  # As a person says it who is where the key is.
+  (cd "$tmp/keys" && MINISIGN_KEY=sec "$repo/packer/qemu/publish.sh" "$tmp/publish" "$name") >"$tmp/said" 2>&1 || fail "nothing was signed: $(cat "$tmp/said")"
   (cd "$tmp/publish" && sha256sum --quiet -c SHA256SUMS) || fail "SHA256SUMS"
   verify() { tools/enter.sh minisign -V -q -p "$tmp/keys/pub" -m "$tmp/publish/SHA256SUMS" >/dev/null 2>&1; }
   verify || fail "the signature of SHA256SUMS is not the key's"
@@ -219,7 +236,7 @@ again() {
   mkdir -m 700 "$tmp/somewhere else"
   git ls-files -z | tar --null -T - -c | (umask 077 && tar -x --no-same-permissions -C "$tmp/somewhere else")
   sed "s/$/ $flavour/" "$dir/$name.packages" >"$tmp/lock"
-  (umask 077 && cd / && TZ=Pacific/Kiritimati LC_ALL=tr_TR.UTF-8 PACKAGES_LOCK=$tmp/lock DEBIAN_SNAPSHOT=${DEBIAN_SNAPSHOT:-$DEBIAN_MIRROR $DEBIAN_SECURITY_MIRROR} \
+  (umask 077 && cd / && TZ=Pacific/Kiritimati LC_ALL=tr_TR.UTF-8 PACKAGES_LOCK=${tmp#/}/lock DEBIAN_SNAPSHOT=${DEBIAN_SNAPSHOT:-$DEBIAN_MIRROR $DEBIAN_SECURITY_MIRROR} \
     SOURCE_DATE_EPOCH=$date BOOTSTRAPPER_BIN=$binary IMAGE_WORK=$tmp/work \
     "$tmp/somewhere else/image/build.sh" --flavour "$flavour" --out "$tmp/second") || { fail "no second image was built"; return; }
   same=1
@@ -265,6 +282,7 @@ image/unpack.sh "$dir/$name.raw" "$tmp/first"
 tools/enter.sh image/lint.sh "$tmp/first" || fail "$name.raw has in it what no image may have"
 layout
 drivers
+initrd
 etcd
 sizes
 exposure
