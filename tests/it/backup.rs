@@ -86,6 +86,65 @@ fn a_cluster_that_lost_every_disk_comes_back_with_its_last_backup() {
     assert_eq!(latest["generation"], 2);
 }
 
+/// The last disk is lost, and the operator has raised the epoch: the hosts found anew, without a word to restore.
+fn founded_anew(world: &mut World) {
+    let host = &mut world.hosts[0];
+    let config = fs::read_to_string(host.root.join("etc/etcd-bootstrapper/config.yaml")).expect("a configuration");
+    host.configure(&config.replace("  name: \"prod\"\n", "  name: \"prod\"\n  epoch: 2\n"));
+    host.wipe();
+    world.boot_all();
+    assert_eq!(world.get(0, "kept"), "");
+}
+
+#[test]
+fn the_backups_of_a_raised_epoch_are_newer_than_all_of_the_cluster_before() {
+    let (mut world, store) = settled(1, "backup: {every: 1h}\n");
+    for i in 0..9 {
+        world.put(0, "kept", &format!("{i} in epoch 1"));
+    }
+    let first = made(&backup(&world, 0, &["--now", "--json"]));
+    let latest = || -> Value { serde_json::from_str(&fs::read_to_string(store.join("latest.json")).unwrap()).unwrap() };
+    // As an older program wrote it.
+    let mut old = latest();
+    old.as_object_mut().expect("a pointer").remove("epoch");
+    fs::write(store.join("latest.json"), old.to_string()).expect("a pointer");
+    founded_anew(&mut world);
+    world.put(0, "kept", "in epoch 2");
+    let second = made(&backup(&world, 0, &["--now", "--json"]));
+    let of = |made: &Value, what: &str| made["made"]["manifest"][what].as_u64().expect("a number");
+    assert_eq!((of(&second, "epoch"), of(&second, "generation")), (2, 1));
+    assert!(of(&second, "revision") < of(&first, "revision"), "{first} {second}");
+    assert_eq!((&latest()["epoch"], &latest()["sha256"]), (&2.into(), &second["made"]["manifest"]["sha256"]));
+    let whole = said(&backup(&world, 0, &["verify"]));
+    let directory = second["made"]["directory"].as_str().expect("a directory");
+    assert!(whole.starts_with(&format!("whole: {directory} ")), "{whole}");
+    world.hosts[0].wipe();
+    world.boot_all();
+    assert_eq!(world.get(0, "kept"), "in epoch 2");
+}
+
+#[test]
+fn no_backup_of_the_cluster_before_follows_the_loss_of_one_of_a_raised_epoch() {
+    let (mut world, store) = settled(1, "backup: {every: 1h}\n");
+    world.put(0, "kept", "in epoch 1");
+    let first = made(&backup(&world, 0, &["--now", "--json"]));
+    founded_anew(&mut world);
+    world.put(0, "kept", "in epoch 2, and acknowledged");
+    let host = &mut world.hosts[0];
+    host.wipe();
+    host.boot();
+    assert_eq!(host.run_ends(), 78, "{}", host.said());
+    assert!(host.said_by("run").contains("the store has no verified snapshot of this epoch"), "{}", host.said());
+    // A person may choose it.
+    let config = fs::read_to_string(host.root.join("etc/etcd-bootstrapper/config.yaml")).expect("a configuration");
+    let sha256 = &first["made"]["manifest"]["sha256"];
+    let object = store.join(first["made"]["directory"].as_str().expect("a directory")).join("snapshot.db.zst");
+    host.configure(&format!("{config}restore: {{url: \"file://{}\", sha256: {sha256}}}\n", object.display()));
+    host.boot();
+    host.settle();
+    assert_eq!(world.get(0, "kept"), "in epoch 1");
+}
+
 #[test]
 fn nothing_is_backed_up_twice_and_one_member_at_a_time_makes_it() {
     let (world, store) = settled(1, "backup: {every: 1m, keep: {hourly: 0, daily: 0, weekly: 0}}\n");

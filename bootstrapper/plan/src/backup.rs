@@ -99,7 +99,7 @@ pub struct Taken {
 }
 
 impl Taken {
-    /// Its directory's name, which sorts as the snapshots do.
+    /// Its directory's name, which sorts as the snapshots of one epoch do.
     pub fn name(&self) -> String {
         format!("{:06}-{:020}-{}-{}", self.generation, self.revision, self.at.0, self.member)
     }

@@ -200,7 +200,10 @@ fn founded(spec: &Spec, facts: &Facts, claim: &Claim) -> Option<Decided> {
 
 fn remedy(spec: &Spec) -> &'static str {
     match spec.store.as_ref().map(|s| s.on_total_loss) {
-        Some(OnTotalLoss::Restore) => "the store has no verified snapshot: give the spec a `restore` with its sha256",
+        Some(OnTotalLoss::Restore) => {
+            "the store has no verified snapshot of this epoch: give the spec a `restore` of an earlier one, and raise \
+             `cluster.epoch` where that was restored before"
+        }
         Some(OnTotalLoss::Wait) | None => "write `store.on_total_loss: restore`, or give the spec a `restore`",
     }
 }

@@ -335,7 +335,7 @@ pub enum Claims {
     Read {
         /// The claim, if there is one.
         claim: Option<Claim>,
-        /// The newest snapshot that its manifest proves verified.
+        /// The newest snapshot of this epoch that its manifest proves verified.
         newest_snapshot: Option<Sha256>,
     },
 }

@@ -29,8 +29,9 @@ pub async fn publish(store: &Store, snapshot: &Snapshot) -> Result<(), Trouble> 
         Written::Yes => {}
         Written::No => return Err(Trouble::Unfit(format!("{}/{key} is there already", store.place()))),
     }
-    let Manifest { generation, revision, .. } = snapshot.manifest;
-    advance(store, &Latest { generation, revision, manifest: key, sha256: snapshot.manifest.sha256.clone() }).await
+    let Manifest { epoch, generation, revision, .. } = snapshot.manifest;
+    let sha256 = snapshot.manifest.sha256.clone();
+    advance(store, &Latest { epoch, generation, revision, manifest: key, sha256 }).await
 }
 
 /// That the store has all bytes of the object.
@@ -58,7 +59,7 @@ async fn advance(store: &Store, to: &Latest) -> Result<(), Trouble> {
                 let unfit = |why: String| Trouble::Unfit(format!("{}/{LATEST} {why}", store.place()));
                 let now: Latest =
                     serde_json::from_slice(&object.bytes).map_err(|e| unfit(format!("is not one: {e}")))?;
-                if (now.generation, now.revision) >= (to.generation, to.revision) {
+                if now.order() >= to.order() {
                     return Ok(());
                 }
                 store.swap(LATEST, bytes.clone(), &object.version).await?

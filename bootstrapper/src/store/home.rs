@@ -70,6 +70,8 @@ impl Home {
         let founded = claim.as_ref().is_some_and(|c| c.state == ClaimState::Founded && c.epoch == spec.epoch);
         let follows = spec.store.as_ref().is_some_and(|s| s.on_total_loss == OnTotalLoss::Restore);
         let newest = if founded && follows { manifest::newest(store, &spec.cluster).await? } else { None };
+        // In another epoch's is nothing that was acknowledged in this one: a person says whether it follows.
+        let newest = newest.filter(|s| s.manifest.epoch == spec.epoch);
         Ok(Claims::Read { claim, newest_snapshot: newest.map(|s| s.manifest.sha256) })
     }
 }

@@ -96,6 +96,9 @@ pub enum Cipher {
 /// `latest.json`: changed by compare-and-swap, and never to an older snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Latest {
+    /// Of the newest snapshot; 0 where an older program wrote this, so that the next one takes its place.
+    #[serde(default)]
+    pub epoch: u32,
     /// Of the newest snapshot.
     pub generation: u32,
     /// Of the newest snapshot.
@@ -104,6 +107,13 @@ pub struct Latest {
     pub manifest: String,
     /// Its object's.
     pub sha256: Sha256,
+}
+
+impl Latest {
+    /// What the snapshots are ordered by: generation and revision begin anew in each epoch.
+    pub fn order(&self) -> (u32, u32, u64) {
+        (self.epoch, self.generation, self.revision)
+    }
 }
 
 /// A snapshot of the store.
