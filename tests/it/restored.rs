@@ -58,3 +58,25 @@ fn an_alarm_that_was_in_the_snapshot_is_disarmed() {
     let said = world.hosts[0].said_by("run");
     assert!(said.contains("the snapshot is of a cluster at revision"), "{said}");
 }
+
+/// The database brings the name of the cluster along that it was taken from, and whoever joins goes by the name.
+#[test]
+fn a_cluster_that_was_restored_from_another_one_has_its_own_name_and_takes_a_lost_member_back() {
+    let mut source = World::new(1);
+    source.boot_all();
+    let (file, sha256, _) = snapshot_of(&source);
+    let mut world = restoring(&file, &sha256, 3);
+    let config = world.config().replace("  name: \"prod\"\n", "  name: \"staging\"\n");
+    world.hosts.iter().for_each(|host| host.configure(&config));
+    world.boot_all();
+    assert_eq!(world.get(0, "/etcd-bootstrapper/cluster"), "staging");
+    // Whoever comes later has been told of no restore any more.
+    let (before, restore) = config.split_once("restore:\n").expect("a restore");
+    let (_, after) = restore.split_once("tls:\n").expect("certificates");
+    world.hosts[2].configure(&format!("{before}tls:\n{after}"));
+    world.hosts[2].wipe();
+    world.hosts[2].boot();
+    world.hosts[2].settle();
+    assert_eq!(world.get(2, "key-7"), "value-7");
+    assert_eq!(world.members(0), (vec!["etcd-1".into(), "etcd-2".into(), "etcd-3".into()], 0));
+}

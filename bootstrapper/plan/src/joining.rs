@@ -108,6 +108,14 @@ fn other_cluster(spec: &Spec, facts: &Facts, answers: &[(String, &Answer)]) -> O
         && *name != spec.cluster
     {
         let sentence = format!("the peers are members of cluster `{name}`, this host's spec says `{}`", spec.cluster);
+        // A restored database says so until the first of its founders has written the new name, a moment after it serves.
+        if spec.restore.is_some() {
+            let until = format!(
+                "they have given their restored cluster its own name, which they do by themselves; if they are of `{name}`, \
+                 correct `cluster.name` or `peers` in the spec"
+            );
+            return Some(wait(9, &sentence, vec![], &until));
+        }
         return Some(refuse(9, Code::OtherCluster, sentence, "correct `cluster.name` or `peers` in the spec"));
     }
     let mut ids: BTreeSet<ClusterId> = answers.iter().map(|(_, a)| a.cluster_id).collect();

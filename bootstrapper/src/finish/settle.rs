@@ -76,6 +76,10 @@ impl Finish<'_> {
     /// DESIGN section 8: a write, stale alarms disarmed, equal keys on every member. What is waited for, if anything.
     async fn accept_restore(&mut self, own: &mut Etcd, list: &MemberList) -> Result<Option<String>> {
         own.disarm_stale(&list.members).await?;
+        // It came along from the cluster that the snapshot was taken from, and nobody can join while it is another's.
+        if list.name.as_ref() != Some(&self.spec.cluster) {
+            own.put("cluster", self.spec.cluster.as_str()).await?;
+        }
         own.put(&format!("restored/{}", self.identity.name), &self.identity.token).await?;
         let revision = own.status().await?.revision;
         let ours = own.hash_kv(revision).await?;

@@ -105,6 +105,13 @@ fn row_9_refuses_a_cluster_of_another_name() {
 }
 
 #[test]
+fn row_9_waits_where_a_restored_cluster_may_still_have_the_name_of_the_one_that_it_was_taken_from() {
+    let other = plan::facts::Quorum { name: "staging".parse().ok(), ..quorum(full()) };
+    let world = World::blank().spec(|s| s.restore = "a".repeat(64).parse().ok()).meets(other);
+    assert_eq!(brief(&world.decide()), "9 wait");
+}
+
+#[test]
 fn row_10_waits_for_a_cluster_without_quorum() {
     let members = quorum(vec![voter(2), voter(3), voter(1)]);
     for led in [false, true] {
