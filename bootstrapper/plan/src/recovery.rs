@@ -5,11 +5,11 @@ use crate::claims;
 use crate::decide::{label, others, proceed, refuse, terminated, wait};
 use crate::decision::{Aim, Code, Decided, Step};
 use crate::document::Recover;
-use crate::facts::{Answer, DataDir, Facts, Heard, Identity, Past};
+use crate::facts::{Answer, DataDir, Facts, Heard, Identity, Instance, Inventory, Past};
 use crate::founding::{Founder, Founding, Terms};
 use crate::founding_rows;
 use crate::member::Member;
-use crate::spec::Spec;
+use crate::spec::{Set, Spec};
 
 /// The word that this disk has neither carried out nor outlived.
 pub fn pending<'s>(spec: &'s Spec, journal: &Past) -> Option<&'s Recover> {
@@ -20,7 +20,7 @@ pub fn pending<'s>(spec: &'s Spec, journal: &Past) -> Option<&'s Recover> {
 pub(crate) fn decide(spec: &Spec, facts: &Facts, identity: &Identity) -> Option<Decided> {
     let word = pending(spec, &facts.journal)?;
     if identity.name == word.survivor {
-        let carried_out = against(facts, identity, word).is_empty();
+        let carried_out = against(spec, facts, identity, word).is_empty();
         return carried_out.then(|| proceed(3, Aim::Recover, vec![keep_alone(spec, facts, identity, word)]));
     }
     let (survivor, us) = (&word.survivor, &identity.name);
@@ -48,8 +48,9 @@ pub(crate) fn decide(spec: &Spec, facts: &Facts, identity: &Identity) -> Option<
 
 /// Why the survivor does not carry out the word that names it, a reason each; empty when it does.
 ///
-/// Who else could be a quorum is known from our own data alone: spec and inventory may be short of somebody.
-fn against(facts: &Facts, identity: &Identity, word: &Recover) -> Vec<String> {
+/// Who else could be a quorum is known from our own data: spec and inventory may be short of somebody. But the list in it
+/// is older than what was done without us, and then a group lists who has come since.
+fn against(spec: &Spec, facts: &Facts, identity: &Identity, word: &Recover) -> Vec<String> {
     if let Some(quorum) = &facts.quorum {
         return vec![format!("cluster {} serves, and a cluster that serves is joined and not left", quorum.cluster_id)];
     }
@@ -59,10 +60,42 @@ fn against(facts: &Facts, identity: &Identity, word: &Recover) -> Vec<String> {
     let Some(own_list) = &facts.own_list else {
         return vec!["the member list in this host's own database cannot be read".into()];
     };
-    other_voters(own_list, identity)
-        .filter(|m| !lost(facts, word, m))
-        .map(|m| format!("{} is neither blank nor terminated nor given up: {}", m.label(), heard_of(facts, m)))
-        .collect()
+    let newcomers = match newcomers(spec, facts, own_list) {
+        Ok(newcomers) => newcomers,
+        Err(why) => return vec![format!("nobody knows who is in the group by now: {why}")],
+    };
+    let voters = other_voters(own_list, identity).filter(|m| !lost(facts, word, m));
+    let voters = voters.map(|m| (m.label(), answers_of(facts, m).next()));
+    let newcomers = newcomers.into_iter().filter(|i| !word.given_up.contains(&i.id));
+    let newcomers = newcomers.map(|i| (place(i), heard_from(facts, i)));
+    let blocks = |(who, heard)| format!("{who} is neither blank nor terminated nor given up: {}", words(heard));
+    voters.chain(newcomers).map(blocks).collect()
+}
+
+/// Whom the group lists, who is no voter of this list, and of whom it is not known that there is no data: it may have become
+/// one since the list was written. An error says why nobody knows whom the group lists.
+fn newcomers<'f>(spec: &Spec, facts: &'f Facts, list: &[Member]) -> Result<Vec<&'f Instance>, String> {
+    let us = |i: &Instance| i.id == facts.me.name || i.peer_url.as_ref() == Some(&facts.me.peer_url);
+    let is =
+        |m: &Member, i: &Instance| m.name == i.id.as_str() || i.peer_url.as_ref().is_some_and(|u| m.has_peer_url(u));
+    let listed = |i: &Instance| list.iter().any(|m| may_vote(m) && is(m, i));
+    let blank = |i: &Instance| matches!(heard_from(facts, i), Some(Heard::Waiting(_)));
+    match (&spec.set, &facts.inventory) {
+        (Set::Static(_), _) => Ok(Vec::new()),
+        (Set::Dynamic, Inventory::Listed(instances)) => {
+            Ok(instances.iter().filter(|i| !(i.terminated || us(i) || listed(i) || blank(i))).collect())
+        }
+        (Set::Dynamic, Inventory::Unknown { reason }) => Err(reason.clone()),
+        (Set::Dynamic, Inventory::Static) => Err("no provider was asked".into()),
+    }
+}
+
+fn heard_from<'f>(facts: &'f Facts, instance: &Instance) -> Option<&'f Heard> {
+    facts.peers.iter().find(|p| Some(&p.peer_url) == instance.peer_url.as_ref()).map(|p| &p.heard)
+}
+
+fn place(instance: &Instance) -> String {
+    instance.peer_url.as_ref().map_or_else(|| instance.id.to_string(), |url| label(Some(&instance.id), url))
 }
 
 /// Row 3 where all are blank and would found: the word says that a cluster was there and whose disk has it, so no empty one
@@ -90,7 +123,7 @@ pub(crate) fn instead(spec: &Spec, facts: &Facts) -> Option<Decided> {
 /// Why the word that names this host, a member, the survivor is not carried out now; `None` where there is no such word.
 pub fn held_back(spec: &Spec, facts: &Facts, identity: &Identity) -> Option<String> {
     let word = pending(spec, &facts.journal).filter(|word| word.survivor == identity.name)?;
-    let against = against(facts, identity, word);
+    let against = against(spec, facts, identity, word);
     (!against.is_empty())
         .then(|| format!("`recover` with epoch {} is not carried out: {}", word.epoch, against.join("; ")))
 }
@@ -119,8 +152,8 @@ fn answers_of<'f>(facts: &'f Facts, member: &'f Member) -> impl Iterator<Item = 
     facts.peers.iter().filter(|p| member.has_peer_url(&p.peer_url)).map(|p| &p.heard)
 }
 
-fn heard_of(facts: &Facts, member: &Member) -> String {
-    match answers_of(facts, member).next() {
+fn words(heard: Option<&Heard>) -> String {
+    match heard {
         Some(Heard::Unknown { reason }) => reason.clone(),
         Some(Heard::Cluster(answer)) => format!("an etcd of cluster {} answers there", answer.cluster_id),
         Some(Heard::Holds { class }) => format!("it holds {class}"),
@@ -157,13 +190,12 @@ pub fn remedy(spec: &Spec, facts: &Facts) -> Option<String> {
     };
     let us = |m: &&Member| m.name == facts.me.name.as_str() || m.has_peer_url(&facts.me.peer_url);
     let voters: Vec<&Member> = list.iter().filter(|m| may_vote(m)).collect();
-    let alive = |m: &&Member| {
-        answers_of(facts, m).any(|heard| match heard {
-            Heard::Cluster(answer) => cluster_id.is_none_or(|id| id == answer.cluster_id),
-            Heard::Holds { .. } => true,
-            Heard::Waiting(_) | Heard::Founding { .. } | Heard::Unknown { .. } => false,
-        })
+    let has_data = |heard: &Heard| match heard {
+        Heard::Cluster(answer) => cluster_id.is_none_or(|id| id == answer.cluster_id),
+        Heard::Holds { .. } => true,
+        Heard::Waiting(_) | Heard::Founding { .. } | Heard::Unknown { .. } => false,
     };
+    let alive = |m: &&Member| answers_of(facts, m).any(has_data);
     let mut with_data: Vec<&str> =
         voters.iter().filter(|m| !us(m) && !m.name.is_empty() && alive(m)).map(|m| m.name.as_str()).collect();
     if facts.own_list.is_some() {
@@ -175,7 +207,11 @@ pub fn remedy(spec: &Spec, facts: &Facts) -> Option<String> {
     let (survivor, rest) = with_data.split_first()?;
     let without_data = |m: &Member| gone(facts, m) || (us(&m) && is_blank(&facts.data));
     let not_proven = voters.iter().filter(|m| m.name != *survivor && !without_data(m));
-    let given_up: Vec<&str> = not_proven.map(|m| m.name.as_str()).filter(|name| !name.is_empty()).collect();
+    let newcomers = newcomers(spec, facts, list).unwrap_or_default();
+    let with_data = newcomers.iter().filter(|i| heard_from(facts, i).is_some_and(has_data)).map(|i| i.id.as_str());
+    let rest: Vec<&str> = rest.iter().copied().chain(with_data).collect();
+    let given_up = not_proven.map(|m| m.name.as_str()).filter(|name| !name.is_empty());
+    let given_up: Vec<&str> = given_up.chain(newcomers.iter().map(|i| i.id.as_str())).collect();
     let epoch = [Some(spec.epoch), spec.recover.as_ref().map(|r| r.epoch), facts.journal.epoch];
     let epoch = epoch.into_iter().flatten().max().unwrap_or(spec.epoch).saturating_add(1);
     let given_up = if given_up.is_empty() { String::new() } else { format!(", given_up: [{}]", given_up.join(", ")) };

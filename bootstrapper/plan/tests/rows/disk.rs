@@ -274,7 +274,7 @@ fn row_7_stages_a_committed_restore_again_when_its_staging_is_gone_and_only_whil
 }
 
 /// A member of three with this word of the operator in its spec, nobody answering.
-fn told(survivor: u8, given_up: &[u8]) -> World {
+pub fn told(survivor: u8, given_up: &[u8]) -> World {
     let list = [1, 2, 3].map(|i| voter(i).member).to_vec();
     World::alone_with(DataDir::Member(member()))
         .facts(|f| f.own_list = Some(list))
@@ -392,7 +392,7 @@ fn why_the_word_is_not_carried_out_is_told_by_name() {
 }
 
 /// What stands between the backticks of the remedy.
-fn word(world: &World) -> Option<String> {
+pub fn word(world: &World) -> Option<String> {
     let remedy = plan::recovery::remedy(&world.spec, &world.facts)?;
     Some(remedy.split('`').nth(1).expect("a word in backticks").to_owned())
 }

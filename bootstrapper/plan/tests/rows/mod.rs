@@ -2,6 +2,7 @@
 
 mod disk;
 mod founding;
+mod grown;
 mod joining;
 mod membership;
 mod missing;
