@@ -30,7 +30,7 @@ use crate::run::etcd_version;
 use crate::sys::{clock, fs};
 use crate::tls;
 
-/// Between something that was done and the next look at etcd; twice as long after each look that finds nothing to do.
+/// Between something that was done and the next look at etcd; twice as long after each round that changes nothing.
 const SOON: Duration = Duration::from_millis(40);
 
 /// As long as that becomes, since each look costs a handshake or more.
@@ -69,7 +69,7 @@ pub async fn finish(paths: &Paths) -> Result<()> {
     let mut report = Report::open(paths);
     let mut finish = Finish::begin(paths).await?;
     let pace = Pace::begin(paths, finish.group.as_ref());
-    let mut pause = SOON;
+    let (mut pause, mut did) = (SOON / 2, false);
     loop {
         let next = match finish.step(&mut report).await {
             // A person gives the permission while this waits.
@@ -86,16 +86,12 @@ pub async fn finish(paths: &Paths) -> Result<()> {
         if let Some(pace) = pace.as_ref().filter(|_| finish.votes) {
             pace.votes();
         }
+        let did_before = std::mem::replace(&mut did, matches!(next, Next::Did(_)));
         match next {
-            Next::Did(what) => {
-                report.say(&what);
-                pause = SOON;
+            Next::Did(said) | Next::Look(said) => {
+                report.say(&said);
+                pause = rest(pause, did, did_before);
                 tokio::time::sleep(pause).await;
-            }
-            Next::Look(why) => {
-                report.say(&why);
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LOOK);
             }
             Next::Later(why) => {
                 report.say(&why);
@@ -110,6 +106,11 @@ pub async fn finish(paths: &Paths) -> Result<()> {
             }
         }
     }
+}
+
+/// How long to rest now, after a rest of so long: what is done in two rounds on end has changed nothing in the first.
+fn rest(before: Duration, did: bool, did_before: bool) -> Duration {
+    if did && !did_before { SOON } else { (before * 2).min(LOOK) }
 }
 
 enum Next {
@@ -203,5 +204,26 @@ impl<'a> Finish<'a> {
         self.journal.append(&Record::Led {})?;
         self.life.led = true;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_done_again_and_again_is_not_looked_after_as_soon() {
+        let rests = |rounds: &[bool]| {
+            let (mut pause, mut before, mut all) = (SOON / 2, false, Vec::new());
+            for did in rounds {
+                pause = rest(pause, *did, before);
+                before = *did;
+                all.push(pause.as_millis());
+            }
+            all
+        };
+        assert_eq!(rests(&[false, false, false, false]), [40, 80, 160, 250]);
+        assert_eq!(rests(&[false, false, true, false, true]), [40, 80, 40, 80, 40]);
+        assert_eq!(rests(&[true, true, true, true, true]), [40, 80, 160, 250, 250]);
     }
 }
