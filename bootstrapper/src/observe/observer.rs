@@ -95,7 +95,6 @@ pub struct Observer {
     pub(super) heard: BTreeMap<MemberId, Instant>,
     /// Since when each peer that is unknown now has been so.
     silent: BTreeMap<PeerUrl, Instant>,
-    pub(super) began: Instant,
 }
 
 impl Observer {
@@ -112,7 +111,6 @@ impl Observer {
             store: host.store.as_ref().map(|entry| Arc::new(Home::of(entry, paths))),
             heard: BTreeMap::new(),
             silent: BTreeMap::new(),
-            began: Instant::now(),
         })
     }
 

@@ -1,7 +1,7 @@
 //! The linearizable list, from a voter's client URL, and who of it lives.
 
-use std::collections::BTreeSet;
-use std::time::Instant;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use plan::facts::{Heard, Listed, Peer, Quorum};
 use plan::member::{ClusterId, Member, MemberId};
@@ -59,11 +59,8 @@ impl Observer {
         let alive = self.alive(&list).await;
         let members = list.members.iter().map(|member| {
             let answers = alive.contains(&member.id);
-            let last = self.heard.entry(member.id).or_insert(self.began);
-            if answers || heard_from(member, peers) {
-                *last = Instant::now();
-            }
-            Listed { member: member.clone(), answers, silent: last.elapsed().as_secs() }
+            let silent = silence(&mut self.heard, member.id, answers || heard_from(member, peers));
+            Listed { member: member.clone(), answers, silent: silent.as_secs() }
         });
         Quorum { cluster_id: list.cluster_id, name: list.name, members: members.collect(), version, alarms, denied }
     }
@@ -85,6 +82,15 @@ impl Observer {
     }
 }
 
+/// For how long a member has been silent. It begins with the first list that has it, for it may have been added since we began.
+fn silence(heard: &mut BTreeMap<MemberId, Instant>, id: MemberId, speaks: bool) -> Duration {
+    let last = heard.entry(id).or_insert_with(Instant::now);
+    if speaks {
+        *last = Instant::now();
+    }
+    last.elapsed()
+}
+
 /// Whether anybody answered on one of its peer URLs, which ends its silence whoever it was.
 fn heard_from(member: &Member, peers: &[Peer]) -> bool {
     peers.iter().filter(|p| member.has_peer_url(&p.peer_url)).any(|p| match &p.heard {
@@ -97,4 +103,19 @@ async fn answers(id: MemberId, cluster_id: ClusterId, url: String, tls: etcd_cli
     let mut etcd = Etcd::at(&url, tls).await.ok()?;
     let status = etcd.status().await.ok()?;
     (status.member_id == id && status.cluster_id == cluster_id).then_some(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_is_silent_from_when_it_was_first_listed_and_not_from_when_we_began() {
+        let long = Duration::from_secs(60);
+        let began = Instant::now().checked_sub(long).expect("this machine has been up for so long");
+        let mut heard = BTreeMap::from([(MemberId(1), began)]);
+        assert!(silence(&mut heard, MemberId(2), false) < long, "it was added a moment ago");
+        assert!(silence(&mut heard, MemberId(1), false) >= long);
+        assert!(silence(&mut heard, MemberId(1), true) < long);
+    }
 }
