@@ -6,6 +6,7 @@ use std::process::{Output, Stdio};
 
 use serde_json::Value;
 
+use crate::support::bucket::{Bucket, Fault};
 use crate::support::moto::Moto;
 use crate::world::World;
 
@@ -257,4 +258,37 @@ fn a_database_of_several_parts_goes_into_a_bucket_and_comes_back() {
     assert_eq!(world.get(0, "kept"), "yes");
     let read = world.ask(0, &["get", "--prefix", "large/", "--keys-only"]);
     assert_eq!(read["count"], 24, "{read}");
+}
+
+#[test]
+fn what_a_store_says_against_an_upload_is_told_without_the_token_that_it_repeats() {
+    const SECRET: &str = "AQoEXAMPLEsessiontoken";
+    const EXPIRED: &str = "<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message>\
+        <Token-0>AQoEXAMPLEsessiontoken</Token-0></Error>";
+    let mut world = World::new(1);
+    let port = || std::net::TcpListener::bind("127.0.0.1:9000").expect("a port");
+    let bucket = Bucket::of(world.hosts[0].inside(async move || port()));
+    let store = format!(
+        "store: {{url: \"s3://bucket/prod\", endpoint: \"{}\", allow_http: true, credentials: \
+         {{access_key_id: test, secret_access_key: test}}}}\n",
+        bucket.endpoint()
+    );
+    world.hosts[0].configure(&format!("{}{store}backup: {{}}\n", world.config()));
+    world.boot_all();
+    let expired = || Some(Fault::Refused(400, EXPIRED));
+    // What is begun and not ended is to be taken back, which fails as well.
+    bucket.always("DELETE", Fault::Refused(400, EXPIRED));
+    for (at, method, faults) in [
+        ("the beginning", "POST", vec![expired()]),
+        ("a part", "PUT", vec![expired()]),
+        ("the end", "POST", vec![None, expired()]),
+    ] {
+        bucket.plan(method, faults);
+        let failed = backup(&world, 0, &["--now"]);
+        assert!(!failed.status.success(), "{at}: {}", said(&failed));
+        assert!(said(&failed).contains("ExpiredToken, The provided token has expired."), "{at}: {}", said(&failed));
+        assert!(!said(&failed).contains(SECRET), "{at}: {}", said(&failed));
+    }
+    let made = made(&backup(&world, 0, &["--now", "--json"]));
+    assert_eq!(made["kept"], 1, "{made}");
 }

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::pack::{Packed, pack, recipient};
 use crate::etcd::Stream;
 use crate::exit::Exit;
-use crate::store::Store;
+use crate::store::{Store, words};
 
 /// Pieces between etcd and the packer, and parts between the packer and the network: with those in flight, 40 MiB.
 const PIECES: usize = 64;
@@ -43,7 +43,7 @@ pub async fn upload(
     let path = store.path(key);
     let begun = timeout(CALL, store.objects().put_multipart(&path)).await;
     let begun = begun.map_err(|_| unavailable("begin to write", format!("no answer for {} s", CALL.as_secs())))?;
-    let mut upload = begun.map_err(|error| unavailable("begin to write", error.to_string()))?;
+    let mut upload = begun.map_err(|error| unavailable("begin to write", words(&error)))?;
     let (pieces, packer_takes) = mpsc::channel(PIECES);
     let (packer_gives, parts) = mpsc::channel(PARTS);
     let packer = tokio::task::spawn_blocking(move || pack(packer_takes, packer_gives, recipient.as_ref()));
@@ -99,7 +99,7 @@ type Part = Result<Result<object_store::Result<()>, tokio::time::error::Elapsed>
 fn landed(part: Option<Part>) -> Result<(), String> {
     match part {
         None | Some(Ok(Ok(Ok(())))) => Ok(()),
-        Some(Ok(Ok(Err(error)))) => Err(error.to_string()),
+        Some(Ok(Ok(Err(error)))) => Err(words(&error)),
         Some(Ok(Err(_))) => Err(format!("a part was not taken for {} s", PATIENCE.as_secs())),
         Some(Err(error)) => Err(error.to_string()),
     }
@@ -108,7 +108,7 @@ fn landed(part: Option<Part>) -> Result<(), String> {
 async fn complete(upload: &mut dyn MultipartUpload) -> Result<(), String> {
     match timeout(CALL, upload.complete()).await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(error.to_string()),
+        Ok(Err(error)) => Err(words(&error)),
         Err(_) => Err(format!("no answer for {} s", CALL.as_secs())),
     }
 }
@@ -117,7 +117,10 @@ async fn abort(upload: &mut dyn MultipartUpload, place: &str) {
     match timeout(CALL, upload.abort()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
-            tracing::warn!(%error, "parts of {place} may be left: a lifecycle rule of the bucket ends them")
+            tracing::warn!(
+                error = words(&error),
+                "parts of {place} may be left: a lifecycle rule of the bucket ends them"
+            )
         }
         Err(_) => tracing::warn!("parts of {place} may be left: a lifecycle rule of the bucket ends them"),
     }

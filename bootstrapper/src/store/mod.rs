@@ -26,7 +26,7 @@ pub use connect::in_the_clear;
 pub use home::Home;
 pub use open::{amazon, bucket};
 pub use trouble::Trouble;
-pub(crate) use trouble::of as trouble_of;
+pub(crate) use trouble::{of as trouble_of, words};
 
 /// For one small object, the retries of the client included.
 const CALL: Duration = Duration::from_secs(20);

@@ -75,6 +75,11 @@ fn status(text: &str) -> Option<&str> {
     text.split_once("status code: ").and_then(|(_, said)| said.get(..3))
 }
 
+/// The error of the client in a line: all that is shown of it, as a server's answer may repeat the token that it was asked with.
+pub(crate) fn words(error: &object_store::Error) -> String {
+    why(error, &error.to_string())
+}
+
 /// The server's words where it said any, else the innermost cause.
 fn why(error: &object_store::Error, text: &str) -> String {
     if let Some((_, said)) = text.split_once("status code: ") {
