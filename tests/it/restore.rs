@@ -415,6 +415,26 @@ async fn a_disk_that_is_too_small_is_told_with_both_numbers_and_stays_clean() {
 }
 
 #[tokio::test]
+async fn what_earlier_foundings_have_left_makes_room_for_a_restore() {
+    let host = Host::new(1, snapshot());
+    let mounted = Mounted::tmpfs(&host.paths.volume(), 400);
+    let staging = host.paths.staging().join("another founding/data");
+    let download = host.paths.download().join(format!("{}.object", "a".repeat(64)));
+    let sum = host.paths.download().join(format!("{}.json", sha256(snapshot())));
+    for directory in [&staging, &host.paths.download()] {
+        fs::create_dir_all(directory).unwrap();
+    }
+    for left in [&staging.join("db"), &download] {
+        fs::write(left, vec![1; 100 << 20]).unwrap();
+    }
+    fs::write(&sum, "what is known of this one's object").unwrap();
+    host.stage().await.unwrap();
+    assert!(host.staged() && !download.exists());
+    assert_eq!(fs::read_dir(host.paths.staging()).unwrap().count(), 1);
+    drop(mounted);
+}
+
+#[tokio::test]
 async fn a_store_is_trusted_by_the_hosts_cas_and_asked_before_its_word_fills_the_disk() {
     let store = Store::serve(|n, asked| match n {
         _ if asked.path.ends_with("/manifest.json") => Reply::new(404, ""),

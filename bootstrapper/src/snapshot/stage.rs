@@ -91,6 +91,7 @@ pub async fn stage(staging: &Staging<'_>, say: &mut (dyn FnMut(String) + Send)) 
     }
     let home = home(paths, &id);
     fs::remove(&home)?;
+    make_room(staging, &id)?;
     let made = make(staging, home.clone(), say).await;
     made.map_err(|error| {
         // A disk that takes nothing more may not give this up either; without its proof it counts for nothing.
@@ -99,6 +100,25 @@ pub async fn stage(staging: &Staging<'_>, say: &mut (dyn FnMut(String) + Send)) 
         }
         room::disk_trouble(error, paths, None)
     })
+}
+
+/// Removes what earlier foundings have staged and fetched, which would count against the room of this one. A founding that
+/// comes back stages again.
+fn make_room(staging: &Staging<'_>, id: &FoundingId) -> Result<()> {
+    for left in others(staging.paths.staging(), |name| name == id.as_str()) {
+        // A power cut may leave a part of it, which must not be proven then.
+        fs::remove(&left.join("proven"))?;
+        fs::sync_dir(&left)?;
+        fs::remove(&left)?;
+    }
+    let sha256 = staging.founding.terms.snapshot.as_ref().map_or("", Sha256::as_str);
+    others(staging.paths.download(), |name| name.starts_with(sha256)).iter().try_for_each(|left| fs::remove(left))
+}
+
+/// All that is in a directory but what is ours; nothing before there is one.
+fn others(directory: PathBuf, ours: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter(|entry| !ours(&entry.file_name().to_string_lossy())).map(|entry| entry.path()).collect()
 }
 
 async fn make(staging: &Staging<'_>, home: PathBuf, say: &mut (dyn FnMut(String) + Send)) -> Result<()> {
