@@ -88,6 +88,20 @@ pub fn targets(
     Ok(found)
 }
 
+/// Whether this volume is what an installation has left beside a system: its own name and its disk's table say so.
+pub fn is_of_an_installation(volume: &Disk, disks: &[Disk]) -> bool {
+    let Layer::Partition(whole) = &volume.layer else { return false };
+    let Some(whole) = disks.iter().find(|disk| disk.name == *whole) else { return false };
+    let table = File::open(&whole.device).and_then(|file| Table::read(&file, whole.bytes)).ok().flatten();
+    let config = table.and_then(|table| table.named(gpt::CONFIG)).map(|config| config.number);
+    volume.probe.kind == Kind::Iso9660 && config.is_some() && number(volume, whole) == config
+}
+
+/// A partition's number in its disk's table, which its name ends with.
+fn number(partition: &Disk, whole: &Disk) -> Option<u32> {
+    partition.name.strip_prefix(&whole.name)?.trim_start_matches('p').parse().ok()
+}
+
 fn is_drive(name: &str) -> bool {
     ["sr", "fd"]
         .iter()
@@ -164,8 +178,7 @@ fn members(paths: &Paths, disk: &Disk, parts: &[&Disk], table: Option<&Table>) -
     for device in std::iter::once(disk).chain(parts.iter().copied()) {
         let fstype = device.probe.kind.fstype().filter(|fstype| matches!(*fstype, "xfs" | "ext4"));
         let Some(fstype) = fstype.filter(|_| device.mounts.is_empty() && device.holders.is_empty()) else { continue };
-        let number = device.name.strip_prefix(&disk.name).and_then(|rest| rest.trim_start_matches('p').parse().ok());
-        let kept = var.is_some() && number == var;
+        let kept = var.is_some() && number(device, disk) == var;
         let clusters = clusters_on(device, fstype, &dir).unwrap_or_else(|error| {
             // Not knowing is not absence.
             tracing::warn!("cannot tell whether a member lives on {}: {error:#}", device.name);

@@ -7,7 +7,7 @@ pub mod iso9660;
 pub mod medium;
 pub mod site;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::ffi::OsString;
 use std::io::Read;

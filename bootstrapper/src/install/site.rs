@@ -7,12 +7,13 @@ use anyhow::{Context, Result};
 use plan::install::{InstallEntry, Selector};
 use plan::spec::Spec;
 
+use super::disks::is_of_an_installation;
 use super::iso9660;
 use super::medium::{AREA, Medium, sum};
 use crate::exit::Exit;
 use crate::metadata::{self, Seed};
 use crate::paths::Paths;
-use crate::sys::disk::{self, Disk, Kind};
+use crate::sys::disk::{self, Disk};
 use crate::sys::fs;
 
 /// In the area: which disk, for this one machine.
@@ -99,17 +100,6 @@ pub fn look(paths: &Paths, disks: &[Disk], medium: &Medium) -> Result<Option<Sit
             iso9660::CIDATA
         ))),
     }
-}
-
-/// Its own name and its disk's table say so.
-fn is_of_an_installation(volume: &Disk, disks: &[Disk]) -> bool {
-    let disk::Layer::Partition(whole) = &volume.layer else { return false };
-    let Some(whole) = disks.iter().find(|disk| disk.name == *whole) else { return false };
-    let table = std::fs::File::open(&whole.device).ok();
-    let table = table.and_then(|file| super::gpt::Table::read(&file, whole.bytes).ok().flatten());
-    let number = volume.name.strip_prefix(&whole.name).map(|rest| rest.trim_start_matches('p').parse());
-    volume.probe.kind == Kind::Iso9660
-        && table.and_then(|table| table.named(super::gpt::CONFIG)).is_some_and(|own| number == Some(Ok(own.number)))
 }
 
 /// A name for this machine that stays: its firmware's UUID.

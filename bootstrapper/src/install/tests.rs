@@ -32,7 +32,8 @@ struct Change<'c> {
     signed: Option<minisign::KeyPair>,
 }
 
-fn table(partitions: &[(&str, u64, u64)], sectors: u64) -> Vec<u8> {
+/// The first MiB of a disk with these partitions: name, first and last sector.
+pub(crate) fn table(partitions: &[(&str, u64, u64)], sectors: u64) -> Vec<u8> {
     let mut entries = vec![0; 128 * 128];
     for (i, (name, first, last)) in partitions.iter().enumerate() {
         let entry = &mut entries[i * 128..(i + 1) * 128];

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use super::nocloud::{self, Form, Layout, Seed};
 use super::providers;
 use crate::exit::Exit;
+use crate::install::disks::is_of_an_installation;
 use crate::paths::Paths;
 use crate::sys::disk::{self, Disk, Kind};
 use crate::sys::fs;
@@ -68,14 +69,9 @@ fn find(paths: &Paths, devices: String) -> Result<Seen> {
     let devices = if unread { String::new() } else { devices };
     let mut seen = Seen { devices, ..Seen::default() };
     for (label, form) in LABELS {
-        let (readable, others): (Vec<&Disk>, Vec<&Disk>) = disk::labelled(&disks, label)
-            .into_iter()
-            .partition(|disk| matches!(disk.probe.kind, Kind::Iso9660 | Kind::Vfat));
-        seen.notes.extend(others.iter().map(|disk| format!("{disk} is passed over: make it ISO 9660 or FAT")));
-        // What an installation has left beside the system counts less than what a person has plugged in.
-        let (own, attached): (Vec<&Disk>, Vec<&Disk>) = readable.into_iter().partition(|disk| disk.system);
-        let readable = if attached.is_empty() { own } else { attached };
-        match readable.as_slice() {
+        let (volumes, notes) = carriers(&disks, label);
+        seen.notes.extend(notes);
+        match volumes.as_slice() {
             [] => {}
             [volume] => seen.seeds.extend(read(paths, volume, label, form)?),
             [one, other, ..] => {
@@ -86,6 +82,26 @@ fn find(paths: &Paths, devices: String) -> Result<Seen> {
         }
     }
     Ok(seen)
+}
+
+/// The volumes with this label of which one is meant, and what was passed over.
+pub(super) fn carriers<'d>(disks: &'d [Disk], label: &str) -> (Vec<&'d Disk>, Vec<String>) {
+    let (readable, others): (Vec<&Disk>, Vec<&Disk>) = disk::labelled(disks, label)
+        .into_iter()
+        .partition(|disk| matches!(disk.probe.kind, Kind::Iso9660 | Kind::Vfat));
+    let mut notes: Vec<String> =
+        others.iter().map(|disk| format!("{disk} is passed over: make it ISO 9660 or FAT")).collect();
+    // What an installation has left beside the system counts less than what a person has plugged in.
+    let (own, attached): (Vec<&Disk>, Vec<&Disk>) = readable.into_iter().partition(|disk| disk.system);
+    // An old system disk in its bay says nothing about this machine.
+    let (left, attached): (Vec<&Disk>, Vec<&Disk>) =
+        attached.into_iter().partition(|volume| is_of_an_installation(volume, disks));
+    notes.extend(left.iter().map(|disk| {
+        format!(
+            "{disk} is passed over: an installation has left it there, and this system was not started from its disk"
+        )
+    }));
+    (if attached.is_empty() { own } else { attached }, notes)
 }
 
 pub(super) fn read(paths: &Paths, volume: &Disk, label: &str, form: Form) -> Result<Option<Seed>> {

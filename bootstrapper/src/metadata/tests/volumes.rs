@@ -2,8 +2,10 @@
 
 use super::super::Sources;
 use super::super::nocloud::{self, Form, Layout};
+use super::super::volume::carriers;
 use super::{GOOD, Host};
 use crate::exit::Exit;
+use crate::install::tests::table;
 use crate::sys::disk;
 
 /// An ISO 9660 image as far as its label: the primary volume descriptor is the 17th sector of 2048 bytes.
@@ -40,6 +42,45 @@ fn two_volumes_that_could_be_meant_are_refused_by_name() {
     let expected = "two volumes are labelled cidata, and neither counts more: sr0 (0 MiB): an ISO 9660 file system \
                     labelled `cidata`, and vdb (0 MiB): an ISO 9660 file system labelled `CIDATA`: detach one of them";
     assert_eq!((Exit::of(&error), error.to_string().as_str()), (Exit::Refused, expected));
+}
+
+/// A host with a volume labelled `cidata` in the one partition of each of these disks, which has this name in their tables. The
+/// first disk is the system's.
+fn partitioned(disks: &[(&str, &str)]) -> Host {
+    let tables: Vec<(&str, Vec<u8>)> =
+        disks.iter().map(|(disk, name)| (*disk, table(&[(name, 34, 200)], 2048))).collect();
+    let mut host = host(&tables).with("/proc/self/mountinfo", "20 1 254:0 / / ro - erofs /dev/dm-0 ro\n");
+    for (i, (disk, _)) in disks.iter().enumerate() {
+        let sys = format!("/sys/class/block/{disk}/{disk}1");
+        host = host
+            .with(&format!("{sys}/partition"), "1\n")
+            .with(&format!("{sys}/size"), "160\n")
+            .with(&format!("{sys}/dev"), format!("259:{i}\n"))
+            .with(&format!("/dev/{disk}1"), iso9660("cidata"));
+        let link = host.paths().host(&format!("/sys/class/block/{disk}1"));
+        std::os::unix::fs::symlink(format!("{disk}/{disk}1"), link).unwrap();
+    }
+    host
+}
+
+#[test]
+fn what_another_systems_installation_has_left_is_passed_over() {
+    let told = " (0 MiB): an ISO 9660 file system labelled `cidata` is passed over: an installation has left it there, and \
+                this system was not started from its disk";
+    for (other, stick, expected, passed_over) in
+        [("etcd-config", false, "vda1", true), ("etcd-config", true, "sr0", true), ("seed", false, "vdb1", false)]
+    {
+        let mut host = partitioned(&[("vda", "etcd-config"), ("vdb", other)]);
+        if stick {
+            let sys = "/sys/class/block/sr0";
+            host = host.with(&format!("{sys}/size"), "160\n").with(&format!("{sys}/dev"), "11:0\n");
+            host = host.with("/dev/sr0", iso9660("cidata"));
+        }
+        let disks = disk::list(host.paths().root()).unwrap();
+        let (volumes, notes) = carriers(&disks, "cidata");
+        assert_eq!(volumes.iter().map(|volume| &*volume.name).collect::<Vec<_>>(), [expected], "{other} {stick}");
+        assert_eq!(notes, if passed_over { vec![format!("vdb1{told}")] } else { vec![] }, "{other} {stick}");
+    }
 }
 
 /// What the files of a mounted volume of this form are, as if it were one.
