@@ -36,7 +36,7 @@ pub struct Target {
     pub holders: Vec<String>,
     /// What is on it.
     pub content: Content,
-    /// Members of etcd clusters that live on it.
+    /// Members of etcd clusters that live on it, or may.
     pub members: Vec<Lived>,
 }
 
@@ -73,15 +73,26 @@ pub struct Receipt {
     pub handed_over: Option<u64>,
 }
 
-/// A member that was found on a disk.
+/// Where a member lives on a disk, or may live.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lived {
     /// On which device, such as `sda5`.
     pub device: String,
-    /// Of which cluster; nothing where its data does not say.
-    pub cluster: Option<ClusterId>,
+    /// Whose it is.
+    pub whose: Whose,
     /// Whether `keep_data` keeps it.
     pub kept: bool,
+}
+
+/// Whose a member's data is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// This cluster's.
+    Cluster(ClusterId),
+    /// A cluster's that the data does not name.
+    Unsaid,
+    /// Nobody knows whether there is a member, and why: what cannot be looked at.
+    Unknown(String),
 }
 
 /// What an installation is to come to, beside the `install` of its configuration.
@@ -257,26 +268,34 @@ fn over<'a>(wanted: &Wanted<'_>, disk: &'a Target) -> Verdict<'a> {
     refuse(format!("{disk}, which is not empty: {}", disk.content), expected)
 }
 
-/// A member's data is lost on nobody's word but its own cluster's ID.
+/// A member's data is lost on nobody's word but its own cluster's ID, and not knowing is not absence.
 fn member<'a>(disk: &Target, keep: bool, wipe: Option<ClusterId>) -> Option<Verdict<'a>> {
     let lost = disk.members.iter().filter(|member| !(keep && member.kept));
-    let refused = lost.into_iter().find(|member| member.cluster.is_none() || member.cluster != wipe)?;
+    let refused = lost.into_iter().find(|member| wipe.is_none_or(|wipe| member.whose != Whose::Cluster(wipe)))?;
     let device = &refused.device;
-    Some(match (refused.cluster, wipe) {
-        (None, _) => refuse(
+    Some(match (&refused.whose, wipe) {
+        (Whose::Unknown(why), _) => refuse(
+            format!("{disk}, of which {device} cannot be looked at: {why}"),
+            &format!(
+                "to know that no member lives there: {}look at it elsewhere, and erase the disk there with `wipefs -a` and \
+                 `sgdisk --zap-all` if nobody needs it",
+                if refused.kept { "leave it by `install.keep_data: true`, or " } else { "" }
+            ),
+        ),
+        (Whose::Unsaid, _) => refuse(
             format!("{disk}, with a member of an etcd cluster on {device} whose data does not say of which one"),
             "a disk without one: look at it elsewhere, and erase it there with `wipefs -a` if nobody needs it",
         ),
-        (Some(id), None) => refuse(
-            format!("{disk}, with a member of the etcd cluster {} on {device}", Id(id)),
+        (Whose::Cluster(id), None) => refuse(
+            format!("{disk}, with a member of the etcd cluster {} on {device}", Id(*id)),
             &format!(
                 "a disk without one: name another disk, or say `install.wipe: true` and `install.wipe_member: \"{}\"` to \
                  lose this member's data",
-                Id(id)
+                Id(*id)
             ),
         ),
-        (Some(id), Some(other)) => refuse(
-            format!("{disk}, with a member of the etcd cluster {} on {device}", Id(id)),
+        (Whose::Cluster(id), Some(other)) => refuse(
+            format!("{disk}, with a member of the etcd cluster {} on {device}", Id(*id)),
             &format!("one of the cluster {}, which `install.wipe_member` names: name another disk", Id(other)),
         ),
     })

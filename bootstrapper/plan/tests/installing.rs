@@ -1,7 +1,7 @@
 //! Every row of `plan::installing`: which disk is written to, and which words refuse.
 
 use plan::install::{InstallEntry, Selector};
-use plan::installing::{Content, LOOP, Lived, Receipt, Target, Verdict, Wanted, choose};
+use plan::installing::{Content, LOOP, Lived, Receipt, Target, Verdict, Wanted, Whose, choose};
 use plan::member::ClusterId;
 
 const NOW: u64 = 1_800_000_000;
@@ -39,7 +39,12 @@ fn ours(receipt: Option<(&str, &str, Option<u64>)>) -> Content {
 }
 
 fn lives(cluster: Option<u64>, kept: bool) -> Vec<Lived> {
-    vec![Lived { device: "sda5".into(), cluster: cluster.map(ClusterId), kept }]
+    let whose = cluster.map_or(Whose::Unsaid, |id| Whose::Cluster(ClusterId(id)));
+    vec![Lived { device: "sda5".into(), whose, kept }]
+}
+
+fn unknown(kept: bool) -> Vec<Lived> {
+    vec![Lived { device: "sda5".into(), whose: Whose::Unknown("EIO".into()), kept }]
 }
 
 fn says(disk: &str, entry: &InstallEntry, disks: &[Target]) -> String {
@@ -183,6 +188,38 @@ fn every_row_of_the_table() {
             }),
             &["0000000000000002"],
         ),
+        // Nobody knows.
+        (
+            "what cannot be looked at",
+            "serial=S-sda",
+            lose(0xab),
+            with(|d| {
+                other(d);
+                d.members = unknown(false);
+            }),
+            &[SDA, "of which sda5 cannot be looked at: EIO", "look at it elsewhere"],
+        ),
+        (
+            "a /var that cannot be looked at",
+            "serial=S-sda",
+            wipe(),
+            with(|d| (d.content, d.members) = (ours(None), unknown(true))),
+            &["of which sda5 cannot be looked at: EIO", "leave it by `install.keep_data: true`"],
+        ),
+        (
+            "keep a /var that cannot be looked at",
+            "serial=S-sda",
+            keep(),
+            with(|d| (d.content, d.members) = (ours(None), unknown(true))),
+            &["write sda and keep"],
+        ),
+        (
+            "keep beside what cannot be looked at",
+            "serial=S-sda",
+            keep(),
+            with(|d| (d.content, d.members) = (ours(None), unknown(false))),
+            &["of which sda5 cannot be looked at: EIO"],
+        ),
         // Keeping.
         ("keep", "serial=S-sda", keep(), with(member), &["write sda and keep"]),
         (
@@ -290,7 +327,7 @@ fn no_word_but_its_clusters_id_loses_a_member() {
                     Content::Other("XFS".into()),
                     Content::Ours { receipt: None, in_the_way: Some("over".into()) },
                 ] {
-                    for cluster in [None, Some(1)] {
+                    for whose in [Whose::Unsaid, Whose::Unknown("EIO".into()), Whose::Cluster(ClusterId(1))] {
                         for kept in [false, true] {
                             for selector in ["serial=S-sda", "wwid=naa.5000sda", "path=/dev/disk/by-path/pci-sda"] {
                                 let entry = InstallEntry {
@@ -299,11 +336,12 @@ fn no_word_but_its_clusters_id_loses_a_member() {
                                     wipe_member: id.map(ClusterId),
                                     ..InstallEntry::default()
                                 };
-                                let disks = with(|d| (d.content, d.members) = (content.clone(), lives(cluster, kept)));
+                                let lived = Lived { device: "sda5".into(), whose: whose.clone(), kept };
+                                let disks = with(|d| (d.content, d.members) = (content.clone(), vec![lived.clone()]));
                                 let said = says(selector, &entry, &disks);
                                 let loses = said == "write sda" || said == "write sda and keep" && !kept;
                                 assert!(
-                                    !loses || wipe && cluster.is_some() && id == cluster,
+                                    !loses || wipe && id == Some(1) && whose == Whose::Cluster(ClusterId(1)),
                                     "{entry:?} {disks:?} {said}"
                                 );
                                 seen += u32::from(loses);

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use plan::install::Selector;
-use plan::installing::{Content, Lived, Receipt, Target, matches};
+use plan::installing::{Content, Lived, Receipt, Target, Whose, matches};
 use plan::member::ClusterId;
 use plan::place::Kept;
 use serde::{Deserialize, Serialize};
@@ -176,17 +176,30 @@ fn members(paths: &Paths, disk: &Disk, parts: &[&Disk], table: Option<&Table>) -
     fs::create_dir(&dir, 0o700, None)?;
     let mut found = Vec::new();
     for device in std::iter::once(disk).chain(parts.iter().copied()) {
-        let fstype = device.probe.kind.fstype().filter(|fstype| matches!(*fstype, "xfs" | "ext4"));
-        let Some(fstype) = fstype.filter(|_| device.mounts.is_empty() && device.holders.is_empty()) else { continue };
         let kept = var.is_some() && number(device, disk) == var;
-        let clusters = clusters_on(device, fstype, &dir).unwrap_or_else(|error| {
-            // Not knowing is not absence.
-            tracing::warn!("cannot tell whether a member lives on {}: {error:#}", device.name);
-            vec![None]
-        });
-        found.extend(clusters.into_iter().map(|cluster| Lived { device: device.name.clone(), cluster, kept }));
+        found.extend(whose(device, &dir).into_iter().map(|whose| Lived { device: device.name.clone(), whose, kept }));
+    }
+    // Linux takes no table whose first place, or the sector before that, is damaged.
+    if let Some(var) = var.filter(|var| parts.iter().all(|part| number(part, disk) != Some(*var))) {
+        let p = if disk.name.ends_with(|c: char| c.is_ascii_digit()) { "p" } else { "" };
+        let why = "the disk's table has it, and the kernel does not list it".to_owned();
+        found.push(Lived { device: format!("{}{p}{var}", disk.name), whose: Whose::Unknown(why), kept: true });
     }
     Ok(found)
+}
+
+/// Whose members live on this device; not knowing is not absence.
+fn whose(device: &Disk, dir: &Path) -> Vec<Whose> {
+    if let Kind::Unreadable(why) = &device.probe.kind {
+        return vec![Whose::Unknown(why.clone())];
+    }
+    let fstype = device.probe.kind.fstype().filter(|fstype| matches!(*fstype, "xfs" | "ext4"));
+    let fstype = fstype.filter(|_| device.mounts.is_empty() && device.holders.is_empty());
+    let Some(fstype) = fstype else { return Vec::new() };
+    match clusters_on(device, fstype, dir) {
+        Ok(clusters) => clusters.into_iter().map(|own| own.map_or(Whose::Unsaid, Whose::Cluster)).collect(),
+        Err(error) => vec![Whose::Unknown(format!("{error:#}"))],
+    }
 }
 
 /// With what is only in the journal: of a machine that lost its power, that may be all that there is of a member, and without

@@ -154,6 +154,17 @@ impl Machine {
         self.device(name)
     }
 
+    /// Has the kernel list a partition.
+    fn partition(&self, disk: &str, number: u32, bytes: &[u8]) {
+        let sys = format!("sys/class/block/{disk}/{disk}{number}");
+        self.put(&format!("dev/{disk}{number}"), bytes);
+        self.put(&format!("{sys}/partition"), format!("{number}\n").as_bytes());
+        self.put(&format!("{sys}/size"), format!("{}\n", bytes.len() / 512).as_bytes());
+        self.put(&format!("{sys}/dev"), format!("259:{number}\n").as_bytes());
+        let link = self.root.path().join(format!("sys/class/block/{disk}{number}"));
+        std::os::unix::fs::symlink(format!("{disk}/{disk}{number}"), link).unwrap();
+    }
+
     fn device(&self, name: &str) -> PathBuf {
         self.root.path().join("dev").join(name)
     }
@@ -269,6 +280,7 @@ fn what_is_wrong_with_a_medium_is_said_before_anything_is_written() {
 fn a_disk_with_anything_on_it_needs_the_word_and_keeps_its_var_on_request() {
     let machine = Machine::new("{disk: {serial: S-sda}}");
     old(&machine);
+    machine.partition("sda", 3, &[0; 1 << 20]);
     let said = machine.install().unwrap_err();
     assert!(
         said.starts_with("78 nothing was written: found sda (3221 MB, serial S-sda), which is not empty"),
@@ -291,8 +303,41 @@ fn a_disk_with_anything_on_it_needs_the_word_and_keeps_its_var_on_request() {
 
     let machine = Machine::new("{disk: {serial: S-sda}, wipe: true}");
     let disk = old(&machine);
+    machine.partition("sda", 3, &[0; 1 << 20]);
     assert_eq!(machine.install(), Ok(Power::Reboot));
     assert_eq!(bytes(&disk, 7 << 20, 5), b"NEW!\0");
+}
+
+/// A table that the kernel does not take, a partition that cannot be read, a file system that it does not mount.
+#[test]
+fn where_nobody_can_look_for_a_member_nothing_is_written() {
+    let mut ext4 = vec![0; 1 << 20];
+    ext4[1080..1082].copy_from_slice(b"\x53\xef");
+    for (case, listed, expected) in [
+        ("not listed", None, "sda3 cannot be looked at: the disk's table has it, and the kernel does not list it; "),
+        ("unreadable", Some(&[][..]), "sda3 cannot be looked at: "),
+        ("not mounted", Some(&ext4[..]), "sda3 cannot be looked at: cannot mount "),
+    ] {
+        for (install, written) in [("wipe: true, wipe_member: \"0000000000000001\"", false), ("keep_data: true", true)]
+        {
+            let machine = Machine::new(&format!("{{disk: {{serial: S-sda}}, {install}}}"));
+            let disk = old(&machine);
+            if let Some(bytes) = listed {
+                machine.partition("sda", 3, if bytes.is_empty() { &ext4 } else { bytes });
+            }
+            if listed.is_some_and(<[u8]>::is_empty) {
+                crate::sys::fs::remove(&machine.device("sda3")).unwrap();
+            }
+            let before = bytes(&disk, 0, 12 << 20);
+            let done = machine.install();
+            assert_eq!(done.is_ok(), written, "{case}, {install}: {done:?}");
+            if let Err(said) = done {
+                assert!(said.contains(expected), "{case}: {said}");
+                assert_eq!(bytes(&disk, 0, 12 << 20), before, "{case}");
+            }
+            assert_eq!(bytes(&disk, 7 << 20, 5), b"OLD!!", "{case}");
+        }
+    }
 }
 
 /// The system of before on a disk whose `/var` grew to its end.
