@@ -191,6 +191,12 @@ impl Table {
     }
 }
 
+/// Whether the first sector is a protective MBR (5.2.3), without which neither the firmware nor Linux reads the table behind it.
+pub fn is_protected(head: &[u8]) -> bool {
+    let Some(mbr) = head.get(446..SECTOR as usize) else { return false };
+    mbr.ends_with(&[0x55, 0xaa]) && mbr[..64].chunks_exact(16).any(|entry| entry[4] == 0xee)
+}
+
 /// Gives a table that somebody has changed the checksums that it needs.
 #[cfg(any(test, feature = "fuzzing"))]
 pub fn mend(disk: &mut [u8]) {

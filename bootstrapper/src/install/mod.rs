@@ -90,7 +90,7 @@ fn installed(paths: &Paths, consoles: &Consoles) -> Result<Power> {
     let wanted = Wanted { entry: &site.entry, disk: selector, image: image_sum, config: &config, least, now };
     let (target, keep) = match choose(&wanted, &targets) {
         Verdict::Write { disk, keep } => (disk, keep),
-        Verdict::Start(disk) => return start(paths, consoles, disk, now),
+        Verdict::Start(disk) => return start(paths, consoles, disk, &head, now),
         Verdict::Halt(disk) => {
             consoles.say(&format!(
                 "\n{disk} has this image and this configuration already, and starting it has led back to this medium.\n\
@@ -174,8 +174,8 @@ fn wait_for_site(paths: &Paths, consoles: &Consoles, medium: &Medium) -> Result<
     }
 }
 
-/// It is there already.
-fn start(paths: &Paths, consoles: &Consoles, target: &Target, now: u64) -> Result<Power> {
+/// It is there already; `image` is the first MiB of what is.
+fn start(paths: &Paths, consoles: &Consoles, target: &Target, image: &[u8], now: u64) -> Result<Power> {
     let disk = Disk::open(&paths.host("/dev").join(&target.name))?;
     let table = Table::read(disk.file(), disk.bytes()).context("cannot read its partition table")?;
     let config = table.as_ref().and_then(|table| table.named(gpt::CONFIG));
@@ -185,6 +185,9 @@ fn start(paths: &Paths, consoles: &Consoles, target: &Target, now: u64) -> Resul
     // A power cut may have come between the two places of the table.
     if let (None, Some(table)) = (Table::parse(&head), &table) {
         put_table(&disk, &table.anew(disk.bytes()))?;
+    }
+    if !gpt::is_protected(&head) {
+        disk.put(0, &image[..gpt::SECTOR as usize])?;
     }
     disk.put(config.last * gpt::SECTOR, &handed_over(now))?;
     disk.sync()?;
@@ -259,7 +262,12 @@ fn write(
     let mut progress = Progress::new(consoles, format!("Reading {} back", target.name), end);
     disk.verify(&written, |at| progress.at(at))?;
     match &last {
-        Some(table) => put_table(&disk, table)?,
+        Some(table) => {
+            // Another program may have written there; with `/var` alone in the table nothing starts yet.
+            disk.put(0, &head[..gpt::SECTOR as usize])?;
+            disk.sync()?;
+            put_table(&disk, table)?;
+        }
         None => disk.finish(head)?,
     }
     drop(disk);

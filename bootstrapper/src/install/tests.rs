@@ -221,6 +221,22 @@ fn a_blank_disk_has_the_image_the_configuration_and_a_receipt_and_is_not_install
 }
 
 #[test]
+fn a_disk_that_is_only_started_gets_the_sector_back_without_which_nothing_starts_it() {
+    let machine = Machine::new("{disk: {serial: S-sda}}");
+    let disk = machine.disk("sda", &[], DISK, 1);
+    assert_eq!(machine.install(), Ok(Power::Reboot));
+    // As another system's tool may have left it: its own disk's size, and another ID.
+    let mut theirs = bytes(&disk, 0, 512);
+    theirs[440..444].fill(7);
+    for (overwritten, expected) in [([0x90; 512].to_vec(), &image()[..512]), (theirs.clone(), &theirs[..])] {
+        write(&disk, 0, &overwritten);
+        assert!(machine.install().is_ok());
+        assert_eq!(bytes(&disk, 0, 512), expected);
+        write(&disk, PARTS[1].2 * SECTOR, &[0; 512]);
+    }
+}
+
+#[test]
 fn what_is_wrong_with_a_medium_is_said_before_anything_is_written() {
     let area = || BTreeMap::from([("user-data", user_data("{disk: {serial: S-sda}}"))]);
     let packed = zstd::encode_all(&image()[..], 3).unwrap();
@@ -380,13 +396,20 @@ fn cut_short(disk: &Path, told: &[Told], seed: u64) {
 /// Nobody has to say `wipe`, and what is kept is there at every moment.
 #[test]
 fn a_power_cut_at_any_moment_leaves_a_disk_that_the_next_boot_installs() {
-    for keep in [false, true] {
+    for (keep, overwritten) in [(false, false), (true, false), (true, true)] {
         let machine = Machine::new(&format!("{{disk: {{serial: S-sda}}, keep_data: {keep}}}"));
-        let prepare = || if keep { old(&machine) } else { machine.disk("sda", &[], DISK, 1) };
+        let prepare = || {
+            let disk = if keep { old(&machine) } else { machine.disk("sda", &[], DISK, 1) };
+            if overwritten {
+                write(&disk, 0, &[0x90; 512]);
+            }
+            disk
+        };
         let disk = prepare();
         TOLD.take();
         assert_eq!(machine.install(), Ok(Power::Reboot));
         let (told, done) = (TOLD.take(), bytes(&disk, 0, 3 << 20));
+        assert_eq!(done[..512], image()[..512], "keep {keep}: without this sector no firmware reads the table");
         let var = if keep { b"OLD!!" } else { b"NEW!\0" };
         // Most hangs on the last requests: all of them, and some of the many before.
         let last = told.len().saturating_sub(14);
