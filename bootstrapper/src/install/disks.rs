@@ -135,10 +135,8 @@ fn content(disk: &Disk, parts: &[&Disk], table: Option<&Table>, image: &Table) -
     if matches!(disk.probe.kind, Kind::Blank | Kind::Unfinished) && parts.is_empty() {
         return Content::Blank;
     }
-    let mut head = vec![0; imaging::MIB as usize];
-    let read = File::open(&disk.device).and_then(|file| file.read_exact_at(&mut head, 0));
     // Before its table is believed: that is there before its last sector is.
-    if read.is_ok() && imaging::has_begun(&head) {
+    if is_unfinished(disk) {
         return Content::Unfinished;
     }
     if let Some(table) = table
@@ -148,6 +146,18 @@ fn content(disk: &Disk, parts: &[&Disk], table: Option<&Table>, image: &Table) -
         return Content::Ours { receipt, in_the_way: table.in_the_way(image, disk.bytes) };
     }
     Content::Other(disk.probe.to_string())
+}
+
+/// The mark of an installation that was cut short may be there for ever after: it counts while nothing that is known came after
+/// it, nor the table at the end, which an installation takes away before all else and its system makes as it first starts.
+fn is_unfinished(disk: &Disk) -> bool {
+    let mut head = vec![0; imaging::MIB as usize];
+    let last = File::open(&disk.device).and_then(|file| {
+        file.read_exact_at(&mut head, 0)?;
+        Table::last(&file, disk.bytes)
+    });
+    let unknown = matches!(disk.probe.kind, Kind::Unrecognised | Kind::Other(disk::GPT));
+    unknown && matches!(last, Ok(None)) && imaging::has_begun(&head)
 }
 
 fn receipt(device: &Path, config: &Partition) -> Option<Receipt> {

@@ -60,22 +60,31 @@ impl Table {
     /// # Errors
     /// When the disk cannot be read.
     pub fn read(disk: &File, bytes: u64) -> io::Result<Option<Table>> {
+        Ok(match Table::at(disk, bytes, 1)? {
+            Some(table) => Some(table),
+            None => Table::last(disk, bytes)?,
+        })
+    }
+
+    /// Reads the table at the end of a disk.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub fn last(disk: &File, bytes: u64) -> io::Result<Option<Table>> {
+        Table::at(disk, bytes, (bytes / SECTOR).saturating_sub(1))
+    }
+
+    fn at(disk: &File, bytes: u64, sector: u64) -> io::Result<Option<Table>> {
         let sectors = bytes / SECTOR;
-        let at = |sector: u64| -> io::Result<Option<Table>> {
-            let mut header = [0; SECTOR as usize];
-            disk.read_exact_at(&mut header, sector * SECTOR)?;
-            let Some(first) = number64(&header, 72).filter(|first| *first < sectors - 32) else { return Ok(None) };
-            let mut entries = vec![0; ENTRIES];
-            disk.read_exact_at(&mut entries, first * SECTOR)?;
-            Ok(Table::of(&header, entries, sector))
-        };
         if sectors < 70 {
             return Ok(None);
         }
-        Ok(match at(1)? {
-            Some(table) => Some(table),
-            None => at(sectors - 1)?,
-        })
+        let mut header = [0; SECTOR as usize];
+        disk.read_exact_at(&mut header, sector * SECTOR)?;
+        let Some(first) = number64(&header, 72).filter(|first| *first < sectors - 32) else { return Ok(None) };
+        let mut entries = vec![0; ENTRIES];
+        disk.read_exact_at(&mut entries, first * SECTOR)?;
+        Ok(Table::of(&header, entries, sector))
     }
 
     /// The table at the beginning of these bytes, of which there is a MiB.

@@ -165,6 +165,16 @@ impl Machine {
         std::os::unix::fs::symlink(format!("{disk}/{disk}{number}"), link).unwrap();
     }
 
+    /// Has the kernel look at the table of `sda` anew; without both it takes none.
+    fn scan(&self, disk: &Path) {
+        let head = bytes(disk, 0, MIB as usize);
+        crate::sys::fs::remove(&self.root.path().join("sys/class/block/sda3")).unwrap();
+        let var = Table::parse(&head).filter(|_| gpt::is_protected(&head)).and_then(|table| table.named(gpt::VAR));
+        if let Some(var) = var {
+            self.partition("sda", var.number, &[0; 1 << 20]);
+        }
+    }
+
     fn device(&self, name: &str) -> PathBuf {
         self.root.path().join("dev").join(name)
     }
@@ -356,6 +366,44 @@ fn where_nobody_can_look_for_a_member_nothing_is_written() {
     }
 }
 
+/// A power cut between an installation's last two writes leaves the mark beside a whole system, and whoever makes something else
+/// of the disk may leave it too.
+#[test]
+fn the_mark_of_an_installation_that_was_cut_short_is_not_believed_beside_what_came_after_it() {
+    let mut marked = vec![0; 2 << 20];
+    marked[MIB as usize / 2..][..imaging::MARKER.len()].copy_from_slice(imaging::MARKER);
+    for (magic, at, what) in [
+        (&b"LVM2 001"[..], 536, "an LVM2 physical volume"),
+        (b"\xe2\xe1\xf5\xe0", 1024, "an erofs file system"),
+        (b"_BHRfS_M", 65600, "a btrfs file system"),
+    ] {
+        let machine = Machine::new("{disk: {serial: S-sda}}");
+        let mut theirs = marked.clone();
+        theirs[at..at + magic.len()].copy_from_slice(magic);
+        let disk = machine.disk("sda", &theirs, DISK, 1);
+        let said = machine.install().unwrap_err();
+        assert!(said.contains(&format!("which is not empty: {what};")), "{said}");
+        assert_eq!(bytes(&disk, 0, 2 << 20), theirs, "{what}");
+    }
+
+    let machine = Machine::new("{disk: {serial: S-sda}}");
+    let disk = machine.disk("sda", &marked, DISK, 1);
+    assert_eq!(machine.install(), Ok(Power::Reboot), "the mark and nothing else");
+    let before = machine.on_consoles();
+    // The installed system starts, and grows; years later its first sector is lost.
+    let grown = Table::read(&File::open(&disk).unwrap(), DISK).unwrap().unwrap().anew(DISK);
+    write(&disk, SECTOR, &grown.primary());
+    write(&disk, DISK - grown.backup().len() as u64, &grown.backup());
+    write(&disk, MIB / 2, imaging::MARKER);
+    write(&disk, 11 << 20, b"DATA");
+    for lost in [512, 1024] {
+        write(&disk, 0, &vec![0; lost]);
+        assert!(machine.install().is_ok());
+        assert!(!machine.on_consoles().split_off(before.len()).contains("cut short"), "{lost} bytes");
+    }
+    assert_eq!(bytes(&disk, 11 << 20, 4), b"DATA");
+}
+
 /// The system of before on a disk whose `/var` grew to its end.
 fn old(machine: &Machine) -> PathBuf {
     let mut parts = PARTS;
@@ -396,28 +444,32 @@ fn cut_short(disk: &Path, told: &[Told], seed: u64) {
 /// Nobody has to say `wipe`, and what is kept is there at every moment.
 #[test]
 fn a_power_cut_at_any_moment_leaves_a_disk_that_the_next_boot_installs() {
-    for (keep, overwritten) in [(false, false), (true, false), (true, true)] {
-        let machine = Machine::new(&format!("{{disk: {{serial: S-sda}}, keep_data: {keep}}}"));
+    let (keep, wipe) = ("keep_data: true", "wipe: true, wipe_member: \"0000000000000001\"");
+    for (word, overwritten) in [("wipe: false", false), (wipe, false), (keep, false), (keep, true)] {
+        let machine = Machine::new(&format!("{{disk: {{serial: S-sda}}, {word}}}"));
         let prepare = || {
-            let disk = if keep { old(&machine) } else { machine.disk("sda", &[], DISK, 1) };
+            let disk = if word == "wipe: false" { machine.disk("sda", &[], DISK, 1) } else { old(&machine) };
             if overwritten {
                 write(&disk, 0, &[0x90; 512]);
             }
+            machine.scan(&disk);
             disk
         };
+        let keep = word == keep;
         let disk = prepare();
         TOLD.take();
         assert_eq!(machine.install(), Ok(Power::Reboot));
         let (told, done) = (TOLD.take(), bytes(&disk, 0, 3 << 20));
-        assert_eq!(done[..512], image()[..512], "keep {keep}: without this sector no firmware reads the table");
+        assert_eq!(done[..512], image()[..512], "{word}: without this sector no firmware reads the table");
         let var = if keep { b"OLD!!" } else { b"NEW!\0" };
-        // Most hangs on the last requests: all of them, and some of the many before.
+        // Most hangs on the first and the last requests: all of them, and some of the many between.
         let last = told.len().saturating_sub(14);
-        for moment in (0..last).step_by(told.len() / 6).chain(last..=told.len()) {
+        for moment in (0..8).chain((8..last).step_by(told.len() / 6)).chain(last..=told.len()) {
             for seed in 1..3 {
                 prepare();
                 cut_short(&disk, &told[..moment], u64::wrapping_mul(seed, 0x9e37_79b9_7f4a_7c15));
-                let at = format!("keep {keep}, {moment} of {} requests, {seed}", told.len());
+                machine.scan(&disk);
+                let at = format!("{word}, {moment} of {} requests, {seed}", told.len());
                 if keep {
                     let table = Table::read(&File::open(&disk).unwrap(), DISK).unwrap().expect(&at);
                     let kept = table.named("etcd-var").map(|var| (var.first, var.last));

@@ -15,7 +15,7 @@ use super::mount::mounts;
 use super::probe::{Probe, probe};
 
 pub use super::mount::{Mount, is_mount_point, mount_read_only, mount_replayed, mount_volume, mounted_at, unmount};
-pub use super::probe::{Kind, OURS};
+pub use super::probe::{GPT, Kind, OURS};
 
 /// A block device with something to hold data in.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use nix::fcntl::{FallocateFlags, OFlag, PosixFadviseAdvice, fallocate, posix_fad
 pub const MIB: u64 = 1 << 20;
 
 /// Where the first MiB says that an installation has begun: behind the table and before the first partition.
-const MARKER: &[u8; 64] = b"etcd-bootstrapper is installing on this disk, nothing is on it \n";
+pub(crate) const MARKER: &[u8; 64] = b"etcd-bootstrapper is installing on this disk, nothing is on it \n";
 const MARKER_AT: u64 = MIB / 2;
 
 /// So much is given to the disk before more is written, so that progress is the disk's.
@@ -78,11 +78,16 @@ impl Disk {
     /// # Errors
     /// When the disk cannot be written.
     pub fn begin(&self) -> Result<()> {
+        self.put(MARKER_AT, MARKER)?;
+        // With the mark, and before the first sector: once that is gone, nothing says what this disk is but the mark alone, whatever
+        // else of it a power cut leaves.
+        self.put(self.bytes - MIB, &vec![0; MIB as usize])?;
+        self.sync()?;
+        self.put(0, &[0; 512])?;
+        self.sync()?;
         let mut head = vec![0; MIB as usize];
         head[MARKER_AT as usize..][..MARKER.len()].copy_from_slice(MARKER);
         self.put(0, &head)?;
-        // What a partition table that was there has left.
-        self.put(self.bytes - MIB, &vec![0; MIB as usize])?;
         self.sync()
     }
 

@@ -16,6 +16,8 @@ use nix::fcntl::OFlag;
 pub const OURS: &str = "etcd-data";
 /// Label of a disk of ours that the write-ahead log has for itself, finished.
 pub const OURS_WAL: &str = "etcd-wal";
+/// What a disk with partitions is called.
+pub const GPT: &str = "a GPT partition table";
 /// Label of a disk of ours while it is being formatted.
 pub const UNFINISHED: &str = "etcd-init";
 /// Written before mkfs runs and erased before the final label: mkfs syncs only once, at its end, so that a power cut may
@@ -216,7 +218,7 @@ static SIGNATURES: [Signature; 17] = [
     only("an exFAT file system", b"EXFAT   ", &[3]),
     only("a verity hash tree", b"verity\0\0", &[0]),
     // Behind everything that a hybrid image may carry too; the second place is that of 4 KiB sectors.
-    only("a GPT partition table", b"EFI PART", &[512, 4096]),
+    only(GPT, b"EFI PART", &[512, 4096]),
 ];
 
 fn identify(head: &[u8], disk: &Disk) -> io::Result<Option<Probe>> {
