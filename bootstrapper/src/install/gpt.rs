@@ -127,16 +127,25 @@ impl Table {
         found.next().is_none().then_some(one)
     }
 
-    /// Why the partition of `/var` that this table has cannot stay where it is beneath the image's table; `None` where it can.
+    /// Why the partition of `/var` that this table has cannot stay where it is beneath the image's table, or another one would be
+    /// lost; `None` where it can.
     pub fn in_the_way(&self, image: &Table, bytes: u64) -> Option<String> {
         let Some(var) = self.named(VAR) else { return Some(format!("there is no one partition `{VAR}`")) };
         let last = bytes / SECTOR - 34;
         if var.last > last {
             return Some(format!("`{VAR}` ends behind the end of the disk"));
         }
-        let slots = image.partitions().into_iter().filter(|partition| partition.name != VAR);
-        let over = slots.into_iter().find(|slot| slot.first <= var.last && var.first <= slot.last)?;
-        Some(format!("the image's partition `{}` would lie over `{VAR}`", over.name))
+        let slots: Vec<Partition> = image.partitions().into_iter().filter(|slot| slot.name != VAR).collect();
+        if let Some(over) = slots.iter().find(|slot| slot.first <= var.last && var.first <= slot.last) {
+            return Some(format!("the image's partition `{}` would lie over `{VAR}`", over.name));
+        }
+        // The names of slots change with the version that is in them, their places never.
+        let place = |partition: &Partition| (partition.number, partition.first, partition.last);
+        let lost = self
+            .partitions()
+            .into_iter()
+            .find(|other| other.name != VAR && slots.iter().all(|slot| place(slot) != place(other)))?;
+        Some(format!("the image has no place for its partition {} (`{}`)", lost.number, lost.name))
     }
 
     /// This table with the other one's partition of `/var` in the place of its own, for a disk of so many bytes.

@@ -334,6 +334,30 @@ fn a_disk_with_anything_on_it_needs_the_word_and_keeps_its_var_on_request() {
     assert_eq!(bytes(&disk, 7 << 20, 5), b"NEW!\0");
 }
 
+#[test]
+fn a_partition_that_an_operator_has_made_is_not_lost_where_the_data_stays() {
+    // What an earlier image called its slots, and one that was made behind them; then a slot that lies elsewhere.
+    for (parts, refused) in [
+        ([("esp", 2048, 6143), ("etcd_1.0", 6144, 14335), ("etcd-var", 14336, 20479)], None),
+        ([("esp", 2048, 6143), ("etcd_1.0", 6144, 12287), ("etcd-var", 14336, 20479)], Some("2 (`etcd_1.0`)")),
+        ([("esp", 2048, 6143), ("etcd-var", 14336, 20479), ("backups", 20480, 30719)], Some("3 (`backups`)")),
+    ] {
+        let machine = Machine::new("{disk: {serial: S-sda}, keep_data: true}");
+        let head = table(&parts, DISK / SECTOR);
+        let disk = machine.disk("sda", &head, DISK, 1);
+        let done = machine.install();
+        let expected = refused.map(|name| {
+            format!(
+                "78 nothing was written: found sda (3221 MB, serial S-sda), whose data cannot stay: the image has no place \
+                 for its partition {name}; expected the partitions of an installation of this kind: copy the data \
+                 elsewhere, and install with `wipe`"
+            )
+        });
+        assert_eq!(done.err(), expected);
+        assert!(expected.is_none() || bytes(&disk, 0, MIB as usize) == head, "{parts:?}");
+    }
+}
+
 /// A table that the kernel does not take, a partition that cannot be read, a file system that it does not mount.
 #[test]
 fn where_nobody_can_look_for_a_member_nothing_is_written() {
