@@ -34,8 +34,7 @@ use site::Site;
 /// How long a slow drive has until it shows its medium.
 const MEDIUM: Duration = Duration::from_secs(90);
 
-/// After this a stick that was plugged in at power-on has been found, and at the latest after this no driver is still busy.
-const USB: Duration = Duration::from_secs(8);
+/// At the latest after this no driver is still busy.
 const SETTLE: Duration = Duration::from_secs(30);
 
 /// Between two looks for a configuration, and between two times of saying that there is none.
@@ -146,7 +145,7 @@ fn wait_for_medium(paths: &Paths, consoles: &Consoles) -> Result<Medium> {
 /// A stick beside the medium counts more than the medium, and a disk that is late is not absent.
 fn settle(paths: &Paths) {
     let since = Instant::now();
-    while (disk::settling(paths.root()) || clock::since_boot() < USB) && since.elapsed() < SETTLE {
+    while (disk::settling(paths.root()) || clock::since_boot() < disk::SHOWN) && since.elapsed() < SETTLE {
         std::thread::sleep(Duration::from_millis(200));
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use nix::libc;
@@ -163,6 +164,10 @@ pub fn drive(root: &Path, name: &str, number: &str) -> Option<Drive> {
         (false, false) => None,
     }
 }
+
+/// After this, counted from the kernel's start, a slow bus such as USB or SAS has shown what was there at power-on. Until then
+/// neither the kernel nor udev may say that they are busy.
+pub const SHOWN: Duration = Duration::from_secs(8);
 
 /// Whether devices may still turn up by themselves: udev has events in its queue, or an NVMe controller is starting.
 pub fn settling(root: &Path) -> bool {

@@ -20,6 +20,8 @@ pub struct Known {
     pub directory: Directory,
     /// Whether the kernel or udev are still finding devices.
     pub settling: bool,
+    /// Whether a slow bus may have disks that it has not shown yet.
+    pub early: bool,
 }
 
 /// What an earlier boot without a data disk left in the directory on `/var`.
@@ -89,12 +91,12 @@ fn automatic<'a>(disks: &'a [Disk], known: &Known) -> Choice<'a> {
             Choice::Missing("the kernel is still finding disks".into())
         }
         (Some(disk), Directory::Unused | Directory::Begun) => usable(disk, Choice::Use, known.role),
-        (None, Directory::Unused) => offered(disks),
+        (None, Directory::Unused) => offered(disks, known.early),
     }
 }
 
 /// No volume of ours anywhere: the one blank disk, if there is one.
-fn offered(disks: &[Disk]) -> Choice<'_> {
+fn offered(disks: &[Disk], early: bool) -> Choice<'_> {
     let eligible = |d: &&Disk| d.layer == Layer::Whole && obstacle(d).is_none() && partitions(d, disks).is_empty();
     let of =
         |kind: fn(&Kind) -> bool| disks.iter().filter(eligible).filter(|d| kind(&d.probe.kind)).collect::<Vec<_>>();
@@ -108,6 +110,7 @@ fn offered(disks: &[Disk]) -> Choice<'_> {
         ([], [_, ..], _) => Choice::Missing(format!("cannot tell what is on {}", join(&unreadable))),
         ([], [], [disk]) => Choice::Format(disk),
         ([], [], [_, ..]) => ambiguous(&blank),
+        ([], [], []) if early => Choice::Missing("any, which a slow bus may have and has not shown yet".into()),
         ([], [], []) => Choice::Directory,
     }
 }

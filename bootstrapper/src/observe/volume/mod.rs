@@ -9,6 +9,7 @@ use anyhow::Result;
 use plan::document::Device;
 
 use crate::paths::Paths;
+use crate::sys::clock;
 use crate::sys::disk::{self, Disk, Layer, OURS};
 use crate::sys::volume::{Role, Work, remembered};
 use crate::system_disk::{self, Copied};
@@ -66,7 +67,8 @@ pub fn look(paths: &Paths, device: &Device) -> Result<Volume> {
             (false, false) => Directory::Unused,
         },
         settling: disk::settling(paths.root()),
-        ..Known::default()
+        early: clock::since_boot() < disk::SHOWN,
+        role: Role::Data,
     };
     Ok(match choose(device, &disks, &known) {
         Choice::Use(disk) => Volume::Prepare(work(disk, known.role, false)),

@@ -1,10 +1,10 @@
 //! `data.device: auto`.
 
-use bootstrapper::observe::volume::Known;
+use bootstrapper::observe::volume::{Directory, Known};
 use bootstrapper::sys::disk::{Kind, Layer};
 use plan::document::Device;
 
-use super::{GPT, blank, check, disk, ours, with, xfs};
+use super::{GPT, blank, check, disk, early, on_var, ours, with, xfs};
 
 #[test]
 fn auto_takes_ours_else_the_only_blank_disk_else_a_directory() {
@@ -153,5 +153,15 @@ fn auto_takes_ours_else_the_only_blank_disk_else_a_directory() {
             &["missing", "still finding disks"],
         ),
         ("more may come, for nothing yet", Device::Auto, vec![], Known { settling: true, ..none() }, &["missing"]),
+        ("a bus may be slow", Device::Auto, vec![], early(), &["missing", "not shown yet"]),
+        ("a bus may be slow, for one that is there", Device::Auto, vec![blank("vdb")], early(), &["format vdb"]),
+        ("a bus may be slow, for ours", Device::Auto, vec![ours("vdb")], early(), &["use vdb"]),
+        (
+            "a bus may be slow, for what was begun on /var",
+            Device::Auto,
+            vec![],
+            Known { early: true, ..on_var(Directory::Begun) },
+            &["directory"],
+        ),
     ]);
 }

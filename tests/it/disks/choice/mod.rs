@@ -68,6 +68,11 @@ fn on_var(directory: Directory) -> Known {
     Known { directory, ..Known::default() }
 }
 
+/// Soon after power-on.
+fn early() -> Known {
+    Known { early: true, ..Known::default() }
+}
+
 fn serial(s: &str) -> Device {
     Device::Serial(s.into())
 }
@@ -144,6 +149,7 @@ fn no_mixture_of_disks_formats_what_is_not_blank_or_falls_back_from_a_name() {
                 on_var(Directory::Lived),
                 on_var(Directory::Begun),
                 Known { settling: true, ..Known::default() },
+                early(),
             ] {
                 for device in &devices {
                     match choose(device, &disks, &known) {
@@ -164,7 +170,7 @@ fn no_mixture_of_disks_formats_what_is_not_blank_or_falls_back_from_a_name() {
                         Choice::Use(d) => assert!(d.probe.is_ours(OURS) && !d.system && !d.read_only, "{d:?}"),
                         Choice::Directory => {
                             assert!(
-                                *device == Device::Auto && known.remembered.is_none(),
+                                *device == Device::Auto && known.remembered.is_none() && !known.early,
                                 "{device:?} {known:?} {disks:?}"
                             );
                             assert!(
