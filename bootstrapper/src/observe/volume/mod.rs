@@ -97,6 +97,37 @@ fn mounted(device: &Device, mount: &disk::Mount, disks: &[Disk], role: Role) -> 
     }
     Volume::Refused {
         found: format!("{description}, mounted at {}", mount.target.display()),
-        expected: format!("{}: reboot when `{}` has changed", Selector(device), role.key()),
+        // Until the platform is asked, what an earlier boot has kept of it names the disk.
+        expected: format!(
+            "{}: reboot when `{}` has changed; where that leads back here, detach what was found before",
+            Selector(device),
+            role.key()
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_disk_than_the_named_one_is_refused_with_a_way_out_that_does_not_lead_back() {
+        let mount = |target: &str| disk::Mount {
+            number: "254:16".into(),
+            target: target.into(),
+            fstype: "xfs".into(),
+            source: "/dev/vdb".into(),
+        };
+        let refused = |key: &str, target: &str| Volume::Refused {
+            found: format!("/dev/vdb (xfs), mounted at {target}"),
+            expected: format!(
+                "the disk with serial B: reboot when `{key}` has changed; where that leads back here, detach what was found \
+                 before"
+            ),
+        };
+        for (role, target) in [(Role::Data, "/var/lib/etcd"), (Role::Wal, "/var/lib/etcd-wal")] {
+            let named = mounted(&Device::Serial("B".into()), &mount(target), &[], role);
+            assert_eq!(named, refused(role.key(), target));
+        }
     }
 }
