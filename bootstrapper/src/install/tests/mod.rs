@@ -1,4 +1,7 @@
-//! Installations from a medium onto files that stand for disks, and every moment at which one may be cut short.
+//! Installations from a medium onto files that stand for disks.
+
+mod cuts;
+mod over;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -10,7 +13,7 @@ use super::gpt::{SECTOR, Table};
 use super::*;
 use crate::sys::imaging::{self, TOLD, Told};
 
-const GOOD: &str = include_str!("../../../tests/fixtures/spec/good/three.yaml");
+const GOOD: &str = include_str!("../../../../tests/fixtures/spec/good/three.yaml");
 const DISK: u64 = 3 << 30;
 /// Of the image: 1 MiB, 2 MiB of ESP, 4 MiB of configuration, and a small `/var`.
 const IMAGE: u64 = 10 << 20;
@@ -231,22 +234,6 @@ fn a_blank_disk_has_the_image_the_configuration_and_a_receipt_and_is_not_install
 }
 
 #[test]
-fn a_disk_that_is_only_started_gets_the_sector_back_without_which_nothing_starts_it() {
-    let machine = Machine::new("{disk: {serial: S-sda}}");
-    let disk = machine.disk("sda", &[], DISK, 1);
-    assert_eq!(machine.install(), Ok(Power::Reboot));
-    // As another system's tool may have left it: its own disk's size, and another ID.
-    let mut theirs = bytes(&disk, 0, 512);
-    theirs[440..444].fill(7);
-    for (overwritten, expected) in [([0x90; 512].to_vec(), &image()[..512]), (theirs.clone(), &theirs[..])] {
-        write(&disk, 0, &overwritten);
-        assert!(machine.install().is_ok());
-        assert_eq!(bytes(&disk, 0, 512), expected);
-        write(&disk, PARTS[1].2 * SECTOR, &[0; 512]);
-    }
-}
-
-#[test]
 fn what_is_wrong_with_a_medium_is_said_before_anything_is_written() {
     let area = || BTreeMap::from([("user-data", user_data("{disk: {serial: S-sda}}"))]);
     let packed = zstd::encode_all(&image()[..], 3).unwrap();
@@ -302,132 +289,6 @@ fn what_is_wrong_with_a_medium_is_said_before_anything_is_written() {
     assert_eq!(machine.install(), Ok(Power::Reboot), "signed by the key that it knows");
 }
 
-#[test]
-fn a_disk_with_anything_on_it_needs_the_word_and_keeps_its_var_on_request() {
-    let machine = Machine::new("{disk: {serial: S-sda}}");
-    old(&machine);
-    machine.partition("sda", 3, &[0; 1 << 20]);
-    let said = machine.install().unwrap_err();
-    assert!(
-        said.starts_with("78 nothing was written: found sda (3221 MB, serial S-sda), which is not empty"),
-        "{said}"
-    );
-
-    let machine = Machine::new("{disk: {serial: S-sda}, keep_data: true}");
-    let disk = old(&machine);
-    assert_eq!(machine.install(), Ok(Power::Reboot));
-    assert_eq!(bytes(&disk, MIB, 2 << 20), image()[MIB as usize..3 << 20], "the slots are the image's");
-    assert_eq!((bytes(&disk, 7 << 20, 5), bytes(&disk, 11 << 20, 4)), (b"OLD!!".to_vec(), b"DATA".to_vec()));
-    let file = File::open(&disk).unwrap();
-    let table = Table::read(&file, DISK).unwrap().unwrap();
-    let var = table.named("etcd-var").unwrap();
-    assert_eq!((var.first, var.last), (14336, DISK / SECTOR - 34), "where it was");
-    assert!(table.named("esp").is_some());
-    write(&disk, 512, &[0; 512]);
-    let other = Table::read(&file, DISK).unwrap().unwrap();
-    assert_eq!(other.partitions(), table.partitions(), "its other place holds the same");
-
-    let machine = Machine::new("{disk: {serial: S-sda}, wipe: true}");
-    let disk = old(&machine);
-    machine.partition("sda", 3, &[0; 1 << 20]);
-    assert_eq!(machine.install(), Ok(Power::Reboot));
-    assert_eq!(bytes(&disk, 7 << 20, 5), b"NEW!\0");
-}
-
-#[test]
-fn a_partition_that_an_operator_has_made_is_not_lost_where_the_data_stays() {
-    // What an earlier image called its slots, and one that was made behind them; then a slot that lies elsewhere.
-    for (parts, refused) in [
-        ([("esp", 2048, 6143), ("etcd_1.0", 6144, 14335), ("etcd-var", 14336, 20479)], None),
-        ([("esp", 2048, 6143), ("etcd_1.0", 6144, 12287), ("etcd-var", 14336, 20479)], Some("2 (`etcd_1.0`)")),
-        ([("esp", 2048, 6143), ("etcd-var", 14336, 20479), ("backups", 20480, 30719)], Some("3 (`backups`)")),
-    ] {
-        let machine = Machine::new("{disk: {serial: S-sda}, keep_data: true}");
-        let head = table(&parts, DISK / SECTOR);
-        let disk = machine.disk("sda", &head, DISK, 1);
-        let done = machine.install();
-        let expected = refused.map(|name| {
-            format!(
-                "78 nothing was written: found sda (3221 MB, serial S-sda), whose data cannot stay: the image has no place \
-                 for its partition {name}; expected the partitions of an installation of this kind: copy the data \
-                 elsewhere, and install with `wipe`"
-            )
-        });
-        assert_eq!(done.err(), expected);
-        assert!(expected.is_none() || bytes(&disk, 0, MIB as usize) == head, "{parts:?}");
-    }
-}
-
-/// A table that the kernel does not take, a partition that cannot be read, a file system that it does not mount.
-#[test]
-fn where_nobody_can_look_for_a_member_nothing_is_written() {
-    let mut ext4 = vec![0; 1 << 20];
-    ext4[1080..1082].copy_from_slice(b"\x53\xef");
-    for (case, listed, expected) in [
-        ("not listed", None, "sda3 cannot be looked at: the disk's table has it, and the kernel does not list it; "),
-        ("unreadable", Some(&[][..]), "sda3 cannot be looked at: "),
-        ("not mounted", Some(&ext4[..]), "sda3 cannot be looked at: cannot mount "),
-    ] {
-        for (install, written) in [("wipe: true, wipe_member: \"0000000000000001\"", false), ("keep_data: true", true)]
-        {
-            let machine = Machine::new(&format!("{{disk: {{serial: S-sda}}, {install}}}"));
-            let disk = old(&machine);
-            if let Some(bytes) = listed {
-                machine.partition("sda", 3, if bytes.is_empty() { &ext4 } else { bytes });
-            }
-            if listed.is_some_and(<[u8]>::is_empty) {
-                crate::sys::fs::remove(&machine.device("sda3")).unwrap();
-            }
-            let before = bytes(&disk, 0, 12 << 20);
-            let done = machine.install();
-            assert_eq!(done.is_ok(), written, "{case}, {install}: {done:?}");
-            if let Err(said) = done {
-                assert!(said.contains(expected), "{case}: {said}");
-                assert_eq!(bytes(&disk, 0, 12 << 20), before, "{case}");
-            }
-            assert_eq!(bytes(&disk, 7 << 20, 5), b"OLD!!", "{case}");
-        }
-    }
-}
-
-/// A power cut between an installation's last two writes leaves the mark beside a whole system, and whoever makes something else
-/// of the disk may leave it too.
-#[test]
-fn the_mark_of_an_installation_that_was_cut_short_is_not_believed_beside_what_came_after_it() {
-    let mut marked = vec![0; 2 << 20];
-    marked[MIB as usize / 2..][..imaging::MARKER.len()].copy_from_slice(imaging::MARKER);
-    for (magic, at, what) in [
-        (&b"LVM2 001"[..], 536, "an LVM2 physical volume"),
-        (b"\xe2\xe1\xf5\xe0", 1024, "an erofs file system"),
-        (b"_BHRfS_M", 65600, "a btrfs file system"),
-    ] {
-        let machine = Machine::new("{disk: {serial: S-sda}}");
-        let mut theirs = marked.clone();
-        theirs[at..at + magic.len()].copy_from_slice(magic);
-        let disk = machine.disk("sda", &theirs, DISK, 1);
-        let said = machine.install().unwrap_err();
-        assert!(said.contains(&format!("which is not empty: {what};")), "{said}");
-        assert_eq!(bytes(&disk, 0, 2 << 20), theirs, "{what}");
-    }
-
-    let machine = Machine::new("{disk: {serial: S-sda}}");
-    let disk = machine.disk("sda", &marked, DISK, 1);
-    assert_eq!(machine.install(), Ok(Power::Reboot), "the mark and nothing else");
-    let before = machine.on_consoles();
-    // The installed system starts, and grows; years later its first sector is lost.
-    let grown = Table::read(&File::open(&disk).unwrap(), DISK).unwrap().unwrap().anew(DISK);
-    write(&disk, SECTOR, &grown.primary());
-    write(&disk, DISK - grown.backup().len() as u64, &grown.backup());
-    write(&disk, MIB / 2, imaging::MARKER);
-    write(&disk, 11 << 20, b"DATA");
-    for lost in [512, 1024] {
-        write(&disk, 0, &vec![0; lost]);
-        assert!(machine.install().is_ok());
-        assert!(!machine.on_consoles().split_off(before.len()).contains("cut short"), "{lost} bytes");
-    }
-    assert_eq!(bytes(&disk, 11 << 20, 4), b"DATA");
-}
-
 /// The system of before on a disk whose `/var` grew to its end.
 fn old(machine: &Machine) -> PathBuf {
     let mut parts = PARTS;
@@ -444,95 +305,6 @@ fn old(machine: &Machine) -> PathBuf {
 
 fn write(disk: &Path, at: u64, bytes: &[u8]) {
     File::options().write(true).open(disk).unwrap().write_all_at(bytes, at).unwrap();
-}
-
-/// Of these requests the first ones; of those that no flush has made safe, each sector or not.
-fn cut_short(disk: &Path, told: &[Told], seed: u64) {
-    let durable = told.iter().rposition(|one| matches!(one, Told::Flush)).map_or(0, |at| at + 1);
-    let mut random = seed | 1;
-    for (number, one) in told.iter().enumerate() {
-        let Told::Write(at, bytes) = one else { continue };
-        if number < durable {
-            write(disk, *at, bytes);
-            continue;
-        }
-        for (sector, bytes) in (0..).zip(bytes.chunks(512)) {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            if random >> 63 == 0 {
-                write(disk, at + sector * 512, bytes);
-            }
-        }
-    }
-}
-
-/// Nobody has to say `wipe`, and what is kept is there at every moment.
-#[test]
-fn a_power_cut_at_any_moment_leaves_a_disk_that_the_next_boot_installs() {
-    let (keep, wipe) = ("keep_data: true", "wipe: true, wipe_member: \"0000000000000001\"");
-    for (word, overwritten) in [("wipe: false", false), (wipe, false), (keep, false), (keep, true)] {
-        let machine = Machine::new(&format!("{{disk: {{serial: S-sda}}, {word}}}"));
-        let prepare = || {
-            let disk = if word == "wipe: false" { machine.disk("sda", &[], DISK, 1) } else { old(&machine) };
-            if overwritten {
-                write(&disk, 0, &[0x90; 512]);
-            }
-            machine.scan(&disk);
-            disk
-        };
-        let keep = word == keep;
-        let disk = prepare();
-        TOLD.take();
-        assert_eq!(machine.install(), Ok(Power::Reboot));
-        let (told, done) = (TOLD.take(), bytes(&disk, 0, 3 << 20));
-        assert_eq!(done[..512], image()[..512], "{word}: without this sector no firmware reads the table");
-        let var = if keep { b"OLD!!" } else { b"NEW!\0" };
-        // Most hangs on the first and the last requests: all of them, and some of the many between.
-        let last = told.len().saturating_sub(14);
-        for moment in (0..8).chain((8..last).step_by(told.len() / 6)).chain(last..=told.len()) {
-            for seed in 1..3 {
-                prepare();
-                cut_short(&disk, &told[..moment], u64::wrapping_mul(seed, 0x9e37_79b9_7f4a_7c15));
-                machine.scan(&disk);
-                let at = format!("{word}, {moment} of {} requests, {seed}", told.len());
-                if keep {
-                    let table = Table::read(&File::open(&disk).unwrap(), DISK).unwrap().expect(&at);
-                    let kept = table.named("etcd-var").map(|var| (var.first, var.last));
-                    assert_eq!(kept, Some((14336, DISK / SECTOR - 34)), "{at}");
-                    assert_eq!(bytes(&disk, 11 << 20, 4), b"DATA", "{at}");
-                }
-                let begun = imaging::has_begun(&bytes(&disk, 0, MIB as usize));
-                let before = machine.on_consoles().len();
-                assert_eq!(machine.install(), Ok(Power::Reboot), "{at}");
-                let said = machine.on_consoles().split_off(before);
-                assert_eq!(said.contains("has an installation that was cut short: it is written anew"), begun, "{at}");
-                assert_eq!(bytes(&disk, 0, MIB as usize)[..17 << 10], done[..17 << 10], "{at}");
-                assert_eq!(bytes(&disk, MIB, 2 << 20), done[MIB as usize..], "{at}");
-                assert_eq!(bytes(&disk, 7 << 20, 5), var, "{at}");
-            }
-        }
-    }
-}
-
-#[test]
-fn of_a_table_s_two_places_one_is_whole_at_every_moment() {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    file.as_file().set_len(DISK).unwrap();
-    let parsed = |parts: &[(&str, u64, u64)]| Table::parse(&table(parts, DISK / SECTOR)).unwrap();
-    let (before, after) = (parsed(&PARTS), parsed(&PARTS[2..]));
-    let disk = Disk::open(file.path()).unwrap();
-    put_table(&disk, &before).unwrap();
-    TOLD.take();
-    put_table(&disk, &after).unwrap();
-    let told = TOLD.take();
-    for moment in 0..=told.len() {
-        for seed in 1..64 {
-            put_table(&disk, &before).unwrap();
-            cut_short(file.path(), &told[..moment], u64::wrapping_mul(seed, 0x9e37_79b9_7f4a_7c15));
-            let found = Table::read(file.as_file(), DISK).unwrap().map(|table| table.partitions());
-            let whole = found == Some(before.partitions()) || found == Some(after.partitions());
-            assert!(whole, "{moment} of {} requests, {seed}: {found:?}", told.len());
-        }
-    }
 }
 
 #[test]
