@@ -188,6 +188,24 @@ pub fn choose<'a>(wanted: &Wanted<'_>, disks: &'a [Target]) -> Verdict<'a> {
     over(wanted, disk)
 }
 
+/// Why a disk that was chosen is not the one of its name any more, or not as it was; members are not looked at again.
+///
+/// The kernel gives the name of a disk that went away to the next one that comes.
+pub fn changed(chosen: &Target, disks: &[Target]) -> Option<Refusal> {
+    let before = Target { members: Vec::new(), ..chosen.clone() };
+    if disks.contains(&before) {
+        return None;
+    }
+    let now = match disks.iter().find(|disk| disk.name == chosen.name) {
+        Some(disk) => format!("{disk} with {}", disk.content),
+        None => format!("no {}, but {},", chosen.name, list(disks.iter())),
+    };
+    Some(Refusal {
+        found: format!("{now} where {chosen} with {} was chosen", chosen.content),
+        expected: "the same disk as before: leave the disks alone while this installs".to_owned(),
+    })
+}
+
 /// Why a disk is never written to, whatever is on it.
 fn unusable(wanted: &Wanted<'_>, disk: &Target) -> Option<(String, &'static str)> {
     let named = !matches!(wanted.disk, Selector::Model { .. });

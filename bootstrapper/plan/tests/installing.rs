@@ -1,7 +1,7 @@
 //! Every row of `plan::installing`: which disk is written to, and which words refuse.
 
 use plan::install::{InstallEntry, Selector};
-use plan::installing::{Content, LOOP, Lived, Receipt, Target, Verdict, Wanted, Whose, choose};
+use plan::installing::{Content, LOOP, Lived, Receipt, Target, Verdict, Wanted, Whose, changed, choose};
 use plan::member::ClusterId;
 
 const NOW: u64 = 1_800_000_000;
@@ -353,4 +353,35 @@ fn no_word_but_its_clusters_id_loses_a_member() {
         }
     }
     assert!(seen > 0);
+}
+
+/// Its members are not asked for again; all else is, since another disk may have its name.
+#[test]
+fn a_disk_that_was_chosen_is_written_to_while_it_is_as_it_was() {
+    let mut chosen = disk("sda");
+    chosen.members = lives(Some(0xab), true);
+    assert_eq!(changed(&chosen, &with(|_| {})), None);
+    let says = |disks: &[Target]| changed(&chosen, disks).expect("it has changed").to_string();
+    let other = says(&with(|d| (d.serial, d.content) = (Some("S-new".into()), Content::Other("a swap area".into()))));
+    assert_eq!(
+        other,
+        format!(
+            "nothing was written: found sda (8000 MB, Model A, serial S-new) with a swap area where {SDA} with nothing was \
+             chosen; expected the same disk as before: leave the disks alone while this installs"
+        )
+    );
+    type Change = fn(&mut Target);
+    let changes: [(&str, Change); 6] = [
+        ("its size", |d| d.bytes += 512),
+        ("its World Wide ID", |d| d.wwid = None),
+        ("what is on it", |d| d.content = Content::Unreadable("EIO".into())),
+        ("a mount", |d| d.mounts = vec!["/mnt".into()]),
+        ("a holder", |d| d.holders = vec!["dm-0".into()]),
+        ("a lock", |d| d.read_only = true),
+    ];
+    for (what, change) in changes {
+        assert!(says(&with(change)).contains(&format!("where {SDA} with nothing was chosen")), "{what}");
+    }
+    let gone = says(&[disk("sdb")]);
+    assert!(gone.contains("found no sda, but sdb (8000 MB, Model A, serial S-sdb), where sda"), "{gone}");
 }

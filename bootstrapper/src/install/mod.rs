@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use plan::install::After;
-use plan::installing::{Content, Target, Verdict, Wanted, choose, list};
+use plan::installing::{Content, Target, Verdict, Wanted, changed, choose, list};
 
 use crate::exit::Exit;
 use crate::paths::Paths;
@@ -228,6 +228,11 @@ fn write(
 ) -> Result<()> {
     let Job { site, target, keep, head, table, config, now } = *job;
     let disk = Disk::open(&paths.host("/dev").join(&target.name)).with_context(|| format!("{target}"))?;
+    // It was chosen by its name before the medium was read, which takes minutes; from now on that name is its own.
+    let held = targets(paths, &disk::list(paths.root())?, &medium.name, table, None)?;
+    if let Some(refusal) = changed(target, &held) {
+        return Err(Exit::Unavailable.because(refusal.to_string()));
+    }
     let named = |name: &str| table.named(name).with_context(|| format!("the image has no one partition `{name}`"));
     let (place, var) = (named(gpt::CONFIG)?, named(gpt::VAR)?);
     let receipt = Installed {
