@@ -14,7 +14,8 @@ impl Host {
     /// A command in this host's network, with etcd's programs on its path.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let path = format!("{}:{}", self.etcd_dir.display(), std::env::var("PATH").unwrap_or_default());
-        let mut command = Command::new("ip");
+        // By its whole path: to look for it in a PATH of the child's, std forks, and copies all that this process has mapped.
+        let mut command = Command::new("/sbin/ip");
         command.args(["netns", "exec", &self.ns]).arg(program.as_ref()).env("PATH", path).stdin(Stdio::null());
         command
     }
