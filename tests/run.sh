@@ -80,7 +80,7 @@ small() { [ "$(stat -c %s out/etcd-bootstrapper)" -le $((10 << 20)) ]; }
 # Told as it happens: it takes most of the time. A pipeline ends as tee does, so the status goes through a file.
 machines() {
   { status=0; tests/vm.sh test 2>&1 || status=$?; echo $status >"$times.status"; } | tee "$logs/vm.log"
-  sed -nE 's/^(ok|FAILED) +([a-z-]+) \(([0-9.]+) s\)$/\3 vm \2/p' "$logs/vm.log" >>"$times"
+  sed -nE 's/^[0-9] (ok|FAILED) +([a-z-]+) \(([0-9.]+) s\)$/\3 vm \2/p' "$logs/vm.log" >>"$times"
   status=$(cat "$times.status")
   rm -f "$times.status"
   return "$status"

@@ -17,7 +17,7 @@ use crate::tools::Tools;
 use crate::world::Seat;
 
 /// Mounting, replaying a log of the file system, `plan`, and a start of etcd.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// Runs in a mount and a network namespace of its own, where the member's address is this host's and nobody else is.
 ///

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::cases::LANES;
 use crate::tools::Tools;
 
 /// What to type.
 pub const USAGE: &str = "\
 usage: vm run                    boot three members from one user-data; leaves them running on a terminal
-       vm test [NAME...]         the cases, or these of them
+       vm test [NAME...]         the cases, in two lanes side by side, or these of them one after the other
        vm soak --minutes N [NAME...]
                                  the long tests until the time is over, or Ctrl-C; the next one goes on from there
        vm bench [ROUNDS]         times from power on to an etcd that serves
@@ -99,6 +100,11 @@ impl Arguments {
             }
         }
         Ok(Some(arguments))
+    }
+
+    /// How many processes do it: all cases are too many for one after the other, since most machines wait most of the time.
+    pub fn lanes(&self) -> usize {
+        if self.job == Job::Test && self.names.is_empty() { LANES } else { 1 }
     }
 
     /// The image that a person named, as seen from the repository: this process is in a directory of its own.

@@ -15,10 +15,10 @@ use crate::tools::Tools;
 use crate::world::Seat;
 
 /// `config new` makes six keys, possibly built without optimisation.
-const CONFIG_NEW: Duration = Duration::from_secs(30);
+const CONFIG_NEW: Duration = Duration::from_secs(90);
 
 /// For a key and a certificate.
-const QUICK: Duration = Duration::from_secs(60);
+const QUICK: Duration = Duration::from_secs(180);
 
 /// A line of the spec within the user-data, and the beginning of the next one.
 const MODE: &str = "      mode: auto\n      ";

@@ -11,7 +11,7 @@ use crate::process;
 use crate::tools::Tools;
 
 /// Half a gigabyte, on a slow and busy disk.
-const COPY: Duration = Duration::from_secs(120);
+const COPY: Duration = Duration::from_secs(300);
 
 /// A disk and how QEMU is to read it.
 #[derive(Clone, Debug)]

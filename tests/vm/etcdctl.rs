@@ -14,7 +14,7 @@ use crate::world::Seat;
 /// For one answer; guests without hardware acceleration take their time.
 const ANSWER: &str = "20s";
 /// More than `ANSWER`, so that etcdctl is the one that says what is wrong.
-const LIMIT: Duration = Duration::from_secs(40);
+const LIMIT: Duration = Duration::from_secs(90);
 
 /// etcdctl with a cluster's admin certificate.
 #[derive(Clone)]

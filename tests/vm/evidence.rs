@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use crate::lines::Lines;
 
 /// A command in a busy guest without hardware acceleration.
-const ANSWER: Duration = Duration::from_secs(60);
+const ANSWER: Duration = Duration::from_secs(180);
 
 const SCRIPT: &str = r#"exec </dev/ttyS1 >/dev/ttyS1 2>&1
 stty raw -echo

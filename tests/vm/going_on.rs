@@ -17,7 +17,7 @@ use crate::tools::Tools;
 use crate::world::Seat;
 
 /// Mounting, and a restore from wherever it was.
-const LIMIT: Duration = Duration::from_secs(240);
+const LIMIT: Duration = Duration::from_secs(480);
 
 /// Runs in a mount, a network and a process namespace of its own, where the member's address is this host's.
 ///

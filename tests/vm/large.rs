@@ -22,10 +22,10 @@ const LEAST: u64 = 256 << 20;
 /// Of an etcd that nobody else reaches.
 const CLIENT: &str = "http://127.0.0.1:12379";
 const PEER: &str = "http://127.0.0.1:12380";
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_secs(180);
 /// For one value, and for the whole snapshot, on a busy disk.
-const ANSWER: Duration = Duration::from_secs(60);
-const SAVE: Duration = Duration::from_secs(180);
+const ANSWER: Duration = Duration::from_secs(180);
+const SAVE: Duration = Duration::from_secs(400);
 
 /// The snapshot.
 pub struct Large {

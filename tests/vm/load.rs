@@ -25,7 +25,7 @@ use crate::world::Seat;
 /// For an answer to one write; one that comes later is as good as none.
 const ANSWER: Duration = Duration::from_secs(3);
 /// For the answer to reading everything, by a guest that has just booted.
-const READ: Duration = Duration::from_secs(30);
+const READ: Duration = Duration::from_secs(90);
 /// Between two writes of one writer, so that three guests on two processors have time for all else.
 const PACE: Duration = Duration::from_millis(25);
 

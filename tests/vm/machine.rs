@@ -18,14 +18,14 @@ use crate::record::Record;
 use crate::tools::Tools;
 
 /// QEMU makes its sockets before it does anything else.
-const SOCKETS: Duration = Duration::from_secs(30);
+const SOCKETS: Duration = Duration::from_secs(90);
 
 /// From power on until userspace answers, on a busy host without acceleration.
-const UP: Duration = Duration::from_secs(300);
+const UP: Duration = Duration::from_secs(600);
 /// For a write that is not flushed to come by; a machine that has settled may write none.
 const UNFLUSHED: Duration = Duration::from_secs(5);
 /// For a guest to let go of a disk.
-const UNPLUGGED: Duration = Duration::from_secs(30);
+const UNPLUGGED: Duration = Duration::from_secs(90);
 /// Between two presses of the power button.
 const PRESS: Duration = Duration::from_secs(3);
 

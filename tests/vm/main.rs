@@ -91,7 +91,7 @@ fn start() -> Result<ExitCode> {
                 Job::Bench(_) => drop(Tools::find()?.baseline()?),
                 Job::Run | Job::Clean => {}
             }
-            sandbox::run(arguments.keep)
+            sandbox::run(arguments.keep, arguments.lanes())
         }
         Some(directory) => inside(&arguments, &directory),
     }

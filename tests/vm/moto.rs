@@ -14,10 +14,10 @@ use crate::world::HOST;
 
 const PORT: u16 = 9000;
 /// For an interpreter to start on a busy host.
-const START: Duration = Duration::from_secs(60);
-const CONNECT: Duration = Duration::from_secs(10);
+const START: Duration = Duration::from_secs(180);
+const CONNECT: Duration = Duration::from_secs(30);
 /// For an answer, after a quarter of a gibibyte was taken in.
-const ANSWER: Duration = Duration::from_secs(60);
+const ANSWER: Duration = Duration::from_secs(180);
 
 /// The server, with all that is in it, until it is dropped.
 pub struct Moto {

@@ -20,7 +20,7 @@ const PORT: u16 = 19532;
 const INNER: &str = "127.0.0.1:19533";
 const PROGRAM: &str = "/usr/lib/systemd/systemd-journal-remote";
 /// To listen, or to read a journal.
-const QUICK: Duration = Duration::from_secs(60);
+const QUICK: Duration = Duration::from_secs(180);
 
 /// The servers, until it is dropped.
 pub struct Receiver {

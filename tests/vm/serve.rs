@@ -20,7 +20,7 @@ use crate::process;
 /// A guest that is busy with its first boot may be slow to read.
 const STALL: Duration = Duration::from_secs(60);
 /// Hashing a few megabytes.
-const HASH: Duration = Duration::from_secs(60);
+const HASH: Duration = Duration::from_secs(180);
 
 /// The server, for as long as the process lives.
 pub struct Served {

@@ -25,9 +25,9 @@ const SYSTEM: u64 = 3 << 30;
 /// Bytes of a data disk.
 const DATA: u64 = 2 << 30;
 /// From power on, or from whatever else was waited for, to a voter; minutes on a host without acceleration.
-pub const SETTLE: Duration = Duration::from_secs(420);
+pub const SETTLE: Duration = Duration::from_secs(900);
 /// For a guest to shut down.
-pub const SHUT_DOWN: Duration = Duration::from_secs(120);
+pub const SHUT_DOWN: Duration = Duration::from_secs(300);
 /// What `finish` says last.
 pub const SETTLED: &str = " settled: ";
 

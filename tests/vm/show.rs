@@ -16,7 +16,7 @@ use crate::watch::{self, say};
 use crate::world::{Seat, World};
 
 /// For the last member's view to be that of the others.
-const AGREE: Duration = Duration::from_secs(30);
+const AGREE: Duration = Duration::from_secs(180);
 
 /// Boots three fresh members from one user-data and shows what becomes of them.
 pub fn run(yard: &mut Yard, world: &mut World, directory: &Path) -> Result<()> {

@@ -11,7 +11,7 @@ use crate::process;
 /// Making the tool root downloads packages.
 const TOOL_ROOT: Duration = Duration::from_secs(900);
 /// `qemu-img`, `xorriso` and the like.
-const QUICK: Duration = Duration::from_secs(60);
+const QUICK: Duration = Duration::from_secs(180);
 
 /// Where the tools are.
 pub struct Tools {

@@ -335,9 +335,14 @@ fn whole(suite: &Suite, set: &mut Set) -> Result<View> {
 
 /// The worst that any member shows.
 pub fn all_readable(load: &Load) -> Result<Verdict> {
+    readable(load, &Seat::all().collect::<Vec<_>>())
+}
+
+/// The worst that any of these shows.
+pub fn readable(load: &Load, seats: &[Seat]) -> Result<Verdict> {
     let mut worst = Verdict::default();
-    for seat in Seat::all() {
-        let verdict = load.check(seat)?;
+    for seat in seats {
+        let verdict = load.check(*seat)?;
         if verdict.lost >= worst.lost {
             worst = verdict;
         }

@@ -28,8 +28,8 @@ const LABELLED: Seat = Seat(2);
 /// A copy of its system disk is attached.
 const COPIED: Seat = Seat(3);
 /// For a word on the console: a boot, beside two others.
-const SAYS: Duration = Duration::from_secs(300);
-const QUICK: Duration = Duration::from_secs(60);
+const SAYS: Duration = Duration::from_secs(600);
+const QUICK: Duration = Duration::from_secs(180);
 const MIB: u64 = 1 << 20;
 
 /// What is on disks that are not this machine's: how it gets there, and what it is called. What needs a tool that nobody here

@@ -23,13 +23,13 @@ const ALONE: Seat = Seat(1);
 /// Bytes of a disk: an image and a gibibyte, which is the least.
 const DISK: u64 = 3 << 30;
 /// From power on to the installer's word, beside two more machines.
-const SAYS: Duration = Duration::from_secs(300);
+const SAYS: Duration = Duration::from_secs(600);
 /// What lies in `/var` of the first installation.
 const KEPT: &str = "of before";
 /// For a medium, of which most is packing the image.
-const MAKING: Duration = Duration::from_secs(300);
+const MAKING: Duration = Duration::from_secs(600);
 /// For a copy of a medium.
-const QUICK: Duration = Duration::from_secs(60);
+const QUICK: Duration = Duration::from_secs(180);
 
 pub fn run(suite: &mut Suite) -> Result<()> {
     suite.stop();

@@ -14,7 +14,7 @@ use crate::world::Seat;
 const KILLED: Seat = Seat(3);
 const STOPPED: Seat = Seat(2);
 /// systemd starts it again after two seconds.
-const RESTART: Duration = Duration::from_secs(60);
+const RESTART: Duration = Duration::from_secs(180);
 
 pub fn run(suite: &mut Suite) -> Result<()> {
     let (mut set, before) = suite.running()?;

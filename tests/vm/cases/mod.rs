@@ -52,6 +52,11 @@ pub struct Case {
 }
 
 impl Case {
+    /// Where it runs when all of them do.
+    pub fn lane(&self) -> usize {
+        if BESIDE.contains(&self.name) { LANES } else { 1 }
+    }
+
     /// Whether a person means this one.
     pub fn is(&self, name: &str) -> bool {
         self.name == name || self.letter == name
@@ -63,6 +68,13 @@ fn under_load(suite: &mut Suite, what: Chaos) -> Result<()> {
     println!("        {outcome}");
     judge(what, &outcome)
 }
+
+/// How many processes share the cases.
+pub const LANES: usize = 2;
+
+/// Those that want nothing of the machines of other cases; most have one machine at a time. They run beside the others.
+const BESIDE: [&str; 10] =
+    ["verity", "secure-boot", "disks", "growth", "wal-disk", "total-loss", "restoring", "network", "iso", "platforms"];
 
 /// Only run where they are named, and by soaks: the images of three are built apart and take minutes, and `tests/it` grows a
 /// cluster in seconds.
@@ -156,7 +168,7 @@ pub const CASES: [Case; 24] = [
     },
     Case {
         name: "total-loss",
-        what: "after all machines the store is left: the policy is followed, and detached volumes are not restored over",
+        what: "after its machine the store is left: the policy is followed, and detached volumes are not restored over",
         run: total_loss::run,
         letter: "j",
     },

@@ -31,7 +31,7 @@ const ASKED: Seat = Seat(1);
 /// Acknowledged writes before the power fails.
 const WRITES: usize = 40;
 /// For so many writes.
-const WRITING: Duration = Duration::from_secs(120);
+const WRITING: Duration = Duration::from_secs(300);
 /// Between two looks at a record that grows: a disk sees a few hundred requests a second.
 const LOOK: Duration = Duration::from_millis(2);
 

@@ -20,9 +20,9 @@ use crate::world::Seat;
 
 const ALONE: Seat = Seat(1);
 /// For copies of a disk and hashes of it.
-const SIGN: Duration = Duration::from_secs(180);
+const SIGN: Duration = Duration::from_secs(400);
 /// From power on until the firmware has refused what it was to start; minutes on a busy host without acceleration.
-const REFUSED: Duration = Duration::from_secs(240);
+const REFUSED: Duration = Duration::from_secs(600);
 /// Where the key is, and what it has signed.
 const OUT: &str = "secure-boot";
 /// Where the first partition of a disk begins.

@@ -17,7 +17,7 @@ use crate::world::Seat;
 const CORRUPT: Seat = Seat(1);
 const ROOTLESS: Seat = Seat(2);
 /// From power on, or a restart, until the initrd has found out; minutes on a busy host without acceleration.
-const FOUND_OUT: Duration = Duration::from_secs(240);
+const FOUND_OUT: Duration = Duration::from_secs(600);
 /// GPT's types of the two partitions.
 const ROOT: &str = "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709";
 const HASHES: &str = "2C7357ED-EBD2-46D9-AEC1-23D437EC2BF5";

@@ -16,7 +16,7 @@ use crate::world::Seat;
 const ALONE: Seat = Seat(1);
 const KEY: &str = "/vm/wal-disk";
 const LINES: [&str; 2] = ["data: {device: {serial: data}, wal_device: {serial: wal}}", "timeouts: {data_device: 20s}"];
-const SAYS: Duration = Duration::from_secs(120);
+const SAYS: Duration = Duration::from_secs(300);
 /// Whether the log is on a file system of its own, and nowhere else.
 const APART: &str = "grep -q ' /var/lib/etcd-wal .* - xfs ' /proc/self/mountinfo && \
                      test -s /var/lib/etcd-wal/*/wal/0000000000000000-0000000000000000.wal && \
