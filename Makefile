@@ -40,7 +40,7 @@ check: setup ## formatting, lints and fences
 	@$(CARGO) fmt --check
 	@$(CARGO) clippy --quiet --all-targets --all-features -- -D warnings
 	@# Those are not among all targets, as no test run starts them.
-	@$(CARGO) clippy --quiet --test bench --test soak -- -D warnings
+	@$(CARGO) clippy --quiet --all-features --test bench --test soak -- -D warnings
 
 lock: program ## the newest packages into image/packages.lock, and what changed into CHANGELOG.md
 	@BOOTSTRAPPER_BIN=$(PROGRAM) image/lock.sh write

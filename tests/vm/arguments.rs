@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -19,6 +20,7 @@ options: --image FILE            the raw image of all machines; without it the n
                                  and in a soak formations with either in turn
          --seed N                of everything random; printed by every run
          --memory MIB            of each machine, 768 without it
+         --within SECONDS        a test begins no case later than this, and says which it has left out
          --keep                  keep the disks of the run
 Needs root. Logs of the last runs are in out/vm/.";
 
@@ -53,6 +55,8 @@ pub struct Arguments {
     pub memory: u32,
     /// Whether the disks stay.
     pub keep: bool,
+    /// How long cases are begun; all are without it.
+    pub within: Option<Duration>,
     image: Option<PathBuf>,
 }
 
@@ -69,6 +73,7 @@ impl Arguments {
             seed: random_seed()?,
             memory: 768,
             keep: false,
+            within: None,
             image: None,
         };
         match parser.next()? {
@@ -88,6 +93,9 @@ impl Arguments {
                 Long("seed") => arguments.seed = parser.value()?.parse()?,
                 Long("memory") => arguments.memory = parser.value()?.parse()?,
                 Long("keep") => arguments.keep = true,
+                Long("within") if arguments.job == Job::Test => {
+                    arguments.within = Some(Duration::from_secs(parser.value()?.parse()?));
+                }
                 Long("minutes") => match arguments.job {
                     Job::Soak(_) => arguments.job = Job::Soak(parser.value()?.parse()?),
                     Job::Run | Job::Test | Job::Bench(_) | Job::Clean => bail!("--minutes is for soak"),

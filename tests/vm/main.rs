@@ -113,7 +113,9 @@ fn inside(arguments: &Arguments, directory: &Path) -> Result<ExitCode> {
             let mut suite = Suite::new(yard, world, arguments.seed)?;
             match arguments.job {
                 Job::Soak(minutes) => soak::run(&mut suite, minutes, arguments.seed, &arguments.names)?,
-                Job::Run | Job::Test | Job::Bench(_) | Job::Clean => suite.run(&arguments.names)?,
+                Job::Run | Job::Test | Job::Bench(_) | Job::Clean => {
+                    suite.run(&arguments.names, arguments.within.map(|within| start + within))?
+                }
             }
         }
         Job::Clean => true,

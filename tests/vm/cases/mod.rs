@@ -1,4 +1,4 @@
-//! The cases of `test`, in the order in which they cost least.
+//! The cases of `test`, lane by lane, each in the order in which they cost least, and last what a slow host may leave out.
 
 mod alone;
 mod chaos;
@@ -74,7 +74,7 @@ pub const LANES: usize = 2;
 
 /// Those that want nothing of the machines of other cases; most have one machine at a time. They run beside the others.
 const BESIDE: [&str; 10] =
-    ["verity", "secure-boot", "disks", "growth", "wal-disk", "total-loss", "restoring", "network", "iso", "platforms"];
+    ["verity", "secure-boot", "iso", "disks", "growth", "wal-disk", "network", "platforms", "total-loss", "restoring"];
 
 /// Only run where they are named, and by soaks: the images of three are built apart and take minutes, and `tests/it` grows a
 /// cluster in seconds.
@@ -101,28 +101,10 @@ pub const CASES: [Case; 24] = [
         letter: "c",
     },
     Case {
-        name: "verity",
-        what: "of a root that is not the one that was built nothing runs; the machine says why and tries again, as without one",
-        run: verity::run,
-        letter: "r",
-    },
-    Case {
-        name: "secure-boot",
-        what: "firmware takes the keys of a signed disk and starts nothing else; a TPM holds what was predicted",
-        run: secure_boot::run,
-        letter: "t",
-    },
-    Case {
         name: "system-disk",
         what: "a member with a new system disk and its old data disk starts as who it was",
         run: system_disk::run,
         letter: "d",
-    },
-    Case {
-        name: "disks",
-        what: "of every wrong disk nothing is written to, and no etcd starts beside it; the right one is taken when it comes",
-        run: disks::run,
-        letter: "v",
     },
     Case {
         name: "kill",
@@ -137,18 +119,6 @@ pub const CASES: [Case; 24] = [
         letter: "f",
     },
     Case {
-        name: "growth",
-        what: "what lies on disks that were made larger grows with them, whenever the power fails meanwhile",
-        run: growth::run,
-        letter: "u",
-    },
-    Case {
-        name: "wal-disk",
-        what: "the write-ahead log has a disk of its own, and etcd never starts with a copy of it",
-        run: wal_disk::run,
-        letter: "x",
-    },
-    Case {
         name: "aftermath",
         what: "the disk of a founding holds what was promised whenever its power fails; a forgotten flush is found out",
         run: first_boot::run,
@@ -161,10 +131,64 @@ pub const CASES: [Case; 24] = [
         letter: "h",
     },
     Case {
+        name: "group",
+        what: "EC2 instances of a group find one another; one is terminated, and whom the group launches takes its place",
+        run: group::run,
+        letter: "o",
+    },
+    Case {
         name: "restore",
         what: "three fresh members found a new cluster from a snapshot",
         run: restore::run,
         letter: "e",
+    },
+    Case {
+        name: "verity",
+        what: "of a root that is not the one that was built nothing runs; the machine says why and tries again, as without one",
+        run: verity::run,
+        letter: "r",
+    },
+    Case {
+        name: "secure-boot",
+        what: "firmware takes the keys of a signed disk and starts nothing else; a TPM holds what was predicted",
+        run: secure_boot::run,
+        letter: "t",
+    },
+    Case {
+        name: "iso",
+        what: "the installation medium makes a blank disk a member without DHCP, refuses what it must, and installs once",
+        run: iso::run,
+        letter: "s",
+    },
+    Case {
+        name: "disks",
+        what: "of every wrong disk nothing is written to, and no etcd starts beside it; the right one is taken when it comes",
+        run: disks::run,
+        letter: "v",
+    },
+    Case {
+        name: "growth",
+        what: "what lies on disks that were made larger grows with them, whenever the power fails meanwhile",
+        run: growth::run,
+        letter: "u",
+    },
+    Case {
+        name: "wal-disk",
+        what: "the write-ahead log has a disk of its own, and etcd never starts with a copy of it",
+        run: wal_disk::run,
+        letter: "x",
+    },
+    Case {
+        name: "network",
+        what: "without DHCP a machine has the network of its volume, and without its volume the one of before",
+        run: network::run,
+        letter: "l",
+    },
+    Case {
+        name: "platforms",
+        what: "machines dressed as Compute Engine's, Azure's and OpenStack's become members by what those hand out",
+        run: platforms::run,
+        letter: "n",
     },
     Case {
         name: "total-loss",
@@ -179,34 +203,10 @@ pub const CASES: [Case; 24] = [
         letter: "k",
     },
     Case {
-        name: "network",
-        what: "without DHCP a machine has the network of its volume, and without its volume the one of before",
-        run: network::run,
-        letter: "l",
-    },
-    Case {
-        name: "iso",
-        what: "the installation medium makes a blank disk a member without DHCP, refuses what it must, and installs once",
-        run: iso::run,
-        letter: "s",
-    },
-    Case {
         name: "cloud-init",
         what: "the image with cloud-init makes a member of its merged result, and has nothing to warn of",
         run: cloud_init::run,
         letter: "m",
-    },
-    Case {
-        name: "platforms",
-        what: "machines dressed as Compute Engine's, Azure's and OpenStack's become members by what those hand out",
-        run: platforms::run,
-        letter: "n",
-    },
-    Case {
-        name: "group",
-        what: "EC2 instances of a group find one another; one is terminated, and whom the group launches takes its place",
-        run: group::run,
-        letter: "o",
     },
     Case {
         name: "growing",
