@@ -9,7 +9,7 @@ mkdir -p "$logs"
 times=$(mktemp)
 trap 'rm -f "$times"; [ -z "${building:-}" ] || kill "$building" 2>/dev/null || true' EXIT
 failed=0 passed=0 since=$(date +%s) left=
-end=$((since + ${TEST_MINUTES:-65} * 60))
+end=$((since + ${TEST_MINUTES:-60} * 60))
 
 # What a failed suite says of its failures; its end, when it did not live to say so.
 failures() { # log
