@@ -10,10 +10,8 @@ use super::super::remember::differing;
 use super::super::{Sources, remember};
 use super::bad::FAST;
 use super::volumes::{host as with_disks, iso9660};
-use super::{GOOD, Host, gzip};
+use super::{GOOD, Host, SEED, gzip};
 use crate::exit::Exit;
-
-const SEED: &str = "/var/lib/cloud/seed/nocloud";
 
 /// What a boot makes of it.
 fn outcome(host: &Host) -> String {

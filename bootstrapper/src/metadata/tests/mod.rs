@@ -3,11 +3,14 @@
 mod bad;
 mod carriers;
 mod cloud_init;
+mod credentials;
 mod detect;
+mod explain;
 mod faults;
 mod formats;
 mod good;
 mod network;
+mod remembered;
 mod schema;
 mod volumes;
 
@@ -18,12 +21,17 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::validate::{Verdict, summary, validate};
+use super::{Loaded, Sources};
 use crate::exit::Exit;
 use crate::paths::Paths;
 use crate::sys::fs;
 
 /// A document in which nothing is wrong.
 const GOOD: &str = include_str!("../../../../tests/fixtures/spec/good/three.yaml");
+
+const ETC: &str = "/etc/etcd-bootstrapper/config.yaml";
+const SEED: &str = "/var/lib/cloud/seed/nocloud";
+const CREDENTIAL: &str = "/run/credentials/etcd-bootstrapper.service/etcd-bootstrapper.config";
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
@@ -79,4 +87,26 @@ impl Host {
     fn rootless(&self, message: &str) -> String {
         message.replace(&self.0.path().display().to_string(), "")
     }
+}
+
+fn loaded(host: &Host) -> Loaded {
+    Sources::new(&host.paths()).load().unwrap().expect("a configuration")
+}
+
+/// Exit code and message of a load that fails.
+fn failure(host: &Host) -> String {
+    let error = Sources::new(&host.paths()).load().map(|l| l.map(|l| l.carrier)).expect_err("a fault");
+    host.rootless(&format!("{} {error:#}", Exit::of(&error) as u8))
+}
+
+fn user_data() -> String {
+    let lines: String = GOOD.lines().map(|l| format!("      {l}\n")).collect();
+    format!("#cloud-config\nwrite_files:\n  - path: {ETC}\n    content: |\n{lines}")
+}
+
+fn systemd(entries: &str) -> String {
+    let document = serde_json::to_string(&GOOD.replace("etcd-ca-key", "etcd-bootstrapper.ca-key")).unwrap();
+    format!(
+        "{{\"systemd.credentials\": [{{\"name\": \"etcd-bootstrapper.config\", \"text\": {document}}}, {entries}]}}"
+    )
 }
