@@ -20,6 +20,11 @@ failures() { # log
   rm -f "$times.failures"
 }
 
+# Each once: a test that runs itself again, in a network of its own, is told of twice.
+named() { # ok or FAILED
+  sed -nE "s/^test (.*) \.\.\. $1.*/\1/p" "$log" | sort -u | wc -l
+}
+
 # libtest knows how long each test took and says so only to nightly compilers, or when told that this is one.
 suite() { # name, binary, arguments...
   name=$1 binary=$2
@@ -28,7 +33,7 @@ suite() { # name, binary, arguments...
   log=$logs/$name.log
   status=0
   RUSTC_BOOTSTRAP=1 "$binary" "$@" >"$log" 2>&1 || status=$?
-  ok=$(grep -cE '^test .* \.\.\. ok' "$log" || true) bad=$(grep -cE '^test .* \.\.\. FAILED' "$log" || true)
+  ok=$(named ok) bad=$(named FAILED)
   sed -nE 's/^test (.*) \.\.\. (ok|FAILED) <([0-9.]+)s>$/\3 '"$name"' \1/p' "$log" >>"$times"
   if [ "$status" = 0 ]; then grep -E '^note: ' "$log" || true; else failures "$log"; [ "$bad" -gt 0 ] || bad=1; fi
   say "$name: $ok passed, $bad failed$([ "$status" = 0 ] || echo "; all it printed is in $log")"
