@@ -79,7 +79,8 @@ say "building $name"
 export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-1780000000}"
 # shellcheck disable=SC2046
 "$repo/tools/enter.sh" mkosi --directory "$repo/image" --image-version "$version" --output "$name" \
-  --source-date-epoch "$SOURCE_DATE_EPOCH" ${packages:+$(printf -- '--package %s ' $packages)} --sandbox-tree "$work/sandbox" --extra-tree "$work/extra" \
+  --source-date-epoch "$SOURCE_DATE_EPOCH" ${packages:+$(printf -- '--package %s ' $packages)} --sandbox-tree "$work/sandbox" \
+  --skeleton-tree "$work/skeleton" --extra-tree "$work/extra" \
   ${debs:+--package-directory "$debs"} --unified-kernel-image-format "$name" --incremental=yes --cache-directory "$trees" \
   --package-cache-dir "$work/packages" --workspace-directory "$work/mkosi" --output-directory "$work/out" \
   --force ${force:+--force} build >"$work/log" 2>&1 || { tail -n 40 "$work/log" >&2; die "mkosi failed; the whole log is $work/log"; }

@@ -38,7 +38,7 @@ for file in ./*/etc/passwd; do
 done | finds login-shell
 # Debian fixes those below 100, and nobody's.
 for file in ./*/etc/passwd ./*/etc/group; do
-  [ ! -f "$file" ] || awk -F'[: ]' -v file="$file" 'FILENAME == ARGV[1] { if (!/^#/) id[$2] = $1; next }
+  [ ! -f "$file" ] || awk -F'[: ]' -v file="$file" 'FILENAME == ARGV[1] { if (!/^#/) id[$2] = $3; next }
     $1 in id ? $3 != id[$1] : $3 >= 100 && $3 != 65534 { print file " (" $1 " " $3 ")" }' "$ids" "$file"
 done | finds numeric-id
 find . -name 'authorized_keys*' -o -path '*/.ssh/*' | finds login-key

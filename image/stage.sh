@@ -1,10 +1,10 @@
 #!/bin/sh
-# Lays out what build.sh gives to mkosi: the overlay on the root, the binaries, and how this machine reaches a mirror.
+# Lays out what build.sh gives to mkosi: the users, the overlay on the root, the binaries, and how this machine reaches a mirror.
 set -eu
 . "$(dirname "$0")/../tools/lib.sh"
 work=$1 binary=$2 etcd=$3 flavour=$4
-rm -rf "$work/extra" "$work/sandbox" "$work/out"
-mkdir -p "$work/extra/usr/bin" "$work/sandbox/etc/apt/sources.list.d" "$work/sandbox/etc/apt/apt.conf.d" "$work/out"
+rm -rf "$work/extra" "$work/skeleton" "$work/sandbox" "$work/out"
+mkdir -p "$work/extra/usr/bin" "$work/skeleton/etc" "$work/sandbox/etc/apt/sources.list.d" "$work/sandbox/etc/apt/apt.conf.d" "$work/out"
 cp -r "$repo/image/rootfs/." "$work/extra/"
 if [ "$flavour" = cloud-init ]; then
   cp -r "$repo/image/cloud-init/rootfs/." "$work/extra/"
@@ -21,6 +21,11 @@ mkdir -p "$work/extra/usr/lib/etcd-bootstrapper"
 features=$repo/image/apparmor/features
 "$repo/tools/enter.sh" apparmor_parser --skip-kernel-load --skip-cache --kernel-features "$features" --policy-features "$features" \
   --ofile "$work/extra/usr/lib/etcd-bootstrapper/apparmor" "$repo/image/apparmor/profiles"
+# Before the first package, since a package gives whom it does not find there the next number that is free. Some look for root
+# before base-passwd has made it.
+for file in passwd group; do "$repo/tools/enter.sh" cat /usr/share/base-passwd/$file.master >"$work/skeleton/etc/$file"; done
+"$repo/tools/enter.sh" systemd-sysusers --root="$work/skeleton" - <"$repo/image/ids" 2>"$work/log" || die "image/ids: $(cat "$work/log")"
+rm "$work/skeleton/etc/.pwd.lock"
 # A checkout's modes depend on whose umask it was.
 chmod -R u=rwX,go=rX "$work/extra"
 install -m 755 "$binary" "$work/extra/usr/bin/etcd-bootstrapper"

@@ -112,6 +112,14 @@ drivers() {
   done
 }
 
+# Who is in image/ids has that number, also where no package of this image asks for it.
+numbers() {
+  sed 's/^[ug]!\? \([^ ]*\) \([0-9]*\).*/\1 \2/; /^#/d' image/ids | while read -r who number; do
+    cat "$tmp/first/root/etc/passwd" "$tmp/first/root/etc/group" | grep -q "^$who:[^:]*:$number:" || echo "$who $number"
+  done >"$tmp/lacking"
+  [ ! -s "$tmp/lacking" ] || fail "not in the image: $(xargs <"$tmp/lacking")"
+}
+
 # What the repository adds to the initrd is in it as it is, and nothing is started there that `masked` has.
 initrd() {
   lacks=$(cd image/initrd && find . -type f -o -type l | while read -r file; do
@@ -282,6 +290,7 @@ image/unpack.sh "$dir/$name.raw" "$tmp/first"
 tools/enter.sh image/lint.sh "$tmp/first" || fail "$name.raw has in it what no image may have"
 layout
 drivers
+numbers
 initrd
 etcd
 sizes
