@@ -1,6 +1,7 @@
 #!/bin/sh
-# All tests in order of their cost, then the ten slowest. Exits non-zero when any failed. Machines are not begun to be tested
-# after TEST_MINUTES, which most hosts do not need; what a slow one leaves out is told, and soaks show it.
+# All tests in order of their cost, then the ten slowest. Exits non-zero when any failed. What would not end
+# within TEST_MINUTES is not begun with machines; most hosts do not need them. What a slow one leaves out is told, and soaks show it.
+#   SINCE: when it all began, in seconds since the epoch
 set -eu
 cd "$(dirname "$0")/.."
 . tools/lib.sh
@@ -8,7 +9,7 @@ logs=out/test-logs
 mkdir -p "$logs"
 times=$(mktemp)
 trap 'rm -f "$times"; [ -z "${building:-}" ] || kill "$building" 2>/dev/null || true' EXIT
-failed=0 passed=0 since=$(date +%s) left=
+failed=0 passed=0 since=${SINCE:-$(date +%s)} left=
 end=$((since + ${TEST_MINUTES:-60} * 60))
 
 # What a failed suite says of its failures; its end, when it did not live to say so.
@@ -61,7 +62,7 @@ features='--features etcd-bootstrapper/fault-injection'
 say "building the tests"
 # shellcheck disable=SC2086
 binaries=$(tools/cargo.sh test --workspace $features --no-run --message-format=json 2>/dev/null |
-  sed -n 's/.*"name":"\([^"]*\)".*"executable":"\([^"]*\)".*/\1=\2/p') || { tools/cargo.sh test --workspace $features --no-run; exit 1; }
+  sed -n 's/"kind":\["lib"\].*"name":"[^"]*/&-lib/; s/.*"name":"\([^"]*\)".*"executable":"\([^"]*\)".*/\1=\2/p') || { tools/cargo.sh test --workspace $features --no-run; exit 1; }
 program_beside
 for pair in $binaries; do
   name=${pair%%=*} binary=${pair#*=}
@@ -83,6 +84,13 @@ step() { # name, command...
   echo "$(($(date +%s) - began)) $name" >>"$times"
 }
 nameless() { ! grep -qaE "$repo/|${CARGO_HOME:-$HOME/.cargo}/" out/etcd-bootstrapper; }
+# Tests' names are sentences; a test that has moved is named by its old place.
+found() {
+  lacking=$(grep -rohE '([a-z_0-9]+::)+[a-z_0-9]{20,}' docs ./*.md | sort -u | while read -r test; do
+    grep -qsE "^test $test \.\.\. " "$logs"/*.log || echo "$test"
+  done)
+  [ -z "$lacking" ] || { say "no test of this name has run: $(echo "$lacking" | xargs)"; return 1; }
+}
 small() { [ "$(stat -c %s out/etcd-bootstrapper)" -le $((10 << 20)) ]; }
 # Told as it happens: it takes most of the time. A pipeline ends as tee does, so the status goes through a file.
 machines() {
@@ -95,6 +103,7 @@ machines() {
   rm -f "$times.status"
   return "$status"
 }
+step "every test that the docs name has run" found
 if [ -z "${SKIP_VM:-}" ]; then
   step "the program, static: what was left to build" program_built
   step "the program is at most 10 MiB" small
@@ -109,6 +118,6 @@ echo
 echo "The ten slowest tests:"
 sort -rn "$times" | head -n 10 | awk '{printf "%8.1f s  %s\n", $1, substr($0, index($0, $2))}'
 took=$(($(date +%s) - since))
-[ -z "$left" ] || echo "Left out, since the time was over: $left"
+[ -z "$left" ] || echo "Left out, since too little time was left: $left"
 echo "$passed passed, $failed failed, in $((took / 60)) min $((took % 60)) s"
 [ "$failed" = 0 ]

@@ -20,7 +20,8 @@ options: --image FILE            the raw image of all machines; without it the n
                                  and in a soak formations with either in turn
          --seed N                of everything random; printed by every run
          --memory MIB            of each machine, 768 without it
-         --within SECONDS        a test begins no case later than this, and says which it has left out
+         --within SECONDS        a test begins no case that would end later if it took as long as the longest before it,
+                                 and says which it has left out
          --keep                  keep the disks of the run
 Needs root. Logs of the last runs are in out/vm/.";
 
