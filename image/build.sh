@@ -71,6 +71,8 @@ flock 9
 # What an interrupted build left.
 rm -rf "$work/mkosi" "$work/cache-locked"
 mkdir -p "$work/mkosi" "$trees"
+# A tree of packages begins with these, and mkosi does not see when they change.
+cmp -s ids "$trees/ids" || { rm -rf --one-file-system "${trees:?}"/* && cp ids "$trees/ids"; }
 mirrors
 "$repo/image/stage.sh" "$work" "$binary" "$etcd" "$flavour"
 say "building $name"
