@@ -7,6 +7,8 @@ cd "$(dirname "$0")/.."
 . tools/lib.sh
 logs=out/test-logs
 mkdir -p "$logs"
+# What an earlier run printed is no word on this one.
+rm -f "$logs"/*.log
 times=$(mktemp)
 trap 'rm -f "$times"; [ -z "${building:-}" ] || kill "$building" 2>/dev/null || true' EXIT
 failed=0 passed=0 since=${SINCE:-$(date +%s)} left=
@@ -85,7 +87,7 @@ step() { # name, command...
 }
 nameless() { ! grep -qaE "$repo/|${CARGO_HOME:-$HOME/.cargo}/" out/etcd-bootstrapper; }
 # Tests' names are sentences; a test that has moved is named by its old place.
-found() {
+documented() {
   lacking=$(grep -rohE '([a-z_0-9]+::)+[a-z_0-9]{20,}' docs ./*.md | sort -u | while read -r test; do
     grep -qsE "^test $test \.\.\. " "$logs"/*.log || echo "$test"
   done)
@@ -103,7 +105,7 @@ machines() {
   rm -f "$times.status"
   return "$status"
 }
-step "every test that the docs name has run" found
+step "every test that the docs name has run" documented
 if [ -z "${SKIP_VM:-}" ]; then
   step "the program, static: what was left to build" program_built
   step "the program is at most 10 MiB" small
